@@ -1,0 +1,171 @@
+public import Policy
+
+/// Who asked, as the kernel told it when the connection was accepted.
+public struct RequesterDocument: Codable, Hashable, Sendable {
+    public var uid: UInt32
+    public var user: String
+    /// The process that asked; absent where it is not recorded.
+    public var pid: Int32?
+
+    public init(uid: UInt32, user: String, pid: Int32?) {
+        self.uid = uid
+        self.user = user
+        self.pid = pid
+    }
+}
+
+/// One request, as `GET /v1/requests/{id}` shows it.
+public struct RequestDocument: Codable, Hashable, Sendable {
+    public var id: String
+    public var state: GrantState
+    public var requester: RequesterDocument
+    public var reason: String?
+    public var ticket: String?
+    public var createdAt: Timestamp
+    public var decidedAt: Timestamp
+    public var grants: [GrantDocument]
+
+    public init(
+        id: String, state: GrantState, requester: RequesterDocument, reason: String?,
+        ticket: String?, createdAt: Timestamp, decidedAt: Timestamp, grants: [GrantDocument]
+    ) {
+        self.id = id
+        self.state = state
+        self.requester = requester
+        self.reason = reason
+        self.ticket = ticket
+        self.createdAt = createdAt
+        self.decidedAt = decidedAt
+        self.grants = grants
+    }
+}
+
+/// One opening, as `GET /v1/grants` shows it.
+public struct GrantDocument: Codable, Hashable, Sendable {
+    public var id: String
+    /// The request this grant belongs to.
+    public var request: String
+    public var requester: RequesterDocument
+    public var reason: String?
+    public var policy: String
+    public var port: PortRange
+    public var source: CIDR
+    public var state: GrantState
+    public var startsAt: Timestamp
+    public var expiresAt: Timestamp
+    public var endedAt: Timestamp?
+    public var endReason: EndReason?
+    /// Whole seconds left, rounded down; absent once the grant has ended.
+    public var remainingSeconds: Int64?
+    /// Packets let in by the grant since it was last put into the kernel: with `sessions: keep`
+    /// those that opened a connection. Absent where the kernel was not asked.
+    public var packets: UInt64?
+    /// The bytes of those packets.
+    public var bytes: UInt64?
+
+    public init(
+        id: String, request: String, requester: RequesterDocument, reason: String?, policy: String,
+        port: PortRange, source: CIDR, state: GrantState, startsAt: Timestamp,
+        expiresAt: Timestamp, endedAt: Timestamp?, endReason: EndReason?,
+        remainingSeconds: Int64?, packets: UInt64?, bytes: UInt64?
+    ) {
+        self.id = id
+        self.request = request
+        self.requester = requester
+        self.reason = reason
+        self.policy = policy
+        self.port = port
+        self.source = source
+        self.state = state
+        self.startsAt = startsAt
+        self.expiresAt = expiresAt
+        self.endedAt = endedAt
+        self.endReason = endReason
+        self.remainingSeconds = remainingSeconds
+        self.packets = packets
+        self.bytes = bytes
+    }
+}
+
+/// The answer of `GET /v1/grants`.
+public struct GrantList: Codable, Hashable, Sendable {
+    public var grants: [GrantDocument]
+
+    public init(grants: [GrantDocument]) { self.grants = grants }
+}
+
+/// The answer of `GET /v1/requests`, newest first.
+public struct RequestList: Codable, Hashable, Sendable {
+    public var requests: [RequestDocument]
+    /// The `before` parameter that reads the next page; absent on the last one.
+    public var next: String?
+
+    public init(requests: [RequestDocument], next: String?) {
+        self.requests = requests
+        self.next = next
+    }
+}
+
+/// Which requests `GET /v1/requests` shows, or which grants `GET /v1/grants` does.
+public struct RequestFilter: Hashable, Sendable {
+    public var state: GrantState?
+    public var policy: String?
+    /// A user name.
+    public var requester: String?
+    /// Only requests older than this id.
+    public var before: Int64?
+    /// How many at the most, 1 ... 1000.
+    public var limit: Int
+
+    public init(
+        state: GrantState? = nil, policy: String? = nil, requester: String? = nil,
+        before: Int64? = nil, limit: Int = 100
+    ) {
+        self.state = state
+        self.policy = policy
+        self.requester = requester
+        self.before = before
+        self.limit = limit
+    }
+}
+
+/// The body of `POST /v1/requests/{id}/extend`.
+public struct ExtendBody: Codable, Hashable, Sendable {
+    /// How much later the grants end: `30m`, `PT30M`.
+    public var duration: String
+
+    public init(duration: String) { self.duration = duration }
+
+    public init(from decoder: any Decoder) throws {
+        try decoder.refuseUnknownFields(["duration"])
+        let fields = try decoder.container(keyedBy: FieldName.self)
+        duration = try fields.decode(String.self, forKey: FieldName("duration"))
+    }
+}
+
+extension Ask: Codable {
+    /// Reads the body of `POST /v1/requests`; a field it does not know is refused.
+    public init(from decoder: any Decoder) throws {
+        try decoder.refuseUnknownFields([
+            "targets", "sources", "duration", "until", "reason", "ticket",
+        ])
+        let fields = try decoder.container(keyedBy: FieldName.self)
+        self.init(
+            targets: try fields.decode([String].self, forKey: FieldName("targets")),
+            sources: try fields.decode([String].self, forKey: FieldName("sources")),
+            duration: try fields.decodeIfPresent(String.self, forKey: FieldName("duration")),
+            until: try fields.decodeIfPresent(String.self, forKey: FieldName("until")),
+            reason: try fields.decodeIfPresent(String.self, forKey: FieldName("reason")),
+            ticket: try fields.decodeIfPresent(String.self, forKey: FieldName("ticket")))
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var fields = encoder.container(keyedBy: FieldName.self)
+        try fields.encode(targets, forKey: FieldName("targets"))
+        try fields.encode(sources, forKey: FieldName("sources"))
+        try fields.encodeIfPresent(duration, forKey: FieldName("duration"))
+        try fields.encodeIfPresent(until, forKey: FieldName("until"))
+        try fields.encodeIfPresent(reason, forKey: FieldName("reason"))
+        try fields.encodeIfPresent(ticket, forKey: FieldName("ticket"))
+    }
+}
