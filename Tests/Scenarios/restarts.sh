@@ -42,8 +42,8 @@ steady_during() {
 }
 
 kill_and_restart() {
-  local _
-  for _ in 1 2 3; do
+  local i
+  for i in 1 2 3; do
     sleep 0.3
     end_agent KILL
     sleep 0.2

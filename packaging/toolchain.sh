@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs `swift` with the arguments given: `packaging/swift.sh build`.
+# Runs a program of the Swift toolchain: `packaging/toolchain.sh swift build`.
 #
 # Under sudo two things differ from what one expects: root's PATH lacks the toolchain of the person who called
 # sudo, and whatever root builds stays root's, so that this person's next build is refused. So the toolchain is
@@ -41,4 +41,4 @@ swift=$(find_swift)
 # As a whole PATH: swift looks for its compiler, linker and git there.
 PATH=$(dirname "$swift"):$PATH
 export PATH
-exec "${builder[@]}" "$swift" "$@"
+exec "${builder[@]}" "$@"
