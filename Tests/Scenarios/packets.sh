@@ -29,7 +29,7 @@ NFT
 
 datagrams_and_fragments_are_gated() {
   local server
-  on_host perl "$here/traffic.pl" serve-udp 7000 >"$world/received" &
+  ip netns exec host perl "$here/traffic.pl" serve-udp 7000 >"$world/received" &
   server=$!
   start_agent
   on_client perl "$here/traffic.pl" flood "$host4" 7000 0.3 100 >/dev/null
@@ -53,5 +53,6 @@ the_hosts_own_connections_pass() {
   on_host perl "$here/traffic.pl" connect "$client4" 5000 0.8 8080 ||
     fail "the host's own connection from port 8080 was cut"
   serve_tcp 9000
+  kept_out "$host4" 9000
   on_host perl "$here/traffic.pl" connect 127.0.0.1 9000 0.5 || fail "loopback was cut"
 }

@@ -8,9 +8,9 @@ steady_during() {
   local seconds=4 granted closed floods=() tried greeted file
   serve_tcp 8080
   serve_tcp 9000
-  on_host perl "$here/traffic.pl" serve-udp 7000 >"$world/granted" &
+  ip netns exec host perl "$here/traffic.pl" serve-udp 7000 >"$world/granted" &
   granted=$!
-  on_host perl "$here/traffic.pl" serve-udp 9001 >"$world/closed" &
+  ip netns exec host perl "$here/traffic.pl" serve-udp 9001 >"$world/closed" &
   closed=$!
   start_agent
   ask web data --from "$client4" --for 60s >/dev/null

@@ -57,7 +57,7 @@ start_agent() {
   within 10 sallyport status || fail "the agent does not answer"
 }
 launch_agent() {
-  on_host sallyportd --config "$world/sallyport.yaml" "$@" >>"$world/agent.log" 2>&1 &
+  ip netns exec host sallyportd --config "$world/sallyport.yaml" "$@" >>"$world/agent.log" 2>&1 &
   agent_pid=$!
 }
 end_agent() { # SIGNAL

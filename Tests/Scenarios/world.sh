@@ -59,6 +59,7 @@ world_people() {
   install -d -o 61002 -g 61000 /run/home/bob
 }
 
+# Not for a program in the background that is to be signalled: $! would be a shell around it.
 on_host() { ip netns exec host "$@"; }
 on_client() { ip netns exec client "$@"; }
 # as PERSON COMMAND...: with the groups that person has.
