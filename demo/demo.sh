@@ -9,7 +9,9 @@ source "$here/../Tests/Scenarios/world.sh"
 world_enter "$@"
 world_programs "$folder"
 
-said() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold='' plain=''
+[[ ! -t 1 ]] || bold=$'\e[1m' plain=$'\e[0m'
+said() { printf '\n%s\n' "$bold$*$plain"; }
 failed() { printf '\ndemo failed: %s\n' "$*" >&2; [[ ! -s $world/agent.log ]] || tail -n 20 "$world/agent.log" >&2; exit 1; }
 # shown PLACE COMMAND...: prints the command with its place, and runs it there as alice.
 shown() {
@@ -47,8 +49,8 @@ policies:
     max_duration: 3h
 YAML
 
-said "Two machines, host ($host4, $host6) and client ($client4, $client6). sshd runs on host, and so does"
-printf '%s\n' "the agent, with a policy that closes 22/tcp. Alice is in group sallyport."
+said "Two machines, host ($host4, $host6) and client ($client4, $client6)."
+echo "sshd runs on host, and so does the agent, with a policy for 22/tcp. Alice is in group sallyport."
 start_sshd
 on_host sallyportd --config "$world/sallyport.yaml" --state-dir "$world/state" >"$world/agent.log" 2>&1 &
 within 10 on_host sallyport status || failed "the agent does not answer"
