@@ -64,7 +64,7 @@ let package = Package(
 
         // Values and decisions: no I/O, no clock.
         .target(name: "Policy", swiftSettings: settings),
-        .target(name: "Configuration", dependencies: ["Policy", yams], swiftSettings: settings),
+        .target(name: "Settings", dependencies: ["Policy", yams], swiftSettings: settings),
 
         // The agent.
         .target(name: "API", dependencies: ["Policy"], swiftSettings: settings),
@@ -80,7 +80,7 @@ let package = Package(
         .target(
             name: "Agent",
             dependencies: [
-                "API", "CLinux", "Configuration", "Gate", "Ledger", "Policy", "Server", collections,
+                "API", "CLinux", "Settings", "Gate", "Ledger", "Policy", "Server", collections,
                 lifecycle, logging,
             ],
             swiftSettings: memorySafe),
@@ -107,7 +107,7 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(name: "PolicyTests", dependencies: ["Policy"], swiftSettings: settings),
         .testTarget(
-            name: "ConfigurationTests", dependencies: ["Configuration", "Policy"],
+            name: "SettingsTests", dependencies: ["Settings", "Policy"],
             swiftSettings: settings),
         .testTarget(
             name: "GateTests", dependencies: ["Gate", "Nftables", "Policy", "TestSupport"],
