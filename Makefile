@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
+SECONDS ?= 60
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 
@@ -54,6 +55,16 @@ lint: test-packages ## check the form of sources, scripts and the unit
 
 format: ## bring the Swift sources into form
 	$(SWIFT) format --in-place --recursive Sources Tests Package.swift
+
+# As one module and without the package: SwiftPM has no way to link a fuzzer. The backtracer and the address
+# sanitizer would wait for each other.
+fuzz: build-packages ## feed arbitrary text to the parsers (SECONDS=60)
+	mkdir -p .build/fuzz/corpus
+	packaging/toolchain.sh swiftc -O -swift-version 6 -parse-as-library -sanitize=fuzzer,address -use-ld=lld \
+	    -package-name sallyport -enable-upcoming-feature InternalImportsByDefault -o .build/fuzz/policy-text \
+	    Tests/Fuzz/PolicyText.swift Sources/Policy/*.swift
+	SWIFT_BACKTRACE=enable=no .build/fuzz/policy-text -max_total_time=$(SECONDS) -max_len=64 \
+	    -artifact_prefix=.build/fuzz/ .build/fuzz/corpus
 
 check: lint build test docs ## everything a change must pass
 
