@@ -15,7 +15,7 @@ public struct NetlinkProtocol: Hashable, Sendable {
 /// A netlink socket of the network namespace of the thread that opened it.
 ///
 /// The socket keeps that namespace whichever thread uses it later.
-@safe public struct NetlinkSocket: ~Copyable {
+public struct NetlinkSocket: ~Copyable, Sendable {
     /// The descriptor, to wait on in an event loop; it stays the socket's own.
     public let fileDescriptor: CInt
     /// The port id that the kernel chose; it names this socket as the owner of tables.
@@ -24,17 +24,13 @@ public struct NetlinkProtocol: Hashable, Sendable {
     private var sendBuffer = 0
     /// 64 KiB and a page: the kernel's dumps come in datagrams of at most 32 KiB (af_netlink.c,
     /// netlink_recvmsg), acknowledgements are short.
-    private let buffer: UnsafeMutableRawBufferPointer
+    private var buffer = [UInt8](repeating: 0, count: 68 << 10)
 
     private init(owning fileDescriptor: CInt) {
         self.fileDescriptor = fileDescriptor
-        unsafe buffer = .allocate(byteCount: 68 << 10, alignment: 16)
     }
 
-    deinit {
-        close(fileDescriptor)
-        unsafe buffer.deallocate()
-    }
+    deinit { close(fileDescriptor) }
 
     /// Opens a socket, asks for extended and short acknowledgements, and lets the kernel name it.
     public static func open(_ kind: NetlinkProtocol) throws(NetlinkError) -> NetlinkSocket {
@@ -104,7 +100,7 @@ public struct NetlinkProtocol: Hashable, Sendable {
     ///   - body: Reads the datagram, which is gone when it returns.
     /// - Throws: `outcomeUnknown` when the kernel dropped answers (`ENOBUFS`) or one was larger than
     ///   the buffer.
-    public func receive<Result>(
+    public mutating func receive<Result>(
         waiting: Bool,
         _ body: (RawSpan) throws(NetlinkError) -> Result
     ) throws(NetlinkError) -> Result? {
@@ -120,32 +116,33 @@ public struct NetlinkProtocol: Hashable, Sendable {
             }
             // Any process may send to our port; only port 0 is the kernel.
             guard sender.nl_pid == 0 else { continue }
-            guard unsafe count <= buffer.count else { throw .outcomeUnknown(.messageTooLong) }
-            return try body(unsafe UnsafeRawBufferPointer(rebasing: buffer[..<count]).bytes)
+            guard count <= buffer.count else { throw .outcomeUnknown(.messageTooLong) }
+            return unsafe try body(buffer.span.bytes.extracting(first: count))
         }
     }
 
-    private func receive(
+    private mutating func receive(
         waiting: Bool,
         from sender: inout sockaddr_nl
     ) throws(NetlinkError) -> Int {
         // MSG_TRUNC: the datagram's own size is returned, also when it did not fit.
         let flags = CInt(MSG_TRUNC) | (waiting ? 0 : CInt(MSG_DONTWAIT))
-        var size = socklen_t(MemoryLayout<sockaddr_nl>.size)
         let descriptor = fileDescriptor
-        let buffer = unsafe buffer
-        return unsafe try withUnsafeMutablePointer(to: &sender) { (sender) throws(NetlinkError) in
-            unsafe try sender.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                (sender) throws(NetlinkError) in
-                try retrying(.receive) {
-                    unsafe recvfrom(
-                        descriptor,
-                        buffer.baseAddress,
-                        buffer.count,
-                        flags,
-                        sender,
-                        &size
-                    )
+        return unsafe try buffer.withUnsafeMutableBufferPointer { (buffer) throws(NetlinkError) in
+            unsafe try withUnsafeMutablePointer(to: &sender) { (sender) throws(NetlinkError) in
+                unsafe try sender.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    (sender) throws(NetlinkError) in
+                    var size = socklen_t(MemoryLayout<sockaddr_nl>.size)
+                    return try retrying(.receive) {
+                        unsafe recvfrom(
+                            descriptor,
+                            buffer.baseAddress,
+                            buffer.count,
+                            flags,
+                            sender,
+                            &size
+                        )
+                    }
                 }
             }
         }
