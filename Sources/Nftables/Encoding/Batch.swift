@@ -130,17 +130,14 @@ struct SealedBatch: ~Copyable {
     /// - Parameter offset: The offending attribute's place in the message, from the extended
     ///   acknowledgement: in a list of elements it tells which one.
     func origin(of sequence: UInt32, offset: Int?) -> Batch.Origin? {
-        let index = Int(sequence &- batch.firstSequence) - 1
-        guard batch.origins.indices.contains(index) else { return nil }
-        var origin = batch.origins[index]
+        let message = Int(sequence &- batch.firstSequence) - 1
+        guard batch.origins.indices.contains(message) else { return nil }
+        var origin = batch.origins[message]
         guard let offset else { return origin }
-        for unsafepart in unsafe batch.parts {
-            let found = try? elementIndex(at: offset, ofMessage: sequence, in: unsafe part.bytes)
-            if let found {
-                origin.element += found
-                break
-            }
-        }
+        let index = unsafe batch.parts.lazy.compactMap { part in
+            try? unsafe elementIndex(at: offset, ofMessage: sequence, in: part.bytes)
+        }.first
+        origin.element += index ?? 0
         return origin
     }
 }
