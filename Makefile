@@ -56,6 +56,17 @@ lint: test-packages ## check the form of sources, scripts and the unit
 format: ## bring the Swift sources into form
 	$(SWIFT) format --in-place --recursive Sources Tests Package.swift
 
+# From the build that is there: the module's public symbols, and pages made of their comments.
+docs: build ## build the reference of Nftables into .build/Nftables.doccarchive
+	rm -rf .build/symbols .build/Nftables.doccarchive
+	mkdir -p .build/symbols
+	$(SWIFT) symbolgraph-extract -module-name Nftables -minimum-access-level public \
+	    -target $$(uname -m)-unknown-linux-gnu -I $(DEBUG_BIN)/Modules -I Sources/CMnl -I Sources/CNftnl \
+	    -I Sources/CLinux/include -output-dir .build/symbols
+	packaging/toolchain.sh docc convert --warnings-as-errors --fallback-display-name Nftables \
+	    --fallback-bundle-identifier Nftables --additional-symbol-graph-dir .build/symbols \
+	    --output-path .build/Nftables.doccarchive
+
 # As one module and without the package: SwiftPM has no way to link a fuzzer. The backtracer and the address
 # sanitizer would wait for each other.
 fuzz: build-packages ## feed arbitrary text to the parsers (SECONDS=60)
