@@ -9,8 +9,9 @@ internal import GRDB
 ///     SELECT request, ordinal, port, source, state, datetime(expires_at / 1000, 'unixepoch')
 ///     FROM grants;
 enum Schema {
-    /// A grant's row id is `request * ordinalLimit + ordinal`: 17.1 is row 170001. Both parts stay
-    /// readable, and rows are only ever appended.
+    /// How a grant's row id is made: `request * ordinalLimit + ordinal`.
+    ///
+    /// 17.1 is row 170001: both parts stay readable, and rows are only ever appended.
     static let ordinalLimit: Int64 = 10_000
 
     /// Pages the write-ahead log may grow to before a commit moves them into the database (8 MB).
