@@ -71,7 +71,7 @@ public struct LedgerError: Error, Hashable, Sendable, CustomStringConvertible {
         }
         switch error.resultCode {
         case .SQLITE_FULL:
-            self.init(.full, "\(refusal): no space is left on its file system; free some")
+            self.init(.full, "\(refusal): no space is left on its file system; free some of it")
         case .SQLITE_READONLY, .SQLITE_PERM:
             self.init(
                 .readOnly,

@@ -115,11 +115,13 @@ enum Schema {
                     BEGIN IMMEDIATE;
                     CREATE TABLE padding (bytes BLOB);
                     INSERT INTO padding VALUES (zeroblob(\(logPages) * 4096));
+                    ROLLBACK;
                     """
             )
         } catch DatabaseError.SQLITE_FULL {
-            // What is left of the disk is better kept for the log than for nothing at all.
+            // What is left of the disk is needed for what is to be recorded.
+            if db.isInsideTransaction { try db.rollback() }
+            try db.checkpoint(.truncate)
         }
-        if db.isInsideTransaction { try db.execute(sql: "ROLLBACK") }
     }
 }
