@@ -159,15 +159,16 @@ struct CommitTests {
         #expect(try ledger.keyedRequest(uid: 1002, idempotencyKey: "k") == nil)
     }
 
-    @Test(arguments: [0, 10_000])
-    func refusesAPlaceThatHasNoRow(ordinal: Int) throws {
-        let grant = Grant.ID(request: 1, ordinal: ordinal)
-        #expect(throws: LedgerError.self) {
+    @Test(arguments: [Grant.ID(request: 1, ordinal: 0), Grant.ID(request: 1, ordinal: 10_000)])
+    func refusesANumberThatHasNoRow(grant: Grant.ID) throws {
+        let error = #expect(throws: LedgerError.self) {
             try ledger.commitBlocking(
                 [.end(grant, .expired, .expired, at: noon, by: nil)],
                 at: noon
             )
         }
+        #expect(error?.code == .other)
+        #expect(error?.message.contains("grant \(grant): its number is out of range") == true)
     }
 
     @Test func commitsThoughItsTaskIsCancelled() async throws {
