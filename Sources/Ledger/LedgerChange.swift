@@ -33,7 +33,9 @@ extension Grant.ID {
     }
 }
 
-/// Writes changes inside a transaction. Statements are compiled once for each connection.
+/// Writes changes inside a transaction.
+///
+/// Statements are compiled once for each connection.
 struct LedgerWriter {
     let db: Database
     /// `boots.id` of the running boot.

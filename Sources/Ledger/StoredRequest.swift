@@ -2,7 +2,9 @@ public import Policy
 
 /// One grant as the ledger has it, live or ended.
 public struct StoredGrant: Hashable, Sendable, Identifiable {
-    /// The grant with the end it was last given. `deadline` means something only in the boot it was
+    /// The grant with the end it was last given.
+    ///
+    /// `deadline` means something only in the boot it was
     /// recorded in.
     public var grant: Grant
     /// The process that asked.
