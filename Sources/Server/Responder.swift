@@ -9,7 +9,7 @@ import Policy
 /// Answers requests: finds out who asks, checks access, calls the route.
 struct Responder: Sendable {
     let service: any AccessService
-    let identities = IdentityResolver()
+    let identities: IdentityResolver
     let limits: Limits
     let logger: Logger
 

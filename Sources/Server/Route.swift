@@ -96,7 +96,7 @@ extension Call {
         return id
     }
 
-    /// The header `Idempotency-Key`: 1 ... 128 visible ASCII characters.
+    /// The header `Idempotency-Key`, which takes 1 to 128 visible ASCII characters.
     func idempotencyKey() throws(Problem) -> String? {
         guard let name = HTTPField.Name("idempotency-key"), let key = headers[name] else {
             return nil

@@ -34,7 +34,12 @@ public final class SocketServer: Service {
         self.executor = executor
         self.limits = limits
         self.logger = logger
-        responder = Responder(service: service, limits: limits, logger: logger)
+        responder = Responder(
+            service: service,
+            identities: IdentityResolver(executor: executor),
+            limits: limits,
+            logger: logger
+        )
     }
 
     /// Serves until the service group stops or the task is cancelled.
