@@ -162,11 +162,18 @@ extension Response {
         type: String = "application/json",
         headers: HTTPFields = [:]
     ) throws -> Response {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .withoutEscapingSlashes
-        let body = ByteBuffer(bytes: try encoder.encode(document))
         var headers = headers
         headers[.contentType] = type
-        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: body))
+        let body = ResponseBody(byteBuffer: try ByteBuffer(json: document))
+        return Response(status: status, headers: headers, body: body)
+    }
+}
+
+extension ByteBuffer {
+    /// A document as JSON.
+    init(json document: some Encodable) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        self.init(bytes: try encoder.encode(document))
     }
 }

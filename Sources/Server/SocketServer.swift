@@ -82,7 +82,7 @@ public final class SocketServer: Service {
     private func start(_ channel: any Channel, _ connections: Connections) throws {
         let pipeline = channel.pipeline.syncOperations
         let peer = try pipeline.peerCredentials()
-        let guardian = ConnectionGuard(timeout: TimeAmount(limits.requestTimeout))
+        let guardian = ConnectionGuard(limits)
         try connections.add(guardian, of: peer.uid, closing: channel.closeFuture)
 
         let http = HTTP1Channel(

@@ -52,7 +52,7 @@ final class RawConnection {
         var sent = 0
         while sent < bytes.count {
             let result = bytes[sent...].withUnsafeBytes {
-                Glibc.send(socket, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL.rawValue))
+                Glibc.send(socket, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL))
             }
             if result <= 0 { break }
             sent += result
