@@ -19,7 +19,7 @@ final class Connections {
     private var count: [UInt32: Int] = [:]
     private var isStopping = false
 
-    /// - Parameter ended: succeeds once the last connection has closed after a stop.
+    /// Makes an empty table; `ended` succeeds once the last connection has closed after a stop.
     init(limits: Limits, ended: EventLoopPromise<Void>) {
         self.limits = limits
         self.ended = ended

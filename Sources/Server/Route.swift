@@ -96,7 +96,7 @@ extension Call {
         return id
     }
 
-    /// The header `Idempotency-Key`: 1 ... 128 visible ASCII characters.
+    /// The header `Idempotency-Key`, which takes 1 to 128 visible ASCII characters.
     func idempotencyKey() throws(Problem) -> String? {
         guard let name = HTTPField.Name("idempotency-key"), let key = headers[name] else {
             return nil
@@ -162,11 +162,18 @@ extension Response {
         type: String = "application/json",
         headers: HTTPFields = [:]
     ) throws -> Response {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .withoutEscapingSlashes
-        let body = ByteBuffer(bytes: try encoder.encode(document))
         var headers = headers
         headers[.contentType] = type
-        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: body))
+        let body = ResponseBody(byteBuffer: try ByteBuffer(json: document))
+        return Response(status: status, headers: headers, body: body)
+    }
+}
+
+extension ByteBuffer {
+    /// A document as JSON.
+    init(json document: some Encodable) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        self.init(bytes: try encoder.encode(document))
     }
 }

@@ -34,7 +34,12 @@ public final class SocketServer: Service {
         self.executor = executor
         self.limits = limits
         self.logger = logger
-        responder = Responder(service: service, limits: limits, logger: logger)
+        responder = Responder(
+            service: service,
+            identities: IdentityResolver(executor: executor),
+            limits: limits,
+            logger: logger
+        )
     }
 
     /// Serves until the service group stops or the task is cancelled.
@@ -77,7 +82,7 @@ public final class SocketServer: Service {
     private func start(_ channel: any Channel, _ connections: Connections) throws {
         let pipeline = channel.pipeline.syncOperations
         let peer = try pipeline.peerCredentials()
-        let guardian = ConnectionGuard(timeout: TimeAmount(limits.requestTimeout))
+        let guardian = ConnectionGuard(limits)
         try connections.add(guardian, of: peer.uid, closing: channel.closeFuture)
 
         let http = HTTP1Channel(
