@@ -1,0 +1,49 @@
+/// What a person asks, as it was written: nothing in it has been checked.
+public struct Ask: Hashable, Sendable {
+    /// Policy names, or ports like `22/tcp`.
+    public var targets: [String]
+    /// Addresses or ranges that are to be let in.
+    public var sources: [String]
+    /// How long, like `45m`; not together with `until`.
+    public var duration: String?
+    /// The RFC 3339 instant of the end.
+    public var until: String?
+    /// Why.
+    public var reason: String?
+    /// The ticket the work belongs to.
+    public var ticket: String?
+
+    /// Takes the fields of a request.
+    public init(
+        targets: [String],
+        sources: [String],
+        duration: String? = nil,
+        until: String? = nil,
+        reason: String? = nil,
+        ticket: String? = nil
+    ) {
+        self.targets = targets
+        self.sources = sources
+        self.duration = duration
+        self.until = until
+        self.reason = reason
+        self.ticket = ticket
+    }
+}
+
+/// One grant to be.
+public struct Opening: Hashable, Sendable {
+    /// The policy that allows it.
+    public var policy: String
+    /// The ports to open.
+    public var port: PortRange
+    /// The range to let in.
+    public var source: CIDR
+
+    /// Takes what a grant will open.
+    public init(policy: String, port: PortRange, source: CIDR) {
+        self.policy = policy
+        self.port = port
+        self.source = source
+    }
+}
