@@ -10,4 +10,5 @@
 #include <linux/sock_diag.h>
 #include <sched.h>
 #include <unistd.h>
+#include "PeerCredentials.h"
 #endif
