@@ -72,7 +72,7 @@ struct CloseCommand: AgentCommand {
         from agent: Client,
         _ surroundings: Surroundings
     ) async throws(ClientError) -> [GrantReference] {
-        let filter = RequestFilter(policy: policy, requester: mine ? surroundings.user : nil)
+        let filter = RequestFilter(policy: policy, requester: mine ? surroundings.user() : nil)
         // Two users may share a name, so the number decides what is one's own.
         return try await agent.grants(filter).grants
             .filter { !mine || $0.requester.uid == surroundings.uid }

@@ -6,14 +6,14 @@ struct FileError: Error {
     var status: ExitStatus
 }
 
-/// Reads a whole text file; `-` is standard input.
+/// Reads a whole text file, or what a pipe (`/dev/stdin`) brings.
 func readText(_ file: String) throws(FileError) -> String {
     func refusal(_ why: String) -> FileError {
         FileError(message: "cannot read \(file): \(why)", status: .invalid)
     }
-    let descriptor = file == "-" ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC)
+    let descriptor = open(file, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw refusal(errorText(errno)) }
-    defer { if file != "-" { close(descriptor) } }
+    defer { close(descriptor) }
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65_536)
     while true {

@@ -58,9 +58,10 @@ struct PolicyCommands: ParsableCommand {
             abstract: "Check a policy file without loading it.",
             discussion: """
                 Names every fault with its place. The agent reads the text, not the file,
-                so it need not be able to open it. "-" reads standard input.
+                so it need not be able to open it.
 
                   sallyport policy check /etc/sallyport/policy.d/management.yaml
+                  generate-policies | sallyport policy check /dev/stdin
                 """
         )
 

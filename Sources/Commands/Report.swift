@@ -29,7 +29,7 @@ struct Surroundings: Sendable {
     var environment: [String: String]
     /// The effective user id, which is what the agent sees.
     var uid: UInt32
-    /// The name of that user; nil where it has none.
-    var user: String?
+    /// Looks up the name of that user, maybe in a directory; nil where it has none.
+    var user: @Sendable () -> String?
     var time: TimeTeller
 }

@@ -13,15 +13,16 @@ public enum Sallyport {
         // The HTTP client may have had the signal ignored; a reader that went away (`| head`)
         // shall end this program like any other.
         signal(SIGPIPE, SIG_DFL)
+        var (errors, status) = (outcome.errors, outcome.status)
         do throws(FileError) {
-            try write(outcome.errors, to: STDERR_FILENO)
             try write(outcome.output, to: STDOUT_FILENO)
-            return outcome.status
         } catch {
-            // Where standard error itself cannot be written, the status alone has to tell.
-            try? write("sallyport: \(error.message)\n", to: STDERR_FILENO)
-            return error.status.rawValue
+            errors += "sallyport: \(error.message)\n"
+            status = error.status.rawValue
         }
+        // Where standard error itself cannot be written, the status alone has to tell.
+        try? write(errors, to: STDERR_FILENO)
+        return status
     }
 }
 
@@ -36,7 +37,7 @@ extension Surroundings {
         return Surroundings(
             environment: ProcessInfo.processInfo.environment,
             uid: geteuid(),
-            user: getpwuid(geteuid()).map { String(cString: $0.pointee.pw_name) },
+            user: { getpwuid(geteuid()).map { String(cString: $0.pointee.pw_name) } },
             time: TimeTeller(now: now, local: CalendarMinute.local)
         )
     }
@@ -51,11 +52,11 @@ struct RootCommand: ParsableCommand {
             Managed ports are closed; ask for the one you need, from where you are, for as
             long as you need it. It closes by itself.
 
-              sallyport open ssh --for 45m       open it to where you are logged in from
-              sallyport list                     what is open, and until when
-              sallyport extend 17 --for 30m      more time for request 17
-              sallyport close 17                 close it now
-              sallyport status                   the gate and the policies
+              sallyport open ssh --for 45m      let in where you are logged in from
+              sallyport list                    what is open, and until when
+              sallyport extend 17 --for 30m     more time for request 17
+              sallyport close 17                close it now
+              sallyport status                  the gate and the policies
 
             Exit status: 0 done, 64 usage, 65 invalid or outside policy, 69 the agent is
             not reachable, 70 internal error or gate not armed, 77 not permitted.

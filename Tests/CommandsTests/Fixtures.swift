@@ -12,7 +12,7 @@ extension Surroundings {
         Surroundings(
             environment: environment,
             uid: 1000,
-            user: "alice",
+            user: { "alice" },
             time: TimeTeller(now: noon, local: oneHourAhead)
         )
     }

@@ -106,6 +106,16 @@ struct ProgramTests {
         )
     }
 
+    @Test func aClosedStandardErrorCostsNoOutput() throws {
+        let agent = try ScriptedAgent(["GET /v1/grants": GrantList(grants: [])])
+        let run = try Run(
+            ["list", "--json", "--socket", agent.socket],
+            through: ["/bin/sh", "-c", #"exec "$0" "$@" 2>&-"#]
+        )
+        #expect(run.status == 0)
+        #expect(run.output.contains("grants"))
+    }
+
     @Test(arguments: ["bash", "zsh", "fish"])
     func writesACompletionScript(shell: String) throws {
         let run = try Run(["--generate-completion-script", shell])
