@@ -99,7 +99,9 @@ public struct CIDR: TextForm, Comparable {
         return CIDR(address.withoutMapping, prefixLength: prefixLength - 96) ?? self
     }
 
-    /// `length` bits set from the first on. A shift by the full width gives zero in Swift, so
+    /// A mask with `length` bits set from the first on.
+    ///
+    /// A shift by the full width gives zero in Swift, so
     /// lengths 0, 64 and 128 need no case of their own.
     private static func mask(_ length: UInt8) -> (high: UInt64, low: UInt64) {
         (~(UInt64.max >> length), length <= 64 ? 0 : ~(UInt64.max >> (length - 64)))

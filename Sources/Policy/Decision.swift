@@ -9,41 +9,110 @@ extension PolicySet {
         case notPermitted(String)
     }
 
-    /// What policy says to an extension.
-    public enum ExtensionDecision: Hashable, Sendable {
-        /// Move the ends of the grants to these.
-        case extend([NewEnd])
-        /// Move nothing: these limits are broken.
-        case refused([Violation])
-        /// Move nothing: the caller may not ask for this, for the reason given.
-        case notPermitted(String)
-    }
-
-    /// The end of a grant after an extension.
-    public struct NewEnd: Hashable, Sendable {
-        /// The grant.
-        public var id: Grant.ID
-        /// When it will end by the wall clock.
-        public var expiresAt: Timestamp
-        /// When it will end in milliseconds of `CLOCK_BOOTTIME`.
-        public var deadline: Int64
-    }
-
+    /// Decides a request made by an identity at an instant.
+    ///
+    /// `active` answers how many grants the requester holds under a policy. The openings are in
+    /// the order of the targets and then of the sources, each once however often it was asked for.
     public func decide(
         _ ask: Ask,
         by identity: Identity,
         at now: Timestamp,
         active: (_ policy: String) -> Int
     ) -> Decision {
-        .notPermitted("not yet")
+        let held = roles.roles(of: identity)
+        guard held.contains(.requester) || held.contains(.admin) else {
+            return .notPermitted("cannot ask for access: \(identity.user) is not a requester")
+        }
+        let targets = resolve(targets: ask.targets)
+        let policies = targets.policies
+        let sources = Self.read(sources: ask.sources, for: policies)
+        let (openings, sizes) = Self.openings(of: targets.ports, for: sources.ranges)
+        let time = Self.time(of: ask, for: policies, at: now)
+        let violations =
+            targets.violations + sizes
+            + Self.overcrowded(openings, in: policies, by: identity, active: active)
+            + sources.violations + time.violations
+            + Self.violations(ofReason: ask, for: policies)
+            + Self.violations(ofTicket: ask.ticket, for: policies)
+        guard violations.isEmpty, let duration = time.duration else { return .refused(violations) }
+        if let closed = policies.first(where: { !$0.mayAsk(identity, roles: held) }) {
+            return .notPermitted(
+                "cannot open \(closed.name): \(identity.user) is not among its requesters"
+            )
+        }
+        return .open(openings, for: duration)
     }
 
-    public func decideExtension(
-        of grants: [Grant],
-        by addition: Duration,
-        requester identity: Identity,
-        at now: Timestamp
-    ) -> ExtensionDecision {
-        .notPermitted("not yet")
+    /// Every opening once, or none where there are too many.
+    private static func openings(
+        of ports: [Target],
+        for sources: [CIDR]
+    ) -> ([Opening], [Violation]) {
+        let grants = ports.count * sources.count
+        let elements = ports.reduce(0) { $0 + $1.port.elements } * sources.count
+        var violations: [Violation] = []
+        if grants > RequestLimits.grants {
+            violations.append(
+                Violation(
+                    field: "targets",
+                    value: "\(grants) grants",
+                    allowed: "at most \(RequestLimits.grants) grants",
+                    message: "cannot open \(ports.count) ports or ranges for \(sources.count) "
+                        + "sources in one request: that is \(grants) grants"
+                )
+            )
+        }
+        if elements > RequestLimits.elements {
+            violations.append(
+                Violation(
+                    field: "targets",
+                    value: "\(elements) ports",
+                    allowed: "at most \(RequestLimits.elements) ports",
+                    message: "cannot open \(elements) ports in one request, "
+                        + "each protocol and source counted; ask for fewer or narrower ones"
+                )
+            )
+        }
+        guard violations.isEmpty else { return ([], violations) }
+        let openings = ports.flatMap { target in
+            sources.map { Opening(policy: target.policy, port: target.port, source: $0) }
+        }
+        return (openings, [])
     }
+
+    /// The policies under which the requester would hold too many grants.
+    private static func overcrowded(
+        _ openings: [Opening],
+        in policies: [AccessPolicy],
+        by identity: Identity,
+        active: (String) -> Int
+    ) -> [Violation] {
+        policies.compactMap { policy in
+            let added = openings.count { $0.policy == policy.name }
+            let held = max(0, active(policy.name))
+            let free = max(0, policy.maxActivePerRequester - held)
+            guard added > free else { return nil }
+            return Violation(
+                field: "targets",
+                value: "\(added) grants",
+                allowed: "at most \(free) grants",
+                message: "cannot open \(added) more under policy \(policy.name): \(identity.user) "
+                    + "holds \(held) of at most \(policy.maxActivePerRequester) grants"
+            )
+        }
+    }
+}
+
+extension AccessPolicy {
+    /// Whether an identity with these roles may ask here; an admin always may.
+    func mayAsk(_ identity: Identity, roles: Set<Role>) -> Bool {
+        if roles.contains(.admin) { return true }
+        guard roles.contains(.requester) else { return false }
+        return requesters?.contains { $0.matches(identity) } ?? true
+    }
+}
+
+extension PortRange {
+    /// How many elements of the kernel's sets one source needs.
+    var elements: Int { count * portProtocol.transports.count }
 }

@@ -36,8 +36,7 @@ extension Duration {
                 )
             else {
                 let suggestion =
-                    Int(digits: bytes).map { "\($0)m" }
-                    ?? (try? Duration(parsing: text.lowercased(), or: text))?.compactDescription
+                    Int(digits: bytes).map { "\($0)m" } ?? Self.suggestion(lowering: bytes)
                 throw ParseError(text, Self.forms, suggestion: suggestion)
             }
             seconds = sum
@@ -78,10 +77,11 @@ extension Duration {
 
     private static let forms = "write a duration like 45m, 1h30m, 90s, 2d or PT1H30M"
 
-    /// Only to find a suggestion: reads `lowered` where it differs from `text`.
-    private init(parsing lowered: String, or text: String) throws(ParseError) {
-        guard lowered != text else { throw ParseError(text, Self.forms) }
-        try self.init(parsing: lowered)
+    /// The text in lower case, where only that was wrong.
+    private static func suggestion(lowering text: [UInt8]) -> String? {
+        let lowered = String(decoding: text, as: UTF8.self).lowercased()
+        guard Array(lowered.utf8) != text else { return nil }
+        return (try? Self(parsing: lowered))?.compactDescription
     }
 
     /// The sum of `NUMBER UNIT` pairs, units in the given order; nil where it is anything else.

@@ -32,14 +32,16 @@ public enum Principal: TextForm {
 
     /// Reads `NAME` or `group:NAME`.
     ///
-    /// A name has 1...256 characters and no space, colon, comma, slash or control character.
+    /// A name has 1...256 characters, no colon, no control character and no space at its ends;
+    /// within it space is possible, as names from a directory have it.
     public init(parsing text: String) throws(ParseError) {
         let isGroup = text.hasPrefix("group:")
         let name = isGroup ? text.dropFirst("group:".count) : text[...]
-        let refused = name.unicodeScalars.prefix(257).contains {
-            $0.steersOutput || $0.properties.isWhitespace || [":", ",", "/"].contains($0)
-        }
-        guard (1...256).contains(name.unicodeScalars.prefix(257).count), !refused else {
+        let scalars = name.unicodeScalars.prefix(257)
+        guard let first = scalars.first, let last = scalars.last, scalars.count <= 256,
+            !first.properties.isWhitespace, !last.properties.isWhitespace,
+            !scalars.contains(where: { $0.steersOutput || $0 == ":" })
+        else {
             throw ParseError(text, "write a user name, or group:NAME for the members of a group")
         }
         self = isGroup ? .group(String(name)) : .user(String(name))

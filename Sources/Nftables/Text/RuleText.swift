@@ -1,0 +1,4 @@
+extension [Expression] {
+    /// The expressions in nft's syntax.
+    var nftText: String { map(\.kernelName).joined(separator: " ") }
+}

@@ -1,0 +1,119 @@
+extension Ask {
+    /// The reason without surrounding space; nil where nothing is left.
+    public var trimmedReason: String? {
+        guard let reason, let first = reason.firstIndex(where: { !$0.isWhitespace }),
+            let last = reason.lastIndex(where: { !$0.isWhitespace })
+        else { return nil }
+        return String(reason[first...last])
+    }
+}
+
+extension PolicySet {
+    /// Holds the reason of a request against the policies.
+    static func violations(
+        ofReason ask: Ask,
+        for policies: [AccessPolicy]
+    ) -> [Violation] {
+        let strictest = policies.max { $0.reasonMinLength < $1.reasonMinLength }
+        let shortest = max(1, strictest?.reasonMinLength ?? 0)
+        let atLeast = shortest == 1 ? "a reason" : "at least \(shortest) characters"
+        guard let reason = ask.trimmedReason else {
+            return policies.filter { $0.reason == .required }.prefix(1).map {
+                Violation(
+                    field: "reason",
+                    value: "",
+                    allowed: atLeast,
+                    message: "cannot open without a reason: policy \($0.name) requires one"
+                )
+            }
+        }
+        var violations = textViolations(
+            reason,
+            field: "reason",
+            characters: RequestLimits.reasonCharacters
+        )
+        if let strictest, violations.isEmpty, reason.count < shortest {
+            violations.append(
+                Violation(
+                    field: "reason",
+                    value: printable(reason),
+                    allowed: atLeast,
+                    message: "cannot take a reason of \(reason.count) characters: policy "
+                        + "\(strictest.name) asks for \(atLeast)"
+                )
+            )
+        }
+        return violations
+    }
+
+    /// Holds the ticket of a request against the policies' patterns.
+    static func violations(
+        ofTicket ticket: String?,
+        for policies: [AccessPolicy]
+    ) -> [Violation] {
+        let demanding = policies.filter { $0.ticketPattern != nil }
+        guard let ticket, !ticket.isEmpty else {
+            return demanding.prefix(1).map {
+                Violation(
+                    field: "ticket",
+                    value: "",
+                    allowed: $0.ticketPattern ?? "",
+                    message: "cannot open without a ticket: policy \($0.name) requires one that "
+                        + "matches \($0.ticketPattern ?? "")"
+                )
+            }
+        }
+        let violations = textViolations(
+            ticket,
+            field: "ticket",
+            characters: RequestLimits.ticketCharacters
+        )
+        guard violations.isEmpty else { return violations }
+        return demanding.compactMap { policy in
+            guard let pattern = policy.ticketPattern else { return nil }
+            // A pattern that cannot be compiled matches nothing: it must not let anyone in.
+            let matches = (try? Regex(pattern)).flatMap { try? $0.firstMatch(in: ticket) } != nil
+            return matches
+                ? nil
+                : Violation(
+                    field: "ticket",
+                    value: printable(ticket),
+                    allowed: pattern,
+                    message: "cannot take ticket \(printable(ticket)): policy \(policy.name) "
+                        + "asks for one that matches \(pattern)"
+                )
+        }
+    }
+
+    /// What no text of a request may be: too long, or able to disturb a terminal or a log.
+    private static func textViolations(
+        _ text: String,
+        field: String,
+        characters: Int
+    ) -> [Violation] {
+        var violations: [Violation] = []
+        let bytes = characters * RequestLimits.bytesPerCharacter
+        if text.utf8.count > bytes || text.count > characters {
+            violations.append(
+                Violation(
+                    field: field,
+                    value: printable(text),
+                    allowed: "at most \(characters) characters",
+                    message: "cannot take a \(field) this long: at most \(characters) characters "
+                        + "and \(bytes) bytes are kept"
+                )
+            )
+        }
+        if text.unicodeScalars.contains(where: \.steersOutput) {
+            violations.append(
+                Violation(
+                    field: field,
+                    value: printable(text),
+                    allowed: "no control characters",
+                    message: "cannot take a \(field) with control characters or line breaks"
+                )
+            )
+        }
+        return violations
+    }
+}

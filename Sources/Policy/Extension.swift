@@ -1,0 +1,100 @@
+extension PolicySet {
+    /// What policy says to an extension.
+    public enum ExtensionDecision: Hashable, Sendable {
+        /// Move the ends of the grants to these.
+        case extend([NewEnd])
+        /// Move nothing: these limits are broken.
+        case refused([Violation])
+        /// Move nothing: the caller may not ask for this, for the reason given.
+        case notPermitted(String)
+    }
+
+    /// The end of a grant after an extension.
+    public struct NewEnd: Hashable, Sendable {
+        /// The grant.
+        public var id: Grant.ID
+        /// When it will end by the wall clock.
+        public var expiresAt: Timestamp
+        /// When it will end in milliseconds of `CLOCK_BOOTTIME`.
+        public var deadline: Int64
+    }
+
+    /// Decides whether live grants may end later by `addition`.
+    ///
+    /// The time then left may not exceed the policy's longest, and the policy must still allow
+    /// the port, the source and the requester. All grants are extended or none.
+    public func decideExtension(
+        of grants: [Grant],
+        by addition: Duration,
+        requester identity: Identity,
+        at now: Timestamp
+    ) -> ExtensionDecision {
+        let held = roles.roles(of: identity)
+        guard held.contains(.requester) || held.contains(.admin) else {
+            return .notPermitted("cannot extend: \(identity.user) is not a requester")
+        }
+        guard addition > .zero else {
+            return .refused([
+                Violation(
+                    field: "duration",
+                    value: addition.compactDescription,
+                    allowed: "more than 0s",
+                    message: "cannot extend by nothing"
+                )
+            ])
+        }
+        var violations: [Violation] = []
+        for grant in grants {
+            guard let policy = policy(named: grant.policy), policy.enabled,
+                policy.ports.contains(where: { $0.contains(grant.port) }),
+                policy.allowedSources.contains(where: { $0.contains(grant.source) })
+            else {
+                violations.append(
+                    Violation(
+                        field: "id",
+                        value: grant.id.description,
+                        allowed: "a new request",
+                        message:
+                            "cannot extend grant \(grant.id): policy \(grant.policy) no longer "
+                            + "allows \(grant.port) from \(grant.source)"
+                    )
+                )
+                continue
+            }
+            // Compared without adding, which could overflow.
+            let free = policy.maxDuration - max(.zero, grant.expiresAt - now)
+            if addition > free {
+                let most = max(free, .zero).compactDescription
+                violations.append(
+                    Violation(
+                        field: "duration",
+                        value: addition.compactDescription,
+                        allowed: "at most \(most)",
+                        message: "cannot extend grant \(grant.id) by \(addition.compactDescription)"
+                            + ": policy \(policy.name) allows at most "
+                            + "\(policy.maxDuration.compactDescription) from now, which leaves "
+                            + most
+                    )
+                )
+            }
+        }
+        guard violations.isEmpty else { return .refused(violations) }
+        if let closed = grants.first(where: { grant in
+            policy(named: grant.policy).map { !$0.mayAsk(identity, roles: held) } ?? true
+        }) {
+            return .notPermitted(
+                "cannot extend grant \(closed.id): \(identity.user) is not among the requesters "
+                    + "of policy \(closed.policy)"
+            )
+        }
+        return .extend(
+            grants.map { grant in
+                NewEnd(
+                    id: grant.id,
+                    expiresAt: grant.expiresAt + addition,
+                    deadline: grant.deadline.addingClamped(addition.wholeMilliseconds)
+                )
+            }
+        )
+    }
+}
