@@ -17,6 +17,10 @@ extension Ledger {
             conditions.append("r.user = ?")
             arguments += [user]
         }
+        if let uid = filter.uid {
+            conditions.append("r.uid = ?")
+            arguments += [uid]
+        }
         if let policy = filter.policy {
             conditions.append(
                 "EXISTS (SELECT 1 FROM grants g WHERE \(Self.ofRequest) AND g.policy = ?)"
@@ -73,6 +77,10 @@ extension Ledger {
         if let user = filter.user {
             conditions.append("r.user = ?")
             arguments += [user]
+        }
+        if let uid = filter.uid {
+            conditions.append("r.uid = ?")
+            arguments += [uid]
         }
         arguments += [filter.limit]
         let condition = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")

@@ -1,2 +1,0 @@
-/// The version of this program.
-let version = "0.1.0"
