@@ -39,6 +39,7 @@ public final class NetworkNamespace: Sendable {
     ///   - peer: The other namespace.
     ///   - peerName: The device's name there.
     ///   - peerAddresses: The other end's.
+    /// - Throws: what `ip` says when it fails.
     public func connect(
         _ name: String,
         _ addresses: [String],
