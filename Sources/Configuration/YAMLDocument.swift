@@ -90,24 +90,31 @@ struct YAMLDocument {
     /// An alias stands for a copy, and Yams compares keys by going through all of them. Sixteen
     /// aliases make at most some hundred copies. Fewer are refused one by one, at their anchor.
     private static func refuseExplosives(_ text: String) throws {
-        var aliases = 0
-        var (line, column) = (1, 0)
-        var last: Unicode.Scalar = " "
+        // Where libyaml can find an alias.
+        let before = Set("[{,:? \t\r\n\u{85}\u{2028}\u{2029}\u{FEFF}".unicodeScalars)
+        var (aliases, line, column) = (0, 1, 0)
+        var (beforeLast, last) = (Unicode.Scalar(" "), Unicode.Scalar(" "))
         for scalar in text.unicodeScalars {
             column += 1
-            if last == "*", !scalar.properties.isWhitespace, "*" != scalar {
-                aliases += 1
-                if aliases > 16 {
-                    throw Refusal(
-                        line: line,
-                        column: column - 1,
-                        message: "too many \"*\" for a file in which aliases cannot be used"
-                    )
-                }
+            if last == "*", before.contains(beforeLast), scalar.isAnchorLetter { aliases += 1 }
+            guard aliases <= 16 else {
+                throw Refusal(
+                    line: line,
+                    column: column - 1,
+                    message: "too many YAML aliases, which are not read here; write the values out"
+                )
             }
             if scalar == "\n" { (line, column) = (line + 1, 0) }
-            last = scalar
+            (beforeLast, last) = (last, scalar)
         }
+    }
+}
+
+extension Unicode.Scalar {
+    /// Whether libyaml takes the letter for part of an anchor's name.
+    fileprivate var isAnchorLetter: Bool {
+        isASCII && (properties.isAlphabetic || properties.numericType != nil)
+            || self == "_" || self == "-"
     }
 }
 

@@ -56,9 +56,16 @@ import Testing
         text += "? *a9\n: x\n"
         #expect(
             faults(text) == [
-                "p.yaml:3:45: too many \"*\" for a file in which aliases cannot be used"
+                "p.yaml:3:45: too many YAML aliases, which are not read here; write the values out"
             ]
         )
+    }
+
+    @Test func patternsAreNotTakenForAliases() {
+        let lines = (1...40).map { number in
+            "- {name: p\(number), ports: [\(number)/tcp], ticket_pattern: '^[A-Z]*-(a|b)*x*_*$'}"
+        }
+        #expect(faults("policies:\n" + lines.joined(separator: "\n")) == [])
     }
 
     @Test(arguments: [
