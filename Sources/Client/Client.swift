@@ -9,7 +9,7 @@ public import Policy
 /// Each function is one route of the API and throws a ``ClientError``. Ids are texts, as in the
 /// documents.
 public final class Client: Sendable {
-    private let connection: Connection
+    let connection: Connection
 
     /// Makes a client; it connects with the first call.
     ///

@@ -28,6 +28,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private var head: HTTPRequestHead?
     private var body = ByteBuffer()
     private var isLast = false
+    /// Whether answers wait for the client to read those before.
+    private var isStalled = false
     private var deadline: NIODeadline
     private var timer: Scheduled<Void>?
     /// What arrived while a request was being answered.
@@ -168,6 +170,15 @@ final class ConnectionGuard: ChannelDuplexHandler {
         }
     }
 
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        isStalled = !context.channel.isWritable
+        if isStalled {
+            deadline = .now() + timeout
+            startTimer(context)
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case .inputClosed? = event as? ChannelEvent { stop() }
         context.fireUserInboundEventTriggered(event)
@@ -210,7 +221,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
         guard timer == nil else { return }
         timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
             self.timer = nil
-            if case .answering = self.state { return }
+            if case .answering = self.state, !self.isStalled { return }
             if self.deadline <= .now() {
                 self.close()
             } else {

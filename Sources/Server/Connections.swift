@@ -42,6 +42,7 @@ final class Connections {
 
     /// Closes idle connections now, the others after their answer or when the time is over.
     func stop(within timeout: TimeAmount, on eventLoop: any EventLoop) {
+        if isStopping { return }
         isStopping = true
         if open.isEmpty { return ended.succeed() }
         for connection in open.values { connection.guardian.stop() }

@@ -9,7 +9,7 @@ public struct ListeningSocket: Sendable {
         public var description: String
     }
 
-    /// A file, by the numbers that stay the same when its name does not.
+    /// A file, by the numbers that are its own for as long as the socket is open.
     private struct FileNumber: Hashable, Sendable {
         var device: dev_t
         var inode: ino_t
@@ -83,6 +83,8 @@ public struct ListeningSocket: Sendable {
     }
 
     /// Removes the file from its path, if this process made it and it is still the same.
+    ///
+    /// To be called before the socket is closed.
     func removeFile() {
         guard let made, Self.fileNumber(of: made.path) == made.file else { return }
         unsafe unlink(made.path)

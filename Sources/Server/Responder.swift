@@ -40,7 +40,7 @@ struct Responder: Sendable {
         guard !route.roles.isDisjoint(with: caller.roles) else {
             throw Problem(
                 .notPermitted,
-                "cannot \(route.method.rawValue) \(route.path): this takes the role \(route.roleList)"
+                "cannot \(route): this takes the role \(route.roleList)"
             )
         }
         let call = Call(

@@ -6,7 +6,7 @@ import NIOCore
 import Policy
 
 /// One thing the API does: which method of which path, for whom, and how.
-struct Route: Sendable {
+struct Route: Sendable, CustomStringConvertible {
     /// Answers a call with what the service says.
     typealias Handler =
         @Sendable (_ call: Call, _ service: any AccessService) async throws
@@ -37,6 +37,9 @@ struct Route: Sendable {
         self.handler = handler
         parts = Self.parts(of: path[...])
     }
+
+    /// Method and path: `GET /v1/status`.
+    var description: String { "\(method.rawValue) \(path)" }
 
     /// The parts of a path between its slashes, empty ones too.
     static func parts(of path: Substring) -> [Substring] {

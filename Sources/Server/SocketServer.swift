@@ -56,11 +56,11 @@ public final class SocketServer: Service {
             return (NIOLoopBound(connections, eventLoop: loop), ended.futureResult)
         }.get()
         let channel = try await bootstrap(connections).withBoundSocket(listener.descriptor).get()
+        // However it comes about: a server that accepts no more has ended.
+        channel.closeFuture.whenComplete { [limits] _ in
+            connections.value.stop(within: TimeAmount(limits.stopTimeout), on: loop)
+        }
         try await withTaskCancellationOrGracefulShutdownHandler {
-            try await channel.closeFuture.get()
-            loop.execute { [limits] in
-                connections.value.stop(within: TimeAmount(limits.stopTimeout), on: loop)
-            }
             try await ended.get()
         } onCancelOrGracefulShutdown: { [listener] in
             listener.removeFile()
