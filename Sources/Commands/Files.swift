@@ -21,7 +21,7 @@ func readText(_ file: String) throws(FileError) -> String {
         guard count >= 0 else { throw refusal(errorText(errno)) }
         if count == 0 { break }
         bytes += chunk[..<count]
-        // The agent reads no larger body; /dev/zero must not fill the memory.
+        // Far more than the agent takes, which says its own limit; /dev/zero ends here.
         guard bytes.count <= 1 << 20 else { throw refusal("it is larger than 1 MiB") }
     }
     guard let text = String(validating: bytes, as: UTF8.self) else {

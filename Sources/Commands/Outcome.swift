@@ -21,14 +21,13 @@ func outcome(of arguments: [String], in surroundings: Surroundings) async -> Out
         }
         return await outcome(of: command, in: surroundings)
     } catch {
-        let status = RootCommand.exitCode(for: error)
         let text = RootCommand.fullMessage(for: error)
         // The text of an error quotes the arguments; help and completion scripts do not.
-        return status.isSuccess
+        return RootCommand.exitCode(for: error).isSuccess
             ? Outcome(output: text + "\n")
             : Outcome(
                 errors: printed(text.split(separator: "\n").map(String.init)),
-                status: status.rawValue
+                status: ExitStatus.usage.rawValue
             )
     }
 }

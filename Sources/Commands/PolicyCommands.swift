@@ -102,9 +102,11 @@ struct PolicyCommands: ParsableCommand {
     }
 }
 
+let noPolicies = "no policies: no port is managed"
+
 private func policyReport(_ list: PolicyList) -> Report {
     guard !list.policies.isEmpty else {
-        return Report(document: list, lines: [], notes: ["no policies: no port is managed"])
+        return Report(document: list, lines: [], notes: [noPolicies])
     }
     var table = Table(columns: [
         .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "LONGEST"),

@@ -26,7 +26,8 @@ struct StatusCommand: AgentCommand {
         var report = Report(
             document: status,
             lines: header(status, surroundings.time) + [""]
-                + table(status.policies, surroundings.time).lines
+                + (status.policies.isEmpty
+                    ? [noPolicies] : table(status.policies, surroundings.time).lines)
         )
         if !status.gate.armed {
             report.notes = [
@@ -70,7 +71,7 @@ private func agent(_ agent: AgentStatus, _ time: TimeTeller) -> String {
 private func policies(_ agent: AgentStatus, _ time: TimeTeller) -> String {
     let loaded = "loaded \(time.relative(agent.configuredAt))"
     guard let fault = agent.configurationError else { return loaded }
-    return "\(loaded); THE LAST RELOAD WAS REFUSED, these are the ones before:\n\(fault)"
+    return "\(loaded)\nTHE LAST RELOAD WAS REFUSED, these stay:\n\(fault)"
 }
 
 private func table(_ policies: [PolicyStatus], _ time: TimeTeller) -> Table {

@@ -24,7 +24,7 @@ extension Unicode.Scalar {
         // Most text is ASCII: spare it the table lookup.
         if isASCII { return value < 0x20 || value == 0x7f }
         return switch properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate: true
+        case .control, .format, .lineSeparator, .paragraphSeparator: true
         default: false
         }
     }

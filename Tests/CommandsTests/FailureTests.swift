@@ -94,6 +94,15 @@ struct FailureTests {
         )
     }
 
+    @Test func stopsClosingWhenTheAgentIsGone() async {
+        let outcome = await outcome(
+            of: ["close", "17", "18", "--socket", "/nonexistent/s"],
+            in: .fixed()
+        )
+        #expect(outcome.status == 69)
+        #expect(outcome.errors.split(separator: "\n").count == 1)
+    }
+
     @Test func closingAllPassesOverWhatEndedMeanwhile() async throws {
         let agent = try ScriptedAgent([
             "GET /v1/grants": GrantList(grants: [try grant("17.1"), try grant("17.2")]),

@@ -45,11 +45,12 @@ struct RenderingTests {
                     output: """
                         gate      NOT ARMED: the table is gone
                         agent     0.1.0, process 812, started 3d2h ago, 2 live grants
-                        policies  loaded 2h5m ago; THE LAST RELOAD WAS REFUSED, these are the ones before:
+                        policies  loaded 2h5m ago
+                                  THE LAST RELOAD WAS REFUSED, these stay:
                                   ssh.yaml:3:5: one
                                   ssh.yaml:4:5: two
 
-                        POLICY  PORTS  SESSIONS  LIVE  7 DAYS  LAST ACCESS
+                        no policies: no port is managed
 
                         """,
                     errors:
