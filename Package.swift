@@ -89,7 +89,8 @@ let package = Package(
             ],
             swiftSettings: memorySafe),
         .executableTarget(
-            name: "sallyportd", dependencies: ["Agent", argumentParser], swiftSettings: settings),
+            name: "sallyportd", dependencies: ["API", "Agent", argumentParser, logging],
+            swiftSettings: settings),
 
         // The command line.
         .target(

@@ -1,7 +1,9 @@
 import API
 import Gate
 import Ledger
+import Logging
 import Policy
+import Settings
 
 /// What one use case wants done, worked out against the plan as it is when its turn comes.
 struct Change: Sendable {

@@ -43,7 +43,7 @@ final class Watch: Sendable {
 
     /// Ends `run`.
     func cancel() {
-        unsafe eventfd_write(stop, 1)
+        eventfd_write(stop, 1)
     }
 
     /// Calls `handler` for each event until `cancel`, on a thread of its own.
@@ -60,7 +60,6 @@ final class Watch: Sendable {
             &thread,
             nil,
             { argument in
-                unsafe pthread_setname_np(pthread_self(), "watch")
                 if let argument = unsafe argument {
                     unsafe Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body()
                 }

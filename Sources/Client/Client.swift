@@ -9,7 +9,7 @@ public import Policy
 /// Each function is one route of the API and throws a ``ClientError``. Ids are texts, as in the
 /// documents.
 public final class Client: Sendable {
-    private let connection: Connection
+    let connection: Connection
 
     /// Makes a client; it connects with the first call.
     ///
@@ -56,9 +56,7 @@ public final class Client: Sendable {
 
     /// Asks for access.
     ///
-    /// - Parameters:
-    ///   - ask: what is asked.
-    ///   - idempotencyKey: makes a repetition of this call answer the first one's request.
+    /// A call repeated with the same `idempotencyKey` answers the request that the first one made.
     public func open(
         _ ask: Ask,
         idempotencyKey: String? = nil
@@ -90,11 +88,7 @@ public final class Client: Sendable {
         try await post("/v1/requests/\(encoded(id))/revoke")
     }
 
-    /// Lets the grants of a request end later.
-    ///
-    /// - Parameters:
-    ///   - id: the request.
-    ///   - addition: how much later: `30m`, `PT30M`.
+    /// Lets the grants of a request end later, by a duration like `30m` or `PT30M`.
     public func extend(
         request id: String,
         by addition: String

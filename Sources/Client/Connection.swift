@@ -23,7 +23,7 @@ actor Connection {
     private let socket: String
     private let timeout: TimeAmount
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    private let eventLoop: any EventLoop
+    let eventLoop: any EventLoop
     private var channel: EventLoopFuture<any Channel>?
 
     /// The thread of the socket, so that a call changes threads only on its way in and out.
@@ -50,6 +50,8 @@ actor Connection {
             let reply = eventLoop.makePromise(of: Reply.self)
             channel.writeAndFlush(Exchange(call: call, reply: reply), promise: nil)
             return try await reply.futureResult.get()
+        } catch is HTTPParserError {
+            throw .protocolError("cannot read the agent's answer: it is not HTTP")
         } catch {
             throw .unreachable(socket: socket, reason: Self.reason(error, timeout))
         }

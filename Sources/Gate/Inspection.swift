@@ -16,6 +16,17 @@ public struct GateReport: Sendable {
     public var droppedPackets: UInt64
     /// For each break-glass source the packets it opened connections with.
     public var breakGlass: [(source: CIDR, packets: UInt64)]
+
+    /// Takes what was read.
+    public init(
+        fault: String?,
+        droppedPackets: UInt64,
+        breakGlass: [(source: CIDR, packets: UInt64)]
+    ) {
+        self.fault = fault
+        self.droppedPackets = droppedPackets
+        self.breakGlass = breakGlass
+    }
 }
 
 extension Gate {

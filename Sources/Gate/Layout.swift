@@ -66,13 +66,13 @@ enum Layout {
     static func rules(dropped: Counter) -> [Rule] {
         let letIn: [Expression] = [.verdict(.accept)]
         var rules = [Rule(in: prerouting, [], then: .protocolPort(verdictMap: managed))]
-        rules.append(Rule(in: keep, [.inputIsLoopback], then: letIn))
+        // Never "related": a conntrack helper's expectation must not open a managed port.
+        rules.append(Rule(in: keep, [.connection(.established)], then: letIn))
         // Answers to connections this host made itself, even from a managed port. All else is
         // judged, also what conntrack does not track: judging only its "original" direction would
         // let untracked and invalid packets walk in.
         rules.append(Rule(in: keep, [.isReply], then: letIn))
-        // Never "related": a conntrack helper's expectation must not open a managed port.
-        rules.append(Rule(in: keep, [.connection(.established)], then: letIn))
+        rules.append(Rule(in: keep, [.inputIsLoopback], then: letIn))
         for family in AddressFamily.allCases {
             let always = Match.source(family.match, in: breakGlass(family))
             rules.append(Rule(in: keep, [always], then: letIn))

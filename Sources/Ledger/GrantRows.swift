@@ -19,40 +19,41 @@ struct GrantRows {
     private var policies: Set<String> = []
     private var users: Set<String> = []
 
-    mutating func grant(from row: Row) throws(LedgerError) -> Grant {
-        let id = Grant.ID(row: row[0])
-        do throws(ParseError) {
+    mutating func grant(from row: Row) throws -> Grant {
+        let id = Grant.ID(row: try row.decode(atIndex: 0))
+        do {
             return Grant(
                 id: id,
-                policy: policies.insert(row[1]).memberAfterInsert,
-                port: try port(row[2]),
-                source: try CIDR(parsing: row[3]),
+                policy: policies.insert(try row.decode(atIndex: 1)).memberAfterInsert,
+                port: try port(row.decode(atIndex: 2)),
+                source: try CIDR(parsing: row.decode(atIndex: 3)),
                 requester: Requester(
-                    uid: UInt32(truncatingIfNeeded: row[7] as Int64),
-                    user: users.insert(row[8]).memberAfterInsert
+                    uid: try row.decode(atIndex: 7),
+                    user: users.insert(try row.decode(atIndex: 8)).memberAfterInsert
                 ),
-                startsAt: Timestamp(milliseconds: row[4]),
-                expiresAt: Timestamp(milliseconds: row[5]),
-                deadline: row[6]
+                startsAt: Timestamp(milliseconds: try row.decode(atIndex: 4)),
+                expiresAt: Timestamp(milliseconds: try row.decode(atIndex: 5)),
+                deadline: try row.decode(atIndex: 6)
             )
-        } catch {
+        } catch let error as ParseError {
             throw Self.damaged(id, "\"\(error.value)\": \(error.message)")
         }
     }
 
-    mutating func storedGrant(from row: Row) throws(LedgerError) -> StoredGrant {
+    mutating func storedGrant(from row: Row) throws -> StoredGrant {
         let grant = try grant(from: row)
-        let stateText: String = row[12]
+        let stateText: String = try row.decode(atIndex: 12)
         guard let state = GrantState(rawValue: stateText) else {
             throw Self.damaged(grant.id, "unknown state \"\(stateText)\"")
         }
         return StoredGrant(
             grant: grant,
-            pid: Int32(truncatingIfNeeded: row[10] as Int64),
-            reason: row[11],
+            pid: try row.decode(atIndex: 10),
+            reason: try row.decode(atIndex: 11),
             state: state,
-            endedAt: (row[13] as Int64?).map(Timestamp.init(milliseconds:)),
-            endReason: (row[14] as String?).flatMap(EndReason.init(rawValue:))
+            endedAt: (try row.decode(Int64?.self, atIndex: 13)).map(Timestamp.init(milliseconds:)),
+            endReason: (try row.decode(String?.self, atIndex: 14))
+                .flatMap(EndReason.init(rawValue:))
         )
     }
 

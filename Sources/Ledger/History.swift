@@ -17,6 +17,10 @@ extension Ledger {
             conditions.append("r.user = ?")
             arguments += [user]
         }
+        if let uid = filter.uid {
+            conditions.append("r.uid = ?")
+            arguments += [uid]
+        }
         if let policy = filter.policy {
             conditions.append(
                 "EXISTS (SELECT 1 FROM grants g WHERE \(Self.ofRequest) AND g.policy = ?)"
@@ -74,6 +78,10 @@ extension Ledger {
             conditions.append("r.user = ?")
             arguments += [user]
         }
+        if let uid = filter.uid {
+            conditions.append("r.uid = ?")
+            arguments += [uid]
+        }
         arguments += [filter.limit]
         let condition = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
         return try await reading { [arguments] db in
@@ -104,7 +112,7 @@ extension Ledger {
                 sql: "SELECT id, ask FROM requests WHERE uid = ? AND idempotency_key = ?"
             )
             return try Row.fetchOne(statement, arguments: [uid, idempotencyKey])
-                .map { KeyedRequest(id: $0[0], ask: $0[1]) }
+                .map { KeyedRequest(id: try $0.decode(atIndex: 0), ask: try $0.decode(atIndex: 1)) }
         }
     }
 
@@ -115,20 +123,24 @@ extension Ledger {
         try await reading { db in
             let statement = try db.cachedStatement(
                 sql: """
-                    SELECT g.policy, count(DISTINCT g.request), max(g.id), g.starts_at, r.user
-                    FROM grants g JOIN requests r ON r.id = g.request
-                    WHERE g.id >= \(Schema.ordinalLimit)
-                        * (SELECT min(id) FROM requests WHERE created_at >= ?1)
-                        AND r.created_at >= ?1 AND g.state <> 'failed'
-                    GROUP BY g.policy ORDER BY g.policy
+                    WITH used AS (
+                        SELECT policy, count(DISTINCT request) AS requests, max(id) AS newest
+                        FROM grants
+                        WHERE id >= \(Schema.ordinalLimit)
+                            * (SELECT min(id) FROM requests WHERE created_at >= ?1)
+                            AND starts_at >= ?1 AND state <> 'failed'
+                        GROUP BY policy)
+                    SELECT used.policy, used.requests, g.starts_at, r.user
+                    FROM used JOIN grants g ON g.id = used.newest JOIN requests r ON r.id = g.request
+                    ORDER BY used.policy
                     """
             )
             return try Row.fetchAll(statement, arguments: [since.milliseconds]).map { row in
                 PolicyFigures(
-                    policy: row[0],
-                    requests: row[1],
-                    lastAt: Timestamp(milliseconds: row[3]),
-                    lastUser: row[4]
+                    policy: try row.decode(atIndex: 0),
+                    requests: try row.decode(atIndex: 1),
+                    lastAt: Timestamp(milliseconds: try row.decode(atIndex: 2)),
+                    lastUser: try row.decode(atIndex: 3)
                 )
             }
         }
@@ -154,16 +166,16 @@ extension Ledger {
         )
         var requests = try Row.fetchAll(statement, arguments: arguments + [limit]).map { row in
             StoredRequest(
-                id: row[0],
+                id: try row.decode(atIndex: 0),
                 requester: Requester(
-                    uid: UInt32(truncatingIfNeeded: row[1] as Int64),
-                    user: row[2]
+                    uid: try row.decode(atIndex: 1),
+                    user: try row.decode(atIndex: 2)
                 ),
-                pid: Int32(truncatingIfNeeded: row[3] as Int64),
-                reason: row[4],
-                ticket: row[5],
-                createdAt: Timestamp(milliseconds: row[6]),
-                idempotencyKey: row[7],
+                pid: try row.decode(atIndex: 3),
+                reason: try row.decode(atIndex: 4),
+                ticket: try row.decode(atIndex: 5),
+                createdAt: Timestamp(milliseconds: try row.decode(atIndex: 6)),
+                idempotencyKey: try row.decode(atIndex: 7),
                 grants: []
             )
         }

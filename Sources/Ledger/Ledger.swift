@@ -61,25 +61,25 @@ public final class Ledger: Sendable {
 
     /// Writes changes in one durable transaction, each with its row in the audit trail.
     ///
-    /// Everything is recorded or nothing is. The error `notLive` names the one grant that an `end`
-    /// or `extend` did not find live: leave that change out and commit the rest again.
+    /// Everything is recorded or nothing is; cancelling the task does not stop it half-way.
     ///
     /// - Parameters:
     ///   - changes: What to record, in this order; a grant may be recorded and ended in one go.
     ///   - at: The time of the audit rows.
+    /// - Throws: `LedgerError`. `notLive` names the one grant that an `end` or `extend` did not find
+    ///   live: leave that change out and commit the rest again.
     public func commit(_ changes: [LedgerChange], at: Timestamp) async throws(LedgerError) {
-        do {
-            try await pool.writeWithoutTransaction { [boot] db in
-                try Self.commit(changes, at: at, boot: boot, db)
-            }
-        } catch {
-            throw LedgerError(error, cannot: "write", path: path)
-        }
+        try await writing { [boot] db in try Self.commit(changes, at: at, boot: boot, db) }
     }
 
     /// Does what ``commit(_:at:)`` does on the calling thread, which waits for the disk.
     ///
-    /// It saves the two changes of thread, and is meant for a thread that has nothing else to do.
+    /// It saves two changes of thread, and is meant for a thread that has nothing else to do.
+    ///
+    /// - Parameters:
+    ///   - changes: What to record, in this order.
+    ///   - at: The time of the audit rows.
+    /// - Throws: `LedgerError`, as ``commit(_:at:)`` does.
     public func commitBlocking(_ changes: [LedgerChange], at: Timestamp) throws(LedgerError) {
         do {
             try pool.writeWithoutTransaction { db in
@@ -88,6 +88,14 @@ public final class Ledger: Sendable {
         } catch {
             throw LedgerError(error, cannot: "write", path: path)
         }
+    }
+
+    /// Moves the write-ahead log into the database, so that no commit has to.
+    ///
+    /// Worth calling when the agent has been idle for a while; takes some milliseconds, during which
+    /// commits wait.
+    public func checkpoint() async throws(LedgerError) {
+        try await writing { db in _ = try db.checkpoint(.passive) }
     }
 
     private static func commit(
@@ -107,15 +115,20 @@ public final class Ledger: Sendable {
         }
     }
 
-    /// Moves the write-ahead log into the database, so that no commit has to.
+    /// Writes on a thread of the ledger's own.
     ///
-    /// Worth calling when the agent has been idle for a while; takes some milliseconds, during which
-    /// commits wait.
-    public func checkpoint() async throws(LedgerError) {
-        do {
-            try await pool.writeWithoutTransaction { db in
-                _ = try db.checkpoint(.passive)
+    /// Not GRDB's `async` functions: when the task is cancelled they interrupt the transaction, and
+    /// may throw for one that is on the disk.
+    private func writing(
+        _ body: @escaping @Sendable (Database) throws -> Void
+    ) async throws(LedgerError) {
+        let result: Result<Void, any Error> = await withCheckedContinuation { continuation in
+            pool.asyncWriteWithoutTransaction { db in
+                continuation.resume(returning: Result { try body(db) })
             }
+        }
+        do {
+            try result.get()
         } catch {
             throw LedgerError(error, cannot: "write", path: path)
         }

@@ -50,6 +50,12 @@ public struct LedgerError: Error, Hashable, Sendable, CustomStringConvertible {
         switch error {
         case let error as LedgerError: self = error
         case let error as DatabaseError: self.init(error, cannot: action, path: path)
+        case is RowDecodingError:
+            self.init(
+                .corrupt,
+                "cannot \(action) the ledger \(path): a row does not hold what it should; "
+                    + "restore it from a backup"
+            )
         default: self.init(.other, "cannot \(action) the ledger \(path): \(error)")
         }
     }
@@ -57,9 +63,15 @@ public struct LedgerError: Error, Hashable, Sendable, CustomStringConvertible {
     private init(_ error: DatabaseError, cannot action: String, path: String) {
         let refusal = "cannot \(action) the ledger \(path)"
         let detail = error.message ?? "SQLite error \(error.extendedResultCode.rawValue)"
+        if [.SQLITE_CONSTRAINT_PRIMARYKEY, .SQLITE_CONSTRAINT_UNIQUE]
+            .contains(error.extendedResultCode)
+        {
+            self.init(.duplicate, "\(refusal): it holds this already (\(detail))")
+            return
+        }
         switch error.resultCode {
         case .SQLITE_FULL:
-            self.init(.full, "\(refusal): no space is left on its file system; free some")
+            self.init(.full, "\(refusal): no space is left on its file system; free some of it")
         case .SQLITE_READONLY, .SQLITE_PERM:
             self.init(
                 .readOnly,
@@ -78,14 +90,19 @@ public struct LedgerError: Error, Hashable, Sendable, CustomStringConvertible {
                 "\(refusal): another program holds it locked; "
                     + "find it with: fuser -v \(path)"
             )
-        case .SQLITE_CONSTRAINT:
-            self.init(.duplicate, "\(refusal): it holds this already (\(detail))")
-        default:
+        case .SQLITE_CANTOPEN:
             self.init(
                 .other,
-                "\(refusal): \(detail) (\(error.extendedResultCode)); "
+                "\(refusal): \(detail); see that the agent may read and write every file beside it"
+            )
+        case .SQLITE_IOERR:
+            self.init(
+                .other,
+                "\(refusal): \(detail) (\(error.extendedResultCode.rawValue)); "
                     + "look for errors of the disk in the kernel log"
             )
+        default:
+            self.init(.other, "\(refusal): \(detail)")
         }
     }
 

@@ -16,7 +16,9 @@ public struct Recovered: Sendable {
     public var live: [LiveGrant]
     /// The first number no request has had.
     public var nextRequestID: Int64
-    /// The time of the newest audit row. A wall clock that shows less was set back.
+    /// The time of the newest audit row.
+    ///
+    /// A wall clock that shows less was set back.
     public var lastRecordedAt: Timestamp?
 }
 
@@ -34,9 +36,12 @@ extension Ledger {
             )
             var rows = GrantRows()
             var live: [Recovered.LiveGrant] = []
+            live.reserveCapacity(
+                try Int.fetchOne(db, sql: "SELECT count(*) FROM grants WHERE state = 'active'") ?? 0
+            )
             let cursor = try Row.fetchCursor(statement)
             while let row = try cursor.next() {
-                let isOfThisBoot = row[GrantRows.boot] as Int64 == boot
+                let isOfThisBoot = try row.decode(Int64.self, atIndex: GrantRows.boot) == boot
                 live.append(.init(grant: try rows.grant(from: row), isOfThisBoot: isOfThisBoot))
             }
             let last = try Int64.fetchOne(db, sql: "SELECT max(id) FROM requests") ?? 0

@@ -9,8 +9,9 @@ internal import GRDB
 ///     SELECT request, ordinal, port, source, state, datetime(expires_at / 1000, 'unixepoch')
 ///     FROM grants;
 enum Schema {
-    /// A grant's row id is `request * ordinalLimit + ordinal`: 17.1 is row 170001. Both parts stay
-    /// readable, and rows are only ever appended.
+    /// How a grant's row id is made: `request * ordinalLimit + ordinal`.
+    ///
+    /// 17.1 is row 170001: both parts stay readable, and rows are only ever appended.
     static let ordinalLimit: Int64 = 10_000
 
     /// Pages the write-ahead log may grow to before a commit moves them into the database (8 MB).
@@ -114,11 +115,13 @@ enum Schema {
                     BEGIN IMMEDIATE;
                     CREATE TABLE padding (bytes BLOB);
                     INSERT INTO padding VALUES (zeroblob(\(logPages) * 4096));
+                    ROLLBACK;
                     """
             )
         } catch DatabaseError.SQLITE_FULL {
-            // What is left of the disk is better kept for the log than for nothing at all.
+            // What is left of the disk is needed for what is to be recorded.
+            if db.isInsideTransaction { try db.rollback() }
+            try db.checkpoint(.truncate)
         }
-        if db.isInsideTransaction { try db.execute(sql: "ROLLBACK") }
     }
 }

@@ -19,7 +19,11 @@ final class StateDirectory: Sendable {
         }
     }
 
-    deinit { close(lock) }
+    deinit {
+        // Closing alone would leave the lock to a child between its fork and its exec.
+        flock(lock, LOCK_UN)
+        close(lock)
+    }
 
     private static func makeFolder(_ path: String) throws(LedgerError) {
         if mkdir(path, 0o700) != 0, errno != EEXIST {

@@ -2,7 +2,9 @@ public import Policy
 
 /// One grant as the ledger has it, live or ended.
 public struct StoredGrant: Hashable, Sendable, Identifiable {
-    /// The grant with the end it was last given. `deadline` means something only in the boot it was
+    /// The grant with the end it was last given.
+    ///
+    /// `deadline` means something only in the boot it was
     /// recorded in.
     public var grant: Grant
     /// The process that asked.
@@ -57,6 +59,8 @@ public struct LedgerFilter: Hashable, Sendable {
     public var policy: String?
     /// Only those of this user name.
     public var user: String?
+    /// Only those of this user id.
+    public var uid: UInt32?
     /// Only requests with a smaller number, and their grants.
     public var before: Int64?
     /// How many at the most.
@@ -67,12 +71,14 @@ public struct LedgerFilter: Hashable, Sendable {
         state: GrantState? = nil,
         policy: String? = nil,
         user: String? = nil,
+        uid: UInt32? = nil,
         before: Int64? = nil,
         limit: Int = 100
     ) {
         self.state = state
         self.policy = policy
         self.user = user
+        self.uid = uid
         self.before = before
         self.limit = limit
     }

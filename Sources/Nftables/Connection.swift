@@ -188,6 +188,10 @@ public final class Connection: Sendable {
         try retryingInterrupted { () throws(NetlinkError) in
             var found: [SetElement] = []
             try forEachElement(of: set) { found.append($0) }
+            // The kernel counts its way back into a hash table for each datagram (nft_rhash_walk).
+            // While it grows the table, after many additions, it so lists some elements twice and
+            // misses as many, and does not say so.
+            guard Set(found.lazy.map(\.key)).count == found.count else { throw .interrupted }
             return found
         }
     }
@@ -195,20 +199,16 @@ public final class Connection: Sendable {
     /// Hands each element of a set to `body`, without keeping them: for sets of millions.
     ///
     /// Other calls of this connection wait until the listing is over, so `body` must make none.
+    /// While the kernel grows a hash table, in the milliseconds after many additions, it hands out
+    /// some elements twice and misses as many; ``elements(of:)`` notices and lists again.
     /// - Throws: `interrupted` when the ruleset changed on the way: elements may then have been
     ///   missed or handed out twice.
     public func forEachElement(
-        of set: NamedSet,
-        _ body: (SetElement) -> Void
+        of set: NamedSet, _ body: (SetElement) -> Void
     ) throws(NetlinkError) {
         let request = Request(
-            type: Kernel.Message.getElement,
-            family: set.table.family.rawValue,
-            isListing: true,
-            purpose: "list elements of set \(set.name)",
-            table: set.table.name,
-            set: set.name
-        )
+            type: Kernel.Message.getElement, family: set.table.family.rawValue, isListing: true,
+            purpose: "list elements of set \(set.name)", table: set.table.name, set: set.name)
         var decoder = ElementDecoder(of: set)
         try ask(request) { (datagram, attributes, _) throws(NetlinkError) in
             try decoder.decode(in: datagram, at: attributes, body)

@@ -1,14 +1,12 @@
 import API
-import FoundationEssentials
 import NIOCore
 import NIOHTTP1
 
 /// Keeps one connection within its limits: the handler next to the HTTP decoder.
 ///
-/// It lets one request at a time through and holds back those that follow, closes a client that
-/// takes too long to send or to read, and decides after each answer whether the connection goes
-/// on. An answer that is given before the request was read whole is the last one: what the client
-/// still sends is not read.
+/// It lets one request at a time through, and only when it was read whole: what a client did not
+/// finish to say is not acted on. It refuses what is no HTTP or too large, closes a client that
+/// takes too long to send or to read, and decides after each answer whether the connection goes on.
 final class ConnectionGuard: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
@@ -20,22 +18,28 @@ final class ConnectionGuard: ChannelDuplexHandler {
         case reading
         /// A request was read whole and is being answered.
         case answering
-        /// An answer began before the request had ended, or nothing follows: only writing is left.
+        /// The last answer is being written; what the client still sends is not read.
         case closing
     }
 
+    private let bodyLimit: Int
     private let timeout: TimeAmount
     private var state = State.reading
+    private var head: HTTPRequestHead?
+    private var body = ByteBuffer()
     private var isLast = false
+    /// Whether answers wait for the client to read those before.
+    private var isStalled = false
     private var deadline: NIODeadline
     private var timer: Scheduled<Void>?
-    /// What arrived while a request is being answered.
+    /// What arrived while a request was being answered.
     private var held = CircularBuffer<HTTPServerRequestPart>()
     private var wantsRead = false
     private var context: ChannelHandlerContext?
 
-    init(timeout: TimeAmount) {
-        self.timeout = timeout
+    init(_ limits: Limits) {
+        bodyLimit = limits.bodyBytes
+        timeout = TimeAmount(limits.requestTimeout)
         deadline = .now() + timeout
     }
 
@@ -77,19 +81,43 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
     private func pass(_ part: HTTPServerRequestPart, _ context: ChannelHandlerContext) {
         switch part {
-        case .head(let head):
-            // HTTP/1.0 clients may keep a connection only by asking for it, which none needs to.
-            isLast = isLast || !head.isKeepAlive || head.version != .http1_1
-            // After these the bytes that follow are no HTTP requests.
-            isLast = isLast || head.method == .CONNECT || head.headers.contains(name: "upgrade")
-            if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
-                let go = HTTPResponseHead(version: .http1_1, status: .continue)
-                context.writeAndFlush(wrapOutboundOut(.head(go)), promise: nil)
+        case .head(let head): begin(head, context)
+        case .body(var part):
+            guard body.readableBytes + part.readableBytes <= bodyLimit else {
+                return refuse(tooLarge, context)
             }
-        case .body: break
-        case .end: state = .answering
+            if body.readableBytes == 0 { body = part } else { body.writeBuffer(&part) }
+        case .end:
+            guard let head else { return }
+            state = .answering
+            context.fireChannelRead(wrapInboundOut(.head(head)))
+            if body.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(.body(body))) }
+            context.fireChannelRead(wrapInboundOut(.end(nil)))
+            self.head = nil
+            body = ByteBuffer()
         }
-        context.fireChannelRead(wrapInboundOut(part))
+    }
+
+    private var tooLarge: Problem {
+        Problem(.bodyTooLarge, "cannot take a body of more than \(bodyLimit) bytes")
+    }
+
+    private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        // HTTP/1.0 clients may keep a connection only by asking for it, which none needs to. After
+        // CONNECT or an upgrade the bytes that follow are no HTTP requests.
+        isLast =
+            isLast || !head.isKeepAlive || head.version != .http1_1
+            || head.method == .CONNECT || head.headers.contains(name: "upgrade")
+        if let length = head.headers.first(name: "content-length"),
+            Int(length).map({ $0 > bodyLimit }) ?? true
+        {
+            return refuse(tooLarge, context)
+        }
+        if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
+            let go = HTTPResponseHead(version: .http1_1, status: .continue)
+            context.writeAndFlush(wrapOutboundOut(.head(go)), promise: nil)
+        }
+        self.head = head
     }
 
     func read(context: ChannelHandlerContext) {
@@ -107,7 +135,6 @@ final class ConnectionGuard: ChannelDuplexHandler {
     ) {
         switch unwrapOutboundIn(data) {
         case .head(var head):
-            if case .reading = state { isLast = true }
             if isLast {
                 state = .closing
                 head.headers.replaceOrAdd(name: "connection", value: "close")
@@ -143,47 +170,58 @@ final class ConnectionGuard: ChannelDuplexHandler {
         }
     }
 
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        isStalled = !context.channel.isWritable
+        if isStalled {
+            deadline = .now() + timeout
+            startTimer(context)
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case .inputClosed? = event as? ChannelEvent { stop() }
         context.fireUserInboundEventTriggered(event)
     }
 
-    /// Answers what is no HTTP with a problem; the errors of the socket just end the connection.
+    /// Refuses what is no HTTP; the errors of the socket just end the connection.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        guard error is HTTPParserError else { return close() }
+        guard let error = error as? HTTPParserError else { return close() }
         isLast = true
         guard case .reading = state else { return }
-        let problem = Problem(.badRequest, Self.text(for: error))
-        let body = ByteBuffer(bytes: (try? JSONEncoder().encode(problem)) ?? Data())
+        if error == .headerOverflow {
+            refuse(
+                Problem(.badRequest, "cannot read the request: its head is too large"),
+                context
+            )
+        } else {
+            refuse(Problem(.badRequest, "cannot read the request: it is not HTTP/1.1"), context)
+        }
+    }
+
+    /// Answers a request that is not let through, and ends the connection.
+    private func refuse(_ problem: Problem, _ context: ChannelHandlerContext) {
+        isLast = true
+        // Without its body the status still says what happened.
+        let body = (try? ByteBuffer(json: problem)) ?? ByteBuffer()
         let head = HTTPResponseHead(
             version: .http1_1,
-            status: .badRequest,
+            status: HTTPResponseStatus(statusCode: problem.status),
             headers: [
                 "content-type": "application/problem+json",
-                "content-length": "\(body.readableBytes)",
+                "content-length": String(body.readableBytes),
             ]
         )
         write(context: context, data: NIOAny(OutboundIn.head(head)), promise: nil)
-        write(
-            context: context,
-            data: NIOAny(OutboundIn.body(.byteBuffer(body))),
-            promise: nil
-        )
+        write(context: context, data: NIOAny(OutboundIn.body(.byteBuffer(body))), promise: nil)
         write(context: context, data: NIOAny(OutboundIn.end(nil)), promise: nil)
-    }
-
-    private static func text(for error: any Error) -> String {
-        switch error as? HTTPParserError {
-        case .headerOverflow?: "cannot read the request: its head is too large"
-        default: "cannot read the request: it is not HTTP/1.1"
-        }
     }
 
     private func startTimer(_ context: ChannelHandlerContext) {
         guard timer == nil else { return }
         timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
             self.timer = nil
-            if case .answering = self.state { return }
+            if case .answering = self.state, !self.isStalled { return }
             if self.deadline <= .now() {
                 self.close()
             } else {

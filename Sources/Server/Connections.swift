@@ -19,7 +19,7 @@ final class Connections {
     private var count: [UInt32: Int] = [:]
     private var isStopping = false
 
-    /// - Parameter ended: succeeds once the last connection has closed after a stop.
+    /// Makes an empty table; `ended` succeeds once the last connection has closed after a stop.
     init(limits: Limits, ended: EventLoopPromise<Void>) {
         self.limits = limits
         self.ended = ended
@@ -42,6 +42,7 @@ final class Connections {
 
     /// Closes idle connections now, the others after their answer or when the time is over.
     func stop(within timeout: TimeAmount, on eventLoop: any EventLoop) {
+        if isStopping { return }
         isStopping = true
         if open.isEmpty { return ended.succeed() }
         for connection in open.values { connection.guardian.stop() }

@@ -2,6 +2,9 @@ extension DecodingError {
     /// What is wrong, beginning with the field: `sources[2]: expected a string`.
     var explanation: String {
         switch self {
+        case .typeMismatch(_, let context) where context.codingPath.isEmpty,
+            .valueNotFound(_, let context) where context.codingPath.isEmpty:
+            "it is not the document this takes"
         case .keyNotFound(let key, let context):
             "\(Self.path(context.codingPath + [key])): this field is missing"
         case .valueNotFound(_, let context):

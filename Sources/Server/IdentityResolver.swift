@@ -30,11 +30,14 @@ final class IdentityResolver: Sendable {
     private static let capacity = 1024
 
     private let entries = Mutex<[Ids: Entry]>([:])
+    private let executor: LoopExecutor
     private let lookUp: @Sendable (_ uid: UInt32, _ gids: [UInt32]) -> Names?
 
     init(
+        executor: LoopExecutor,
         lookUp: @escaping @Sendable (_ uid: UInt32, _ gids: [UInt32]) -> Names? = NameService.names
     ) {
+        self.executor = executor
         self.lookUp = lookUp
     }
 
@@ -50,7 +53,7 @@ final class IdentityResolver: Sendable {
         let now = ContinuousClock.now
         return entries.withLock { entries in
             if let entry = entries[ids], entry.until > now { return entry.names }
-            let names = Task { [lookUp] in
+            let names = Task(executorPreference: executor) { [lookUp] in
                 // A pool that was shut down knows nobody: no access.
                 try? await NIOThreadPool.singleton.runIfActive { lookUp(ids.uid, ids.gids) }
             }

@@ -7,9 +7,10 @@ public struct Limits: Hashable, Sendable {
     public var headerBytes = 16 * 1024
     /// The most header fields: browsers send about 20.
     public var headerFields = 64
-    /// How long a client may take to send one whole request, counted from the accept or from the
-    /// answer before; so this is the idle timeout too. A person typing into a raw socket can keep
-    /// up; a client that sends a byte at a time is closed.
+    /// How long a client may take to send one whole request.
+    ///
+    /// Counted from the accept or from the answer before, so this is the idle timeout too. A person
+    /// typing into a raw socket can keep up; a client that sends a byte at a time is closed.
     public var requestTimeout: Duration = .seconds(30)
     /// Connections of one user: several times what 64 parallel clients need.
     public var connectionsPerUser = 192

@@ -9,7 +9,7 @@ public struct ListeningSocket: Sendable {
         public var description: String
     }
 
-    /// A file, by the numbers that stay the same when its name does not.
+    /// A file, by the numbers that are its own for as long as the socket is open.
     private struct FileNumber: Hashable, Sendable {
         var device: dev_t
         var inode: ino_t
@@ -33,6 +33,7 @@ public struct ListeningSocket: Sendable {
     ///   - path: where; at most 107 bytes (unix(7)).
     ///   - group: the group that may connect; where the system has none of that name, the file
     ///     keeps the group of the process.
+    /// - Returns: a socket that listens.
     /// - Throws: ``Failure``, also where another process listens on the path.
     public static func make(path: String, group: String) throws(Failure) -> ListeningSocket {
         try removeStale(path)
@@ -65,6 +66,7 @@ public struct ListeningSocket: Sendable {
     /// Takes over a listening socket, such as one of systemd's (sd_listen_fds(3)).
     ///
     /// - Parameter descriptor: the socket, which is closed with the server.
+    /// - Returns: the same socket, checked.
     /// - Throws: ``Failure`` where it is not a Unix stream socket that listens.
     public static func adopt(descriptor: CInt) throws(Failure) -> ListeningSocket {
         guard
@@ -81,6 +83,8 @@ public struct ListeningSocket: Sendable {
     }
 
     /// Removes the file from its path, if this process made it and it is still the same.
+    ///
+    /// To be called before the socket is closed.
     func removeFile() {
         guard let made, Self.fileNumber(of: made.path) == made.file else { return }
         unsafe unlink(made.path)

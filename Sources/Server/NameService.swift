@@ -1,6 +1,6 @@
 import Glibc
 
-/// The system's name service (nsswitch.conf(5)). Its functions block.
+/// The system's name service, whose functions block (nsswitch.conf(5)).
 enum NameService {
     private typealias UserRecord = passwd
     private typealias GroupRecord = Glibc.group

@@ -9,7 +9,7 @@ import Policy
 /// Answers requests: finds out who asks, checks access, calls the route.
 struct Responder: Sendable {
     let service: any AccessService
-    let identities = IdentityResolver()
+    let identities: IdentityResolver
     let limits: Limits
     let logger: Logger
 
@@ -40,14 +40,14 @@ struct Responder: Sendable {
         guard !route.roles.isDisjoint(with: caller.roles) else {
             throw Problem(
                 .notPermitted,
-                "cannot \(route.method.rawValue) \(route.path): this takes the role \(route.roleList)"
+                "cannot \(route): this takes the role \(route.roleList)"
             )
         }
         let call = Call(
             caller: caller,
             variable: try percentDecoded(variable),
             query: try target.query(allowed: route.query),
-            body: try await body(of: request),
+            body: try await request.body.collect(upTo: limits.bodyBytes),
             headers: request.headers
         )
         return try await route.handler(call, service)
@@ -66,24 +66,6 @@ struct Responder: Sendable {
         }
         if methods.isEmpty { throw Problem(.notFound, "cannot find \(target.path)") }
         throw WrongMethod(method: method, allowed: methods)
-    }
-
-    private func body(of request: Request) async throws -> ByteBuffer {
-        let tooLarge = Problem(
-            .bodyTooLarge,
-            "cannot take a body of more than \(limits.bodyBytes / 1024) KiB"
-        )
-        // Known before anything is read, unless the client sends in chunks.
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }),
-            length > limits.bodyBytes
-        {
-            throw tooLarge
-        }
-        do {
-            return try await request.body.collect(upTo: limits.bodyBytes)
-        } catch is NIOTooManyBytesError {
-            throw tooLarge
-        }
     }
 
     /// The one place where errors become answers.

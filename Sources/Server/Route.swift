@@ -6,7 +6,7 @@ import NIOCore
 import Policy
 
 /// One thing the API does: which method of which path, for whom, and how.
-struct Route: Sendable {
+struct Route: Sendable, CustomStringConvertible {
     /// Answers a call with what the service says.
     typealias Handler =
         @Sendable (_ call: Call, _ service: any AccessService) async throws
@@ -37,6 +37,9 @@ struct Route: Sendable {
         self.handler = handler
         parts = Self.parts(of: path[...])
     }
+
+    /// Method and path: `GET /v1/status`.
+    var description: String { "\(method.rawValue) \(path)" }
 
     /// The parts of a path between its slashes, empty ones too.
     static func parts(of path: Substring) -> [Substring] {
@@ -96,7 +99,7 @@ extension Call {
         return id
     }
 
-    /// The header `Idempotency-Key`: 1 ... 128 visible ASCII characters.
+    /// The header `Idempotency-Key`, which takes 1 to 128 visible ASCII characters.
     func idempotencyKey() throws(Problem) -> String? {
         guard let name = HTTPField.Name("idempotency-key"), let key = headers[name] else {
             return nil
@@ -162,11 +165,18 @@ extension Response {
         type: String = "application/json",
         headers: HTTPFields = [:]
     ) throws -> Response {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .withoutEscapingSlashes
-        let body = ByteBuffer(bytes: try encoder.encode(document))
         var headers = headers
         headers[.contentType] = type
-        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: body))
+        let body = ResponseBody(byteBuffer: try ByteBuffer(json: document))
+        return Response(status: status, headers: headers, body: body)
+    }
+}
+
+extension ByteBuffer {
+    /// A document as JSON.
+    init(json document: some Encodable) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        self.init(bytes: try encoder.encode(document))
     }
 }

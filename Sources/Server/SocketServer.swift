@@ -34,7 +34,12 @@ public final class SocketServer: Service {
         self.executor = executor
         self.limits = limits
         self.logger = logger
-        responder = Responder(service: service, limits: limits, logger: logger)
+        responder = Responder(
+            service: service,
+            identities: IdentityResolver(executor: executor),
+            limits: limits,
+            logger: logger
+        )
     }
 
     /// Serves until the service group stops or the task is cancelled.
@@ -51,11 +56,11 @@ public final class SocketServer: Service {
             return (NIOLoopBound(connections, eventLoop: loop), ended.futureResult)
         }.get()
         let channel = try await bootstrap(connections).withBoundSocket(listener.descriptor).get()
+        // However it comes about: a server that accepts no more has ended.
+        channel.closeFuture.whenComplete { [limits] _ in
+            connections.value.stop(within: TimeAmount(limits.stopTimeout), on: loop)
+        }
         try await withTaskCancellationOrGracefulShutdownHandler {
-            try await channel.closeFuture.get()
-            loop.execute { [limits] in
-                connections.value.stop(within: TimeAmount(limits.stopTimeout), on: loop)
-            }
             try await ended.get()
         } onCancelOrGracefulShutdown: { [listener] in
             listener.removeFile()
@@ -77,7 +82,7 @@ public final class SocketServer: Service {
     private func start(_ channel: any Channel, _ connections: Connections) throws {
         let pipeline = channel.pipeline.syncOperations
         let peer = try pipeline.peerCredentials()
-        let guardian = ConnectionGuard(timeout: TimeAmount(limits.requestTimeout))
+        let guardian = ConnectionGuard(limits)
         try connections.add(guardian, of: peer.uid, closing: channel.closeFuture)
 
         let http = HTTP1Channel(

@@ -2,12 +2,12 @@ import Policy
 import Testing
 
 @Suite struct PlanPropertyTests {
-    @Test(arguments: 1...60 as ClosedRange<UInt64>)
+    @Test(arguments: 1...40 as ClosedRange<UInt64>)
     func agreesWithTheObviousModel(seed: UInt64) {
         var generator = Generator(seed: seed)
         var plan = Plan()
         var model = PlanModel()
-        for _ in 0..<40 {
+        for _ in 0..<25 {
             let batch = (0..<generator.int(1...5)).map { _ in generator.change() }
             let before = model.elements
             for change in batch { model.apply(change) }

@@ -23,6 +23,7 @@ public struct ShellResult: Sendable {
     public struct Failure: Error, CustomStringConvertible {
         let result: ShellResult
 
+        /// The command, its status and standard error.
         public var description: String {
             "cannot run \(result.command.joined(separator: " ")): status \(result.status)\n"
                 + result.errors

@@ -65,7 +65,11 @@ package struct ElementDecoder {
             default: break
             }
         }
-        guard pairs else { return element }
+        guard pairs else {
+            // A concatenation's lone key is listed as the range from itself to itself.
+            if element.keyEnd == element.key { element.keyEnd = nil }
+            return element
+        }
         if flags & Kernel.intervalEnd != 0 {
             end = element.key
             return nil

@@ -3,13 +3,13 @@ internal import CNftnl
 internal import Netlink
 
 extension Batch {
-    /// Appends elements in as many messages as they need.
-    mutating func append(
-        _ verb: Transaction.Verb,
-        _ elements: [SetElement],
-        _ set: NamedSet,
-        _ index: Int
+    /// Appends an operation's elements in as many messages as they need.
+    ///
+    /// - Parameter verb: What to do now, since a renewal is two things.
+    mutating func appendElements(
+        _ verb: Transaction.Verb, of operation: Transaction.Operation, _ index: Int
     ) throws(NetlinkError) {
+        guard case .elements(_, let elements, let set) = operation else { return }
         let handle = try ElementHandle.make()
         let type = verb == .delete ? Kernel.Message.deleteElement : Kernel.Message.newElement
         let flags =
@@ -39,11 +39,8 @@ extension Batch {
                     ) {
                         (reason) in
                         .invalid(
-                            operation: index,
-                            description: Transaction.Operation.elements(verb, elements, set)
-                                .summary(element: next),
-                            reason: reason
-                        )
+                            operation: index, description: operation.summary(element: next),
+                            reason: reason)
                     }
                     next += 1
                 }
