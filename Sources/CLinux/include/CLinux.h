@@ -2,6 +2,7 @@
 #define SALLYPORT_CLINUX_H
 /* The Linux interfaces that Swift's Glibc module leaves out. */
 #include <netinet/in.h>
+#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
