@@ -177,7 +177,8 @@ private final class ExchangeHandler: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if !(error is IOError) {
+        // An answer that breaks off and a broken socket are told by the end of the connection.
+        if let error = error as? HTTPParserError, error != .invalidEOFState {
             while let next = waiting.popFirst() { next.fail(error) }
         }
         context.close(promise: nil)
