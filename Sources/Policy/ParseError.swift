@@ -46,7 +46,7 @@ extension TextForm {
 }
 
 /// At most 80 characters of a text from outside, without anything that steers a terminal.
-func printable(_ text: some StringProtocol) -> String {
+package func printable(_ text: some StringProtocol) -> String {
     // Scalars and not characters: one character can be of any length.
     var result = ""
     for (index, scalar) in text.unicodeScalars.enumerated() {
