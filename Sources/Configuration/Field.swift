@@ -88,9 +88,8 @@ struct Field {
     func text() -> String? {
         guard let scalar = scalar("text") else { return nil }
         if scalar.style == .plain, Self.looksLikeNumberOrBoolean(scalar.string) {
-            fault(
-                "must be text, which YAML takes \(scalar.string) for only in quotes: \"\(scalar.string)\""
-            )
+            let quoted = "\"\(scalar.string)\""
+            fault("must be text, and YAML takes this for something else; write it as \(quoted)")
             return nil
         }
         // A block scalar ends in a line break that nobody wrote.
@@ -225,7 +224,9 @@ struct Field {
         let unsigned = String(
             text.lowercased().drop { $0 == "+" || $0 == "-" }.filter { $0 != "_" }
         )
-        if words.contains(unsigned) || Double(unsigned) != nil { return true }
+        if words.contains(unsigned) { return true }
+        // Double reads "inf" and "nan" as well, which are names in YAML.
+        if unsigned.contains(where: \.isNumber), Double(unsigned) != nil { return true }
         return unsigned.hasPrefix("0o") && Int(unsigned.dropFirst(2), radix: 8) != nil
             || unsigned.hasPrefix("0b") && Int(unsigned.dropFirst(2), radix: 2) != nil
     }
