@@ -24,6 +24,8 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let unixSignals = Target.Dependency.product(
+    name: "UnixSignals", package: "swift-service-lifecycle")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -63,12 +65,14 @@ let package = Package(
             swiftSettings: memorySafe),
 
         // Values and decisions: no I/O, no clock.
-        .target(name: "Policy", swiftSettings: settings),
-        .target(name: "Configuration", dependencies: ["Policy", yams], swiftSettings: settings),
+        .target(name: "Policy", dependencies: [collections], swiftSettings: settings),
+        .target(name: "Settings", dependencies: ["Policy", yams], swiftSettings: settings),
 
         // The agent.
         .target(name: "API", dependencies: ["Policy"], swiftSettings: settings),
-        .target(name: "Gate", dependencies: ["Netlink", "Nftables", "Policy"], swiftSettings: settings),
+        .target(
+            name: "Gate", dependencies: ["Netlink", "Nftables", "Policy", systemPackage],
+            swiftSettings: settings),
         .target(name: "Ledger", dependencies: ["Policy", grdb], swiftSettings: settings),
         .target(
             name: "Server",
@@ -80,12 +84,13 @@ let package = Package(
         .target(
             name: "Agent",
             dependencies: [
-                "API", "CLinux", "Configuration", "Gate", "Ledger", "Policy", "Server", collections,
-                lifecycle, logging,
+                "API", "CLinux", "Gate", "Ledger", "Policy", "Server", "Settings", lifecycle, logging,
+                unixSignals,
             ],
             swiftSettings: memorySafe),
         .executableTarget(
-            name: "sallyportd", dependencies: ["Agent", argumentParser], swiftSettings: settings),
+            name: "sallyportd", dependencies: ["API", "Agent", argumentParser, logging],
+            swiftSettings: settings),
 
         // The command line.
         .target(
@@ -107,7 +112,7 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(name: "PolicyTests", dependencies: ["Policy"], swiftSettings: settings),
         .testTarget(
-            name: "ConfigurationTests", dependencies: ["Configuration", "Policy"],
+            name: "SettingsTests", dependencies: ["Settings", "Policy"],
             swiftSettings: settings),
         .testTarget(
             name: "GateTests", dependencies: ["Gate", "Nftables", "Policy", "TestSupport"],

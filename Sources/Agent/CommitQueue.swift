@@ -1,0 +1,226 @@
+import API
+import Gate
+import Ledger
+import Logging
+import Policy
+import Settings
+
+/// What one use case wants done, worked out against the plan as it is when its turn comes.
+struct Change: Sendable {
+    /// What the ledger must hold before the kernel is touched.
+    var ledger: [LedgerChange] = []
+    /// What follows for the plan, and from the plan for the kernel.
+    var grants: [GrantChange] = []
+}
+
+/// A change on its way, and how to answer who asked for it.
+struct Prepared: Sendable {
+    let change: Change
+    /// Whether it only takes access away: then it reaches the kernel even if it cannot be recorded.
+    let closesOnly: Bool
+    /// Answers; nil says that all is done.
+    let answer: @Sendable (Problem?) -> Void
+}
+
+extension Agent {
+    /// Carries a change through the one path every change takes: decide, write durably, commit to
+    /// the kernel, answer.
+    ///
+    /// All that waits while a commit is under way shares the next durable write and the next kernel
+    /// transaction.
+    ///
+    /// - Parameters:
+    ///   - closesOnly: Whether the change only takes access away.
+    ///   - step: Decides, and works out the change and the answer; called when its turn comes.
+    /// - Throws: What `step` throws; `Problem` of kind `ledgerUnavailable` or `kernelRefused`.
+    func commit<Answer: Sendable>(
+        closesOnly: Bool,
+        _ step: @escaping @Sendable (isolated Agent, Moment) throws(Problem) -> (Change, Answer)
+    ) async throws -> Answer {
+        try await withCheckedThrowingContinuation { continuation in
+            waiting.append { agent, now in
+                do throws(Problem) {
+                    let (change, answer) = try step(agent, now)
+                    return Prepared(change: change, closesOnly: closesOnly) { problem in
+                        if let problem {
+                            continuation.resume(throwing: problem)
+                        } else {
+                            continuation.resume(returning: answer)
+                        }
+                    }
+                } catch {
+                    continuation.resume(throwing: error)
+                    return nil
+                }
+            }
+            guard !isCommitting else { return }
+            isCommitting = true
+            Task(executorPreference: executor) { await self.commitWaiting() }
+        }
+    }
+
+    private func commitWaiting() async {
+        while !waiting.isEmpty {
+            let batch = waiting
+            waiting = []
+            await commit(batch)
+        }
+        isCommitting = false
+        watch.setNextEnd(plan.nextDeadline)
+    }
+
+    private func commit(_ batch: [@Sendable (isolated Agent, Moment) -> Prepared?]) async {
+        let now = clocks.now()
+        var accepted: [Prepared] = []
+        var elements: [ElementChange] = []
+        var inverses: [[GrantChange]] = []
+        for prepare in batch {
+            guard let prepared = prepare(self, now) else { continue }
+            let (changes, inverse) = plan.apply(prepared.change.grants)
+            elements += changes
+            inverses.append(inverse)
+            accepted.append(prepared)
+        }
+        do throws(LedgerError) {
+            try await record(accepted.flatMap(\.change.ledger), at: now.wall)
+        } catch {
+            for inverse in inverses.reversed() { _ = plan.apply(inverse) }
+            closeUnrecorded(accepted, because: error)
+            return
+        }
+        do throws(GateError) {
+            try bringKernel(to: elements)
+        } catch {
+            await takeBack(accepted, inverses, because: error)
+            return
+        }
+        for prepared in accepted { prepared.answer(nil) }
+    }
+
+    /// Writes to the ledger what is to be recorded, and before it what could not be until now.
+    private func record(
+        _ changes: [LedgerChange],
+        at time: Timestamp
+    ) async throws(LedgerError) {
+        guard !(unrecorded.isEmpty && changes.isEmpty) else { return }
+        try await ledger.commit(unrecorded + changes, at: time)
+        unrecorded = []
+        keysInCommit = []
+    }
+
+    /// Refuses what opens, and closes in the kernel what closes: a full disk must not keep a port
+    /// open. What was closed is recorded as soon as the ledger can be written.
+    private func closeUnrecorded(_ accepted: [Prepared], because error: LedgerError) {
+        keysInCommit = []
+        logger.error("\(error)")
+        let closings = accepted.filter(\.closesOnly)
+        let (elements, _) = plan.apply(closings.flatMap(\.change.grants))
+        unrecorded += closings.flatMap(\.change.ledger)
+        var detail = "access is closed, but that is not recorded yet: \(error)"
+        do throws(GateError) {
+            try bringKernel(to: elements)
+        } catch {
+            detail = "\(error); and \(detail)"
+        }
+        for prepared in accepted {
+            prepared.answer(
+                Problem(
+                    .ledgerUnavailable,
+                    prepared.closesOnly ? detail : "nothing was opened or extended: \(error)"
+                )
+            )
+        }
+        healLater()
+    }
+
+    /// Undoes what opened or lengthened: the kernel did not take it.
+    private func takeBack(
+        _ accepted: [Prepared],
+        _ inverses: [[GrantChange]],
+        because error: GateError
+    ) async {
+        let now = clocks.now()
+        for (prepared, inverse) in zip(accepted, inverses).reversed() where !prepared.closesOnly {
+            // What was closed to make room for it stays closed.
+            let undoing = inverse.filter { if case .open = $0 { false } else { true } }
+            _ = plan.apply(undoing)
+            unrecorded += undoing.compactMap { $0.record(at: now.wall) }
+        }
+        do throws(LedgerError) {
+            try await record([], at: now.wall)
+        } catch {
+            logger.error("\(error)")
+        }
+        for prepared in accepted {
+            prepared.answer(
+                Problem(
+                    .kernelRefused,
+                    prepared.closesOnly
+                        ? "the grant is ended, but the kernel did not take it: \(error); "
+                            + "it closes by itself at the end of its time, and the agent tries again"
+                        : "nothing was opened or extended: \(error)"
+                )
+            )
+        }
+        healLater()
+    }
+
+    /// Commits changes of elements; where that fails, reads the kernel back and makes it what the
+    /// plan says.
+    func bringKernel(to changes: [ElementChange]) throws(GateError) {
+        do throws(GateError) {
+            try gate.apply(changes, now: clocks.now().boot)
+        } catch {
+            logger.warning("\(error); making the table anew")
+            try reassert()
+        }
+    }
+
+    /// Makes the table in the kernel what configuration and plan say it should be.
+    func reassert() throws(GateError) {
+        do throws(GateError) {
+            try gate.arm(
+                managed: configuration.policySet.managedPorts,
+                breakGlass: configuration.breakGlass,
+                plan: plan,
+                now: { clocks.now().boot }
+            )
+        } catch {
+            healLater()
+            throw error
+        }
+    }
+
+    /// Tries again in a while what the ledger or the kernel did not take.
+    private func healLater() {
+        guard !isHealing else { return }
+        isHealing = true
+        Task(executorPreference: executor) {
+            try? await Task.sleep(for: .seconds(1))
+            await self.heal()
+        }
+    }
+
+    private func heal() async {
+        isHealing = false
+        do {
+            try reassert()
+            guard !unrecorded.isEmpty else { return }
+            try await commit(closesOnly: true) { _, _ throws(Problem) in (Change(), ()) }
+        } catch {
+            logger.error("\(error)")
+        }
+    }
+}
+
+extension GrantChange {
+    /// What the ledger must hold when this undoes what it holds already.
+    fileprivate func record(at now: Timestamp) -> LedgerChange? {
+        switch self {
+        case .open: nil
+        case .close(let id): .end(id, .failed, .kernelRefused, at: now, by: nil)
+        case .setEnd(let id, let expiresAt, let deadline):
+            .extend(id, expiresAt: expiresAt, deadline: deadline, by: nil)
+        }
+    }
+}

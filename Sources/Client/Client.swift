@@ -1,0 +1,198 @@
+public import API
+import FoundationEssentials
+import NIOCore
+import NIOHTTP1
+public import Policy
+
+/// Speaks to the agent over its Unix socket, on one connection that is kept open.
+///
+/// Each function is one route of the API and throws a ``ClientError``. Ids are texts, as in the
+/// documents.
+public final class Client: Sendable {
+    let connection: Connection
+
+    /// Makes a client; it connects with the first call.
+    ///
+    /// - Parameters:
+    ///   - socket: the path of the agent's socket.
+    ///   - timeout: how long the agent may take to answer a call.
+    public init(socket: String, timeout: Duration = .seconds(30)) {
+        connection = Connection(socket: socket, timeout: TimeAmount(timeout))
+    }
+
+    /// Closes the connection and ends the client's thread; no call may follow.
+    public func close() async {
+        await connection.close()
+    }
+
+    /// The agent, the gate and the policies with their figures.
+    public func status() async throws(ClientError) -> StatusDocument {
+        try await get("/v1/status")
+    }
+
+    /// All policies.
+    public func policies() async throws(ClientError) -> PolicyList {
+        try await get("/v1/policies")
+    }
+
+    /// One policy.
+    public func policy(named name: String) async throws(ClientError) -> PolicyDocument {
+        try await get("/v1/policies/\(encoded(name))")
+    }
+
+    /// Makes the agent read its configuration again; answers the policies in force then.
+    public func reload() async throws(ClientError) -> PolicyList {
+        try await post("/v1/policies/reload")
+    }
+
+    /// What a text would be as a policy file; refused with every fault that is in it.
+    public func check(policyText: String) async throws(ClientError) -> PolicyList {
+        try await post(
+            "/v1/policies/check",
+            ByteBuffer(string: policyText),
+            type: "application/yaml"
+        )
+    }
+
+    /// Asks for access.
+    ///
+    /// A call repeated with the same `idempotencyKey` answers the request that the first one made.
+    public func open(
+        _ ask: Ask,
+        idempotencyKey: String? = nil
+    ) async throws(ClientError) -> RequestDocument {
+        var headers = HTTPHeaders()
+        if let idempotencyKey { headers.add(name: "idempotency-key", value: idempotencyKey) }
+        return try await post("/v1/requests", try json(ask), headers: headers)
+    }
+
+    /// One request.
+    public func request(id: String) async throws(ClientError) -> RequestDocument {
+        try await get("/v1/requests/\(encoded(id))")
+    }
+
+    /// One page of requests, newest first.
+    public func requests(_ filter: RequestFilter) async throws(ClientError) -> RequestList {
+        try await get(
+            "/v1/requests",
+            [
+                ("state", filter.state?.rawValue), ("policy", filter.policy),
+                ("requester", filter.requester), ("before", filter.before.map(String.init)),
+                ("limit", String(filter.limit)),
+            ]
+        )
+    }
+
+    /// Ends the grants of a request.
+    public func revoke(request id: String) async throws(ClientError) -> RequestDocument {
+        try await post("/v1/requests/\(encoded(id))/revoke")
+    }
+
+    /// Lets the grants of a request end later, by a duration like `30m` or `PT30M`.
+    public func extend(
+        request id: String,
+        by addition: String
+    ) async throws(ClientError) -> RequestDocument {
+        try await post(
+            "/v1/requests/\(encoded(id))/extend",
+            try json(ExtendBody(duration: addition))
+        )
+    }
+
+    /// Grants; of the filter only policy and requester count.
+    public func grants(
+        _ filter: RequestFilter,
+        includeEnded: Bool = false
+    ) async throws(ClientError) -> GrantList {
+        try await get(
+            "/v1/grants",
+            [
+                ("policy", filter.policy), ("requester", filter.requester),
+                ("all", includeEnded ? "true" : nil),
+            ]
+        )
+    }
+
+    /// Ends one grant.
+    public func close(grant id: String) async throws(ClientError) -> GrantDocument {
+        try decode(
+            try await connection.exchange(
+                Call(method: .DELETE, target: "/v1/grants/\(encoded(id))")
+            )
+        )
+    }
+}
+
+extension Client {
+    private func get<Document: Decodable>(
+        _ path: String,
+        _ query: [(name: String, value: String?)] = []
+    ) async throws(ClientError) -> Document {
+        let pairs = query.compactMap { pair in pair.value.map { "\(pair.name)=\(encoded($0))" } }
+        let target = pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
+        return try decode(try await connection.exchange(Call(method: .GET, target: target)))
+    }
+
+    private func post<Document: Decodable>(
+        _ path: String,
+        _ body: ByteBuffer = ByteBuffer(),
+        type: String = "application/json",
+        headers: HTTPHeaders = [:]
+    ) async throws(ClientError) -> Document {
+        var headers = headers
+        if body.readableBytes > 0 { headers.add(name: "content-type", value: type) }
+        headers.add(name: "content-length", value: String(body.readableBytes))
+        return try decode(
+            try await connection.exchange(
+                Call(method: .POST, target: path, headers: headers, body: body)
+            )
+        )
+    }
+
+    private func json(_ document: some Encodable) throws(ClientError) -> ByteBuffer {
+        do {
+            return ByteBuffer(bytes: try JSONEncoder().encode(document))
+        } catch {
+            throw .protocolError("cannot write the request as JSON: \(error)")
+        }
+    }
+
+    private func decode<Document: Decodable>(_ reply: Reply) throws(ClientError) -> Document {
+        let body = Data(reply.body.readableBytesView)
+        let isProblem = reply.type?.hasPrefix("application/problem+json") ?? false
+        do {
+            if isProblem {
+                throw ClientError.problem(try JSONDecoder().decode(Problem.self, from: body))
+            }
+            if (200..<300).contains(reply.status) {
+                return try JSONDecoder().decode(Document.self, from: body)
+            }
+        } catch let error as ClientError {
+            throw error
+        } catch {
+            throw .protocolError(
+                "cannot read the agent's answer (status \(reply.status)); are client and agent of the same version?"
+            )
+        }
+        throw .protocolError(
+            "cannot read the agent's answer: status \(reply.status) and no document"
+        )
+    }
+}
+
+/// Text as it may stand in a path or a query (RFC 3986, section 2.3).
+private func encoded(_ text: String) -> String {
+    var result = ""
+    for byte in text.utf8 {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."),
+            UInt8(ascii: "_"), UInt8(ascii: "~"):
+            result.unicodeScalars.append(Unicode.Scalar(byte))
+        default:
+            let digits = String(byte, radix: 16, uppercase: true)
+            result += digits.count == 1 ? "%0\(digits)" : "%\(digits)"
+        }
+    }
+    return result
+}

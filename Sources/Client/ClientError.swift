@@ -1,0 +1,21 @@
+public import API
+
+/// Why the agent did not do what it was asked.
+public enum ClientError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// There was no answer: the agent is not there, may not be reached, or went away.
+    case unreachable(socket: String, reason: String)
+    /// The agent refused.
+    case problem(Problem)
+    /// The agent answered something that this client does not understand.
+    case protocolError(String)
+
+    /// What happened and what to do about it, in one line.
+    public var description: String {
+        switch self {
+        case .unreachable(let socket, let reason):
+            "cannot reach the agent at \(socket): \(reason)"
+        case .problem(let problem): problem.detail
+        case .protocolError(let text): text
+        }
+    }
+}

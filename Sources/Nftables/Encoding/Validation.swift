@@ -1,0 +1,63 @@
+internal import Netlink
+
+extension Transaction.Operation {
+    /// Why the operation cannot be sent, elements aside; nil if it can.
+    var defect: String? {
+        switch self {
+        case .table(_, let table): table.defect
+        case .chain(_, let chain): chain.table.defect ?? nameDefect(chain.name, of: "chain")
+        case .rule(let verb, let rule):
+            rule.chain.table.defect ?? nameDefect(rule.chain.name, of: "chain")
+                ?? rule.defect(in: verb)
+        case .set(_, let set):
+            set.table.defect ?? nameDefect(set.name, of: "set") ?? set.defect
+        case .elements(_, _, let set): set.table.defect ?? nameDefect(set.name, of: "set")
+        }
+    }
+}
+
+/// Why a name cannot be sent; nil if it can.
+func nameDefect(_ name: String, of kind: String) -> String? {
+    let count = name.utf8.count
+    if count == 0 { return "the name of a \(kind) must not be empty" }
+    if name.utf8.contains(0) { return "the name of a \(kind) must not contain a zero byte" }
+    guard count > Kernel.longestName else { return nil }
+    return "the name of a \(kind) has at most \(Kernel.longestName) bytes, not \(count)"
+}
+
+/// Why a comment cannot be sent; nil if it can.
+func commentDefect(_ comment: String) -> String? {
+    let count = comment.utf8.count
+    if comment.utf8.contains(0) { return "a comment must not contain a zero byte" }
+    guard count > Nftnl.UserData.longestComment else { return nil }
+    return "a comment has at most \(Nftnl.UserData.longestComment) bytes, not \(count)"
+}
+
+extension Table {
+    fileprivate var defect: String? { nameDefect(name, of: "table") }
+}
+
+extension Rule {
+    fileprivate func defect(in verb: Transaction.Verb) -> String? {
+        if verb == .delete {
+            return handle == nil ? "only a listed rule has the handle it is deleted by" : nil
+        }
+        if expressions.count > Kernel.mostExpressions {
+            return "a rule has at most \(Kernel.mostExpressions) expressions"
+        }
+        for expression in expressions {
+            if let defect = expression.defect { return defect }
+        }
+        return comment.flatMap(commentDefect)
+    }
+}
+
+extension NamedSet {
+    fileprivate var defect: String? {
+        if key.isEmpty { return "a key needs a field" }
+        // nft packs the fields' types into 32 bits, six for each.
+        if key.count > 5 { return "a key has at most 5 fields" }
+        if keyLength > 64 { return "a key has at most 64 bytes, not \(keyLength)" }
+        return comment.flatMap(commentDefect)
+    }
+}

@@ -1,0 +1,155 @@
+/// A place for data between expressions: sixteen slots of 4 bytes.
+///
+/// A value takes as many slots in a row as it needs; concatenations are values in adjacent slots.
+public struct Register: Hashable, Sendable {
+    /// 0 to 15.
+    public let slot: UInt8
+
+    /// Names a slot.
+    public init(slot: UInt8) { self.slot = slot }
+
+    /// The first slot.
+    public static let first = Register(slot: 0)
+
+    /// The slot behind a value of so many bytes that starts here.
+    public func advanced(pastBytes count: Int) -> Register {
+        Register(slot: slot + UInt8((count + 3) / 4))
+    }
+}
+
+/// One step of a rule.
+public enum Expression: Hashable, Sendable {
+    /// Loads bytes of the packet, counted from the start of a header.
+    case payload(PayloadBase, offset: UInt32, length: UInt32, into: Register)
+    /// Loads a property of the packet.
+    case meta(MetaKey, into: Register)
+    /// Loads a property of the packet's connection; breaks off when there is none.
+    case connection(ConnectionKey, into: Register)
+    /// Goes on only if the register's bytes compare so with `value`.
+    case compare(Register, Comparison, value: [UInt8])
+    /// Goes on only if the register's bytes are (not) between `from` and `through`.
+    case range(Register, isInverted: Bool, from: [UInt8], through: [UInt8])
+    /// Masks the register's bytes: `(value & mask) ^ xor`, each as long as the value.
+    case bitwise(Register, into: Register, mask: [UInt8], xor: [UInt8])
+    /// Goes on only if the set has (not) the register's bytes.
+    case lookup(Register, set: String, isInverted: Bool = false)
+    /// Does what the verdict map says of the register's bytes; goes on if it says nothing.
+    case verdictMap(Register, map: String)
+    /// Counts packets and bytes.
+    case counter(Counter = Counter())
+    /// Goes on only as often as the limit allows.
+    case limit(Limit)
+    /// Writes the packet to the kernel's log or to a netlink group.
+    case log(Log)
+    /// Decides.
+    case verdict(Verdict)
+    /// Drops the packet and tells its sender.
+    case reject(Reject)
+    /// A listed expression that this library does not know; it cannot be sent.
+    case other(name: String)
+
+    /// Where offsets of ``Expression/payload(_:offset:length:into:)`` count from
+    /// (`enum nft_payload_bases`).
+    public enum PayloadBase: UInt32, Hashable, Sendable, CaseIterable {
+        case linkLayer, network, transport
+    }
+
+    /// A property of a packet (`enum nft_meta_keys`).
+    public enum MetaKey: UInt32, Hashable, Sendable, CaseIterable {
+        case mark = 3
+        case inputInterface = 4
+        case outputInterface = 5
+        case inputInterfaceName = 6
+        case outputInterfaceName = 7
+        /// 1 byte: `NFPROTO_IPV4` (2) or `NFPROTO_IPV6` (10).
+        case networkProtocol = 15
+        /// 1 byte: TCP (6), UDP (17) and so on, behind IPv6's extension headers too.
+        case transportProtocol = 16
+    }
+
+    /// A property of a connection (`enum nft_ct_keys`).
+    public enum ConnectionKey: UInt32, Hashable, Sendable, CaseIterable {
+        /// 4 bytes in the host's order: bits of ``ConnectionState``.
+        case state = 0
+        /// 1 byte: 0 original, 1 reply.
+        case direction = 1
+        /// 4 bytes in the host's order.
+        case status = 2
+        /// 4 bytes in the host's order.
+        case mark = 3
+    }
+
+    /// How bytes are compared, as one big number (`enum nft_cmp_ops`).
+    public enum Comparison: UInt32, Hashable, Sendable, CaseIterable {
+        case equal, notEqual, less, lessOrEqual, greater, greaterOrEqual
+    }
+}
+
+/// The states of a connection (`NF_CT_STATE_BIT`, linux/netfilter/nf_conntrack_common.h).
+public struct ConnectionState: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt32
+
+    /// Takes the kernel's bits.
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    public static let invalid = ConnectionState(rawValue: 1)
+    public static let established = ConnectionState(rawValue: 2)
+    public static let related = ConnectionState(rawValue: 4)
+    public static let new = ConnectionState(rawValue: 8)
+    public static let untracked = ConnectionState(rawValue: 64)
+}
+
+/// How often a rule may go on (`nft_limit_attributes`).
+public struct Limit: Hashable, Sendable {
+    /// Packets per ``seconds``.
+    public var packets: UInt64
+    /// The length of the period: 1, 60, 3600, 86400 or 604800, as nft prints.
+    public var seconds: UInt64
+    /// How many packets beyond the rate may come at once.
+    public var burst: UInt32
+    /// Whether to go on when the limit *is* exceeded instead.
+    public var isInverted: Bool
+
+    /// Describes a limit, with nft's burst of 5.
+    public init(
+        packets: UInt64,
+        perSeconds seconds: UInt64,
+        burst: UInt32 = 5,
+        isInverted: Bool = false
+    ) {
+        self.packets = packets
+        self.seconds = seconds
+        self.burst = burst
+        self.isInverted = isInverted
+    }
+}
+
+/// How a packet is logged (`nft_log_attributes`).
+public struct Log: Hashable, Sendable {
+    /// Up to 127 bytes in front of each line.
+    public var prefix: String?
+    /// The kernel log's level, 0 (emergency) to 7 (debug); nil for 4, or with ``group``.
+    public var level: UInt32?
+    /// The netlink group (nfnetlink_log) to send to, instead of the kernel's log.
+    public var group: UInt16?
+
+    /// Describes where to log.
+    public init(prefix: String? = nil, level: UInt32? = nil, group: UInt16? = nil) {
+        self.prefix = prefix
+        self.level = level
+        self.group = group
+    }
+}
+
+/// How a refused packet is answered (`enum nft_reject_types`).
+public enum Reject: Hashable, Sendable {
+    /// A TCP reset; the rule must have matched TCP before.
+    case tcpReset
+    /// An ICMP or ICMPv6 answer fitting the packet (`enum nft_reject_inet_code`).
+    case icmpx(ICMPCode)
+
+    /// Why, in both families.
+    public enum ICMPCode: UInt8, Hashable, Sendable, CaseIterable {
+        case noRoute, portUnreachable, hostUnreachable, adminProhibited
+    }
+}

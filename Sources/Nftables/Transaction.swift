@@ -1,0 +1,119 @@
+/// Operations that the kernel carries out all together or not at all, in order.
+public struct Transaction: Hashable, Sendable {
+    /// What is to be done with an object.
+    public enum Verb: String, Hashable, Sendable {
+        /// Makes it; fine if it is there and the same.
+        case add
+        /// Makes it; refused with `EEXIST` if it is there.
+        case create
+        /// Removes it; refused with `ENOENT` if it is missing.
+        case delete
+        /// Empties it.
+        case flush
+        /// Removes and makes it again.
+        case renew
+    }
+
+    /// One operation.
+    public enum Operation: Hashable, Sendable {
+        case table(Verb, Table)
+        case chain(Verb, Chain)
+        case rule(Verb, Rule)
+        case set(Verb, NamedSet)
+        case elements(Verb, [SetElement], NamedSet)
+    }
+
+    /// In the order of queuing; errors name the index.
+    public private(set) var operations: [Operation] = []
+
+    /// Begins with nothing to do.
+    public init() {}
+
+    /// Whether there is nothing to do; such a commit asks the kernel nothing.
+    public var isEmpty: Bool { operations.isEmpty }
+
+    // MARK: Tables
+
+    /// Makes a table, or changes its flags; adopts one that persists without owner.
+    public mutating func add(_ table: Table) { operations.append(.table(.add, table)) }
+
+    /// Makes a table; refused with `EEXIST` if it is there.
+    public mutating func create(_ table: Table) { operations.append(.table(.create, table)) }
+
+    /// Removes a table and all in it; refused with `ENOENT` if it is missing.
+    public mutating func delete(_ table: Table) { operations.append(.table(.delete, table)) }
+
+    /// Removes all rules of a table's chains, not the sets' elements; refused with `ENOENT` if it
+    /// is missing.
+    public mutating func flush(_ table: Table) { operations.append(.table(.flush, table)) }
+
+    // MARK: Chains
+
+    /// Makes a chain, or changes its policy; refused with `EEXIST` if hook or type differ.
+    public mutating func add(_ chain: Chain) { operations.append(.chain(.add, chain)) }
+
+    /// Makes a chain; refused with `EEXIST` if it is there.
+    public mutating func create(_ chain: Chain) { operations.append(.chain(.create, chain)) }
+
+    /// Removes a chain and its rules; refused with `ENOENT` if it is missing, with `EBUSY` while
+    /// something jumps to it.
+    public mutating func delete(_ chain: Chain) { operations.append(.chain(.delete, chain)) }
+
+    /// Removes a chain's rules; refused with `ENOENT` if it is missing.
+    public mutating func flush(_ chain: Chain) { operations.append(.chain(.flush, chain)) }
+
+    // MARK: Rules
+
+    /// Appends a rule to its chain; refused with `ENOENT` if the chain or a set it uses is missing.
+    public mutating func add(_ rule: Rule) { operations.append(.rule(.add, rule)) }
+
+    /// Removes a listed rule by its handle; refused with `ENOENT` if it is missing.
+    public mutating func delete(_ rule: Rule) { operations.append(.rule(.delete, rule)) }
+
+    // MARK: Sets
+
+    /// Makes a set; refused with `EEXIST` if one of that name differs.
+    public mutating func add(_ set: NamedSet) { operations.append(.set(.add, set)) }
+
+    /// Makes a set; refused with `EEXIST` if it is there.
+    public mutating func create(_ set: NamedSet) { operations.append(.set(.create, set)) }
+
+    /// Removes a set; refused with `ENOENT` if it is missing, with `EBUSY` while a rule uses it.
+    public mutating func delete(_ set: NamedSet) { operations.append(.set(.delete, set)) }
+
+    /// Removes all elements of a set; refused with `ENOENT` if it is missing.
+    public mutating func flush(_ set: NamedSet) { operations.append(.set(.flush, set)) }
+
+    // MARK: Elements
+
+    /// Adds elements; fine if they are there, but their timeouts then stay as they are, and another
+    /// verdict or an overlapping range is refused with `EEXIST`.
+    public mutating func add(_ elements: [SetElement], to set: NamedSet) {
+        append(.add, elements, set)
+    }
+
+    /// Adds elements; refused with `EEXIST` if one is there.
+    public mutating func create(_ elements: [SetElement], in set: NamedSet) {
+        append(.create, elements, set)
+    }
+
+    /// Removes elements, of which only the keys count; refused with `ENOENT` if one is missing.
+    public mutating func delete(_ elements: [SetElement], from set: NamedSet) {
+        append(.delete, elements, set)
+    }
+
+    /// Removes elements and adds them again, with the timeouts given here; refused with `ENOENT` if
+    /// one is missing.
+    ///
+    /// Kernels before 6.12 ignore a new timeout in ``add(_:to:)`` of an element that is there. The
+    /// element's counter starts again from 0.
+    public mutating func renew(_ elements: [SetElement], in set: NamedSet) {
+        append(.renew, elements, set)
+    }
+
+    private mutating func append(_ verb: Verb, _ elements: [SetElement], _ set: NamedSet) {
+        // An operation without elements would be a message that the kernel refuses.
+        guard !elements.isEmpty else { return }
+        operations.append(.elements(verb, elements, set))
+    }
+}

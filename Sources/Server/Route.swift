@@ -1,0 +1,182 @@
+import API
+import FoundationEssentials
+import HTTPTypes
+import HummingbirdCore
+import NIOCore
+import Policy
+
+/// One thing the API does: which method of which path, for whom, and how.
+struct Route: Sendable, CustomStringConvertible {
+    /// Answers a call with what the service says.
+    typealias Handler =
+        @Sendable (_ call: Call, _ service: any AccessService) async throws
+        -> Response
+
+    let method: HTTPRequest.Method
+    /// The path, with at most one part that varies: `/v1/policies/{name}`.
+    let path: String
+    /// Who may: one of these roles is enough.
+    let roles: Set<Role>
+    /// The query parameters it takes.
+    let query: Set<String>
+    let handler: Handler
+
+    private let parts: [Substring]
+
+    init(
+        _ method: HTTPRequest.Method,
+        _ path: String,
+        roles: Set<Role> = Set(Role.allCases),
+        query: Set<String> = [],
+        handler: @escaping Handler
+    ) {
+        self.method = method
+        self.path = path
+        self.roles = roles
+        self.query = query
+        self.handler = handler
+        parts = Self.parts(of: path[...])
+    }
+
+    /// Method and path: `GET /v1/status`.
+    var description: String { "\(method.rawValue) \(path)" }
+
+    /// The parts of a path between its slashes, empty ones too.
+    static func parts(of path: Substring) -> [Substring] {
+        path.split(separator: "/", omittingEmptySubsequences: false)
+    }
+
+    /// What stands in the place of the part that varies (nothing for a path without one), where
+    /// `path` is a path of this route; nil where it is not.
+    func match(_ path: [Substring]) -> Substring? {
+        guard path.count == parts.count else { return nil }
+        var variable: Substring = ""
+        for (part, given) in zip(parts, path) where part != given {
+            guard part.first == "{", !given.isEmpty else { return nil }
+            variable = given
+        }
+        return variable
+    }
+}
+
+/// One request, taken apart as far as every route needs it.
+struct Call: Sendable {
+    var caller: Caller
+    /// The part of the path that varies, decoded.
+    var variable: String
+    var query: [String: String]
+    var body: ByteBuffer
+    var headers: HTTPFields
+}
+
+extension Call {
+    /// The body as a JSON document.
+    func decode<Document: Decodable>(_ type: Document.Type) throws -> Document {
+        try JSONDecoder().decode(type, from: Data(body.readableBytesView))
+    }
+
+    /// The body as text.
+    func text() throws(Problem) -> String {
+        guard let text = String(validating: body.readableBytesView, as: UTF8.self) else {
+            throw Problem(.badRequest, "cannot read the body: it is not UTF-8 text")
+        }
+        return text
+    }
+
+    /// The number of a request in the path.
+    func requestID() throws(Problem) -> Int64 {
+        guard let id = Int64(variable), id > 0, String(id) == variable else {
+            throw Problem(.notFound, "cannot find request \(variable): the id of one is like 17")
+        }
+        return id
+    }
+
+    /// The id of a grant in the path.
+    func grantID() throws(Problem) -> Grant.ID {
+        guard let id = Grant.ID(variable) else {
+            throw Problem(.notFound, "cannot find grant \(variable): the id of one is like 17.1")
+        }
+        return id
+    }
+
+    /// The header `Idempotency-Key`, which takes 1 to 128 visible ASCII characters.
+    func idempotencyKey() throws(Problem) -> String? {
+        guard let name = HTTPField.Name("idempotency-key"), let key = headers[name] else {
+            return nil
+        }
+        guard (1...128).contains(key.utf8.count),
+            key.utf8.allSatisfy({ (0x21...0x7e).contains($0) })
+        else {
+            throw Problem(
+                .badRequest,
+                "cannot read header Idempotency-Key: write 1 to 128 visible ASCII characters"
+            )
+        }
+        return key
+    }
+
+    /// The query parameters that choose requests or grants.
+    func filter() throws(Problem) -> RequestFilter {
+        RequestFilter(
+            state: try parameter("state", "one of \(GrantState.list)", GrantState.init(rawValue:)),
+            policy: query["policy"],
+            requester: query["requester"],
+            before: try parameter("before", "the id of a request", Self.positive),
+            limit: try parameter("limit", "a number from 1 to 1000") {
+                Self.positive($0).flatMap { $0 <= 1000 ? Int($0) : nil }
+            } ?? 100
+        )
+    }
+
+    /// A query parameter that is true or false; false where it is absent.
+    func flag(_ name: String) throws(Problem) -> Bool {
+        try parameter(name, "true or false", Bool.init) ?? false
+    }
+
+    private func parameter<Value>(
+        _ name: String,
+        _ allowed: String,
+        _ parse: (String) -> Value?
+    ) throws(Problem) -> Value? {
+        guard let text = query[name] else { return nil }
+        guard let value = parse(text) else {
+            throw Problem(
+                .badRequest,
+                "cannot read query parameter \(name)=\(text): write \(allowed)"
+            )
+        }
+        return value
+    }
+
+    private static func positive(_ text: String) -> Int64? {
+        Int64(text).flatMap { $0 > 0 && String($0) == text ? $0 : nil }
+    }
+}
+
+extension GrantState {
+    fileprivate static var list: String { allCases.map(\.rawValue).joined(separator: ", ") }
+}
+
+extension Response {
+    /// An answer with a document.
+    static func json(
+        _ document: some Encodable,
+        status: HTTPResponse.Status = .ok,
+        type: String = "application/json",
+        headers: HTTPFields = [:]
+    ) throws -> Response {
+        var headers = headers
+        headers[.contentType] = type
+        let body = ResponseBody(byteBuffer: try ByteBuffer(json: document))
+        return Response(status: status, headers: headers, body: body)
+    }
+}
+
+extension ByteBuffer {
+    /// A document as JSON.
+    init(json document: some Encodable) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        self.init(bytes: try encoder.encode(document))
+    }
+}

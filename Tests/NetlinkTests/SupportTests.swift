@@ -1,0 +1,20 @@
+import Glibc
+import Netlink
+import TestSupport
+import Testing
+
+@Test func aNamespaceHasNothingButLoopback() throws {
+    let links = try inNetworkNamespace { try shell("ip", "-o", "link").get() }
+    #expect(links.split(separator: "\n").count == 1)
+    #expect(links.contains("LOOPBACK,UP"))
+}
+
+@Test func aVethPairJoinsTwoNamespaces() throws {
+    let (host, client) = (try NetworkNamespace(), try NetworkNamespace())
+    try host.connect("host0", ["10.9.0.1/24"], to: client, "client0", ["10.9.0.2/24"])
+    let answer = try client.run {
+        try shell("timeout", "2", "bash", "-c", "</dev/tcp/10.9.0.1/9")
+    }
+    // A refusal came back from the other end; without a connection there is only silence.
+    #expect(answer.errors.contains("Connection refused"), "\(answer.errors)")
+}

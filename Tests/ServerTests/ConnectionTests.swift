@@ -1,0 +1,211 @@
+import Glibc
+import Policy
+import Server
+import ServiceLifecycle
+import Synchronization
+import Testing
+
+private let status = get("/v1/status")
+
+/// Limits with one of them changed.
+private func limits(_ change: (inout Limits) -> Void) -> Limits {
+    var limits = Limits()
+    change(&limits)
+    return limits
+}
+
+/// How long something took, and what came of it.
+private func timed<Value>(_ body: () throws -> Value) rethrows -> (Value, Duration) {
+    let start = ContinuousClock.now
+    let value = try body()
+    return (value, ContinuousClock.now - start)
+}
+
+struct ConnectionTests {
+    private let impatient = limits { $0.requestTimeout = .milliseconds(100) }
+
+    @Test(arguments: [
+        "", "G", "GET /v1/status HTTP/1.1\r\nhost: a\r\n",
+        post("/v1/requests", "{}").dropLast() + "",
+    ])
+    func closesAClientThatSendsNoWholeRequest(text: String) async throws {
+        let service = RecordingService()
+        let (end, time) = try await withServer(service, limits: impatient) { server in
+            let connection = try server.connect()
+            connection.send(text)
+            return try timed { try connection.readToEnd() }
+        }
+        #expect(end.isEmpty)
+        #expect(service.asked.isEmpty)
+        #expect(time > .milliseconds(80))
+        #expect(time < .seconds(5))
+    }
+
+    @Test func closesAClientThatSendsAByteAtATime() async throws {
+        let sent = try await withServer(limits: impatient) { server in
+            let connection = try server.connect()
+            var sent = 0
+            for byte in String(repeating: status, count: 100).utf8.prefix(2000) {
+                if connection.send([byte]) == 0 { break }
+                sent += 1
+                usleep(10_000)
+            }
+            return sent
+        }
+        #expect(sent < 500)
+    }
+
+    @Test func closesAClientThatDoesNotReadItsAnswers() async throws {
+        try await withServer(limits: impatient) { server in
+            let connection = try server.connect()
+            // Answers of 2,000 requests are more than the socket's buffers hold.
+            connection.send(String(repeating: status, count: 2000).utf8)
+            #expect(connection.isHungUp(within: .seconds(10)))
+            let answered = try connection.readToEnd().split(separator: "HTTP/1.1 200").count
+            #expect((1..<2000).contains(answered))
+        }
+    }
+
+    @Test func keepsAConnectionThatIsUsed() async throws {
+        try await withServer(limits: limits { $0.requestTimeout = .seconds(1) }) { server in
+            let connection = try server.connect()
+            for _ in 0..<5 {
+                let answer = try connection.ask(status)
+                #expect(answer.status == 200)
+                usleep(300_000)
+            }
+        }
+    }
+
+    @Test func givesTheServiceAllTheTimeItNeeds() async throws {
+        let service = RecordingService(during: { try await Task.sleep(for: .milliseconds(300)) })
+        let answer = try await withServer(service, limits: impatient) { server in
+            try server.connect().ask(status)
+        }
+        #expect(answer.status == 200)
+    }
+
+    @Test func slowClientsDoNotKeepOthersWaiting() async throws {
+        try await withServer { server in
+            let slow = try (0..<100).map { _ in
+                let connection = try server.connect()
+                connection.send("GET /v1/status HTTP/1.1\r\nx: ")
+                return connection
+            }
+            let (answers, time) = try timed {
+                try (0..<20).map { _ in try server.connect().ask(status).status }
+            }
+            #expect(answers.allSatisfy { $0 == 200 })
+            #expect(time < .seconds(2))
+            withExtendedLifetime(slow) {}
+        }
+    }
+
+    @Test func aThousandIdleConnectionsDoNoHarm() async throws {
+        try await withServer { server in
+            let idle = try (0..<1000).map { _ in try server.connect() }
+            #expect(try server.connect().ask(status).status == 200)
+            // The last ones are still open.
+            let last = try #require(idle.last)
+            #expect(try last.ask(status).status == 200)
+            // The first made room.
+            #expect(try idle[0].readToEnd().isEmpty)
+        }
+    }
+
+    @Test func closesTheConnectionThatIsIdleLongest() async throws {
+        try await withServer(limits: limits { $0.connectionsPerUser = 3 }) { server in
+            let first = try server.connect()
+            let second = try server.connect()
+            let third = try server.connect()
+            for connection in [second, third, first] {
+                #expect(try connection.ask(status).status == 200)
+            }
+            let fourth = try server.connect()
+            #expect(try fourth.ask(status).status == 200)
+            #expect(try second.readToEnd().isEmpty)
+            #expect(try first.ask(status).status == 200)
+            #expect(try third.ask(status).status == 200)
+        }
+    }
+
+    @Test func refusesAConnectionWhereAllOthersAreBusy() async throws {
+        let service = RecordingService(during: { try await Task.sleep(for: .milliseconds(300)) })
+        try await withServer(service, limits: limits { $0.connectionsPerUser = 2 }) { server in
+            let busy = try (0..<2).map { _ in
+                let connection = try server.connect()
+                connection.send(status)
+                return connection
+            }
+            while service.asked.count < 2 { usleep(1000) }
+            #expect(try server.connect().readToEnd().isEmpty)
+            for connection in busy { #expect(try connection.answer()?.status == 200) }
+            #expect(try server.connect().ask(status).status == 200)
+        }
+    }
+}
+
+struct StopTests {
+    @Test func finishesWhatIsInFlightAndTakesNothingNew() async throws {
+        let mayAnswer = Flag()
+        let service = RecordingService(during: {
+            while !mayAnswer.isSet { try await Task.sleep(for: .milliseconds(5)) }
+        })
+        try await withRunningServer(service) { server in
+            let path = server.path
+            let connections = try await offPool {
+                let idle = try RawConnection(path: path)
+                let busy = try RawConnection(path: path)
+                busy.send(status)
+                while service.asked.isEmpty { usleep(1000) }
+                return Held((idle, busy))
+            }
+            await server.group.triggerGracefulShutdown()
+            try await offPool {
+                let (idle, busy) = connections.value
+                #expect(try idle.readToEnd().isEmpty)
+                #expect(throws: SystemFailure.self) { try RawConnection(path: path) }
+                mayAnswer.set()
+                let answer = try #require(try busy.answer())
+                #expect(answer.status == 200)
+                #expect(answer.headers["connection"] == "close")
+                #expect(try busy.readToEnd().isEmpty)
+                #expect(access(path, F_OK) != 0)
+            }
+        }
+    }
+
+    @Test func doesNotWaitLongerThanItsTimeout() async throws {
+        let service = RecordingService(during: { try? await Task.sleep(for: .seconds(2)) })
+        let start = Mutex(ContinuousClock.now)
+        try await withRunningServer(
+            service,
+            limits: limits { $0.stopTimeout = .milliseconds(100) }
+        ) { server in
+            let path = server.path
+            let busy = try await offPool {
+                let busy = try RawConnection(path: path)
+                busy.send(status)
+                while service.asked.isEmpty { usleep(1000) }
+                return Held(busy)
+            }
+            start.withLock { $0 = .now }
+            await server.group.triggerGracefulShutdown()
+            #expect(try await offPool { try busy.value.readToEnd() }.isEmpty)
+        }
+        #expect(ContinuousClock.now - start.withLock { $0 } < .seconds(1.5))
+    }
+}
+
+/// Something that one thread after another uses.
+private final class Held<Value>: @unchecked Sendable {  // Each user waits for the one before.
+    let value: Value
+    init(_ value: Value) { self.value = value }
+}
+
+/// Something that one thread waits for and another one does.
+private final class Flag: Sendable {
+    private let value = Mutex(false)
+    var isSet: Bool { value.withLock { $0 } }
+    func set() { value.withLock { $0 = true } }
+}

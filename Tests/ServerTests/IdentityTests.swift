@@ -1,0 +1,104 @@
+import FoundationEssentials
+import API
+import Glibc
+import NIOPosix
+import Policy
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Server
+
+/// A client that is another user, with the groups it is given.
+private func curl(_ path: String, _ ids: String...) throws -> String {
+    let command = ["setpriv"] + ids + ["curl", "-s", "--max-time", "5", "--unix-socket", path]
+    return try shell(command + ["http://sallyport/v1/policies"]).get()
+}
+
+struct IdentityTests {
+    @Test func knowsWhoAsksAndInWhichGroups() async throws {
+        let service = RecordingService()
+        _ = try await withServer(service) { server in
+            chmod(server.path, 0o666)
+            _ = try curl(
+                server.path,
+                "--reuid=daemon",
+                "--regid=daemon",
+                "--groups=adm,tty,54321"
+            )
+            _ = try curl(server.path, "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+        }
+        let identities = service.callers.map(\.identity)
+        #expect(identities.map(\.user) == ["daemon", "nobody"])
+        #expect(identities.map(\.uid) == [1, 65534])
+        // A group without a name gives no right.
+        #expect(identities.map(\.groups) == [["daemon", "adm", "tty"], ["nogroup"]])
+        #expect(identities.allSatisfy { $0.pid > 1 })
+        #expect(identities[0].pid != identities[1].pid)
+    }
+
+    @Test func letsNobodyInWhoseUidHasNoName() async throws {
+        let service = RecordingService()
+        let body = try await withServer(service) { server in
+            chmod(server.path, 0o666)
+            return try curl(server.path, "--reuid=54321", "--regid=54321", "--clear-groups")
+        }
+        let problem = try JSONDecoder().decode(Problem.self, from: Data(body.utf8))
+        #expect(problem.code == .notPermitted)
+        #expect(
+            problem.detail == "cannot let uid 54321 in: the system has no user of that id"
+        )
+        #expect(service.asked.isEmpty)
+    }
+
+    @Test func theFileKeepsOthersOut() async throws {
+        try await withServer { server in
+            let result = try shell([
+                "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "curl", "-s",
+                "--unix-socket", server.path, "http://sallyport/v1/policies",
+            ])
+            // curl's exit status for "failed to connect".
+            #expect(result.status == 7)
+        }
+    }
+
+    @Test func oneUserCannotUseUpTheConnectionsOfRoot() async throws {
+        var limits = Limits()
+        limits.connectionsPerUser = 4
+        limits.connections = 4
+        try await withServer(limits: limits) { server in
+            chmod(server.path, 0o666)
+            let root = try server.connect()
+            #expect(try root.ask(get("/v1/status")).status == 200)
+            // Each of these closes one of the same user's, none of root's.
+            for _ in 0..<8 {
+                _ = try curl(server.path, "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+            }
+            #expect(try root.ask(get("/v1/status")).status == 200)
+        }
+    }
+
+    @Test func looksNamesUpOnceForAllWhoWait() async throws {
+        let executor = LoopExecutor(MultiThreadedEventLoopGroup.singleton.next())
+        let lookups = Mutex(0)
+        let resolver = IdentityResolver(executor: executor) { uid, _ in
+            lookups.withLock { $0 += 1 }
+            usleep(20_000)
+            return uid == 7 ? IdentityResolver.Names(user: "seven", groups: []) : nil
+        }
+        await withTaskGroup { tasks in
+            for pid in 1...20 as ClosedRange<Int32> {
+                tasks.addTask {
+                    let peer = PeerCredentials(uid: 7, gids: [7], pid: pid)
+                    let identity = await resolver.identity(of: peer)
+                    #expect(identity?.user == "seven")
+                    #expect(identity?.pid == pid)
+                }
+            }
+        }
+        #expect(lookups.withLock { $0 } == 1)
+        #expect(await resolver.identity(of: PeerCredentials(uid: 8, gids: [7], pid: 1)) == nil)
+        _ = await resolver.identity(of: PeerCredentials(uid: 7, gids: [7, 8], pid: 1))
+        #expect(lookups.withLock { $0 } == 3)
+    }
+}

@@ -1,0 +1,192 @@
+import API
+import FoundationEssentials
+import Policy
+import Testing
+import Yams
+
+@testable import Server
+
+/// The description of the API, as far as it can be wrong without anybody noticing.
+struct OpenAPITests {
+    private let root: Node
+
+    init() throws {
+        let source = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+        let text = try String(contentsOfFile: "/\(source)/docs/openapi.yaml", encoding: .utf8)
+        root = try #require(try compose(yaml: text))
+    }
+
+    private struct Operation: Hashable {
+        var route: String
+        var roles: Set<String>
+        var query: Set<String>
+    }
+
+    @Test func describesEachRouteAndNoOther() throws {
+        let methods: Set = ["get", "put", "post", "patch", "delete"]
+        let paths = try #require(root["paths"]?.mapping)
+        let described = try paths.flatMap { path, item in
+            try #require(item.mapping).filter { methods.contains($0.key.string ?? "") }.map {
+                method,
+                operation in
+                let parameters = try (operation["parameters"]?.array() ?? []).map(resolved)
+                return Operation(
+                    route: "\(method.string?.uppercased() ?? "") \(path.string ?? "")",
+                    roles: Set(operation["x-roles"]?.array().compactMap(\.string) ?? []),
+                    query: Set(
+                        parameters.filter { $0["in"]?.string == "query" }
+                            .compactMap { $0["name"]?.string }
+                    )
+                )
+            }
+        }
+        let served = Route.all.map {
+            Operation(
+                route: $0.description,
+                roles: Set($0.roles.map(\.rawValue)),
+                query: $0.query
+            )
+        }
+        #expect(Set(described) == Set(served))
+        #expect(described.count == served.count)
+    }
+
+    @Test func refersOnlyToWhatIsThere() throws {
+        var references: Set<String> = []
+        func collect(_ node: Node) {
+            if let reference = node["$ref"]?.string { references.insert(reference) }
+            node.mapping?.values.forEach(collect)
+            node.sequence?.forEach(collect)
+        }
+        collect(root)
+        for reference in references { _ = try self.node(at: reference) }
+        let unused = try #require(root["components"]?["schemas"]?.mapping).keys.compactMap(\.string)
+            .filter { !references.contains("#/components/schemas/\($0)") }
+        #expect(unused.isEmpty)
+    }
+
+    @Test func knowsAllCodesStatesAndReasons() throws {
+        func values(_ schema: String, _ property: String? = nil) throws -> [String] {
+            var node = try self.node(at: "#/components/schemas/\(schema)")
+            if let property { node = try #require(node["properties"]?[property]) }
+            return node["enum"]?.array().compactMap(\.string) ?? []
+        }
+        #expect(try values("Problem", "code") == Problem.Code.allCases.map(\.rawValue))
+        #expect(try values("State") == GrantState.allCases.map(\.rawValue))
+        #expect(try values("Grant", "endReason") == EndReason.allCases.map(\.rawValue))
+    }
+
+    @Test func describesEachField() throws {
+        try check(Samples.status, is: "Status")
+        try check(Samples.policies, is: "PolicyList")
+        try check(Samples.requests, is: "RequestList")
+        try check(Samples.grants, is: "GrantList")
+        try check(Samples.problem, is: "Problem")
+        try check(ExtendBody(duration: "1h"), is: "Extend")
+        try check(
+            Ask(
+                targets: ["ssh"],
+                sources: ["192.0.2.7"],
+                duration: "1h",
+                until: "2026-12-01T17:00:00Z",
+                reason: "r",
+                ticket: "t"
+            ),
+            is: "Ask"
+        )
+    }
+
+    @Test func requiresOnlyWhatIsAlwaysThere() throws {
+        var grant = Samples.grant
+        grant.requester.pid = nil
+        grant.reason = nil
+        grant.endedAt = nil
+        grant.endReason = nil
+        grant.remainingSeconds = nil
+        grant.packets = nil
+        grant.bytes = nil
+        try checkRequired(grant, is: "Grant")
+        try checkRequired(grant.requester, is: "Requester")
+        var request = Samples.request
+        request.reason = nil
+        request.ticket = nil
+        try checkRequired(request, is: "Request")
+        try checkRequired(RequestList(requests: [], next: nil), is: "RequestList")
+        var status = Samples.status
+        status.agent.configurationError = nil
+        status.gate.fault = nil
+        status.policies[0].description = nil
+        status.policies[0].lastAccess = nil
+        try checkRequired(status, is: "Status")
+        try checkRequired(status.agent, is: "AgentStatus")
+        try checkRequired(status.gate, is: "GateStatus")
+        try checkRequired(status.policies[0], is: "PolicyStatus")
+        var policy = Samples.policy
+        policy.description = nil
+        policy.requesters = nil
+        policy.ticketPattern = nil
+        try checkRequired(policy, is: "Policy")
+        try checkRequired(Problem(.notFound, "x"), is: "Problem")
+        try checkRequired(Ask(targets: [], sources: []), is: "Ask")
+    }
+
+    /// Compares a document that has all fields with its schema, level by level.
+    private func check(_ document: some Encodable, is schema: String) throws {
+        let node = try #require(try compose(yaml: try json(document)))
+        try compare(node, with: try self.node(at: "#/components/schemas/\(schema)"), schema)
+    }
+
+    private func compare(_ value: Node, with schema: Node, _ place: String) throws {
+        let schema = try resolved(schema)
+        switch schema["type"]?.string {
+        case "object":
+            let fields = try #require(value.mapping, "\(place) is no object")
+            let properties = try #require(schema["properties"]?.mapping)
+            #expect(
+                Set(fields.keys.compactMap(\.string)) == Set(properties.keys.compactMap(\.string)),
+                "\(place)"
+            )
+            for (name, field) in fields {
+                guard let property = properties[name] else { continue }
+                try compare(field, with: property, "\(place).\(name.string ?? "")")
+            }
+        case "array":
+            let items = try #require(value.sequence, "\(place) is no list")
+            for item in items { try compare(item, with: try #require(schema["items"]), place) }
+        case "string":
+            #expect(value.string != nil, "\(place)")
+            if let allowed = schema["enum"]?.array().compactMap(\.string) {
+                #expect(allowed.contains(value.string ?? ""), "\(place)")
+            }
+        case "integer": #expect(value.int != nil, "\(place)")
+        case "boolean": #expect(value.bool != nil, "\(place)")
+        default: Issue.record("\(place): a schema without a type")
+        }
+    }
+
+    /// Checks that the fields of a document without any optional one are those the schema requires.
+    private func checkRequired(_ document: some Encodable, is schema: String) throws {
+        let fields = try #require(try compose(yaml: try json(document))?.mapping)
+        let required = try self.node(at: "#/components/schemas/\(schema)")["required"]?.array()
+        #expect(
+            Set(fields.keys.compactMap(\.string))
+                == Set(required?.compactMap(\.string) ?? []),
+            "\(schema)"
+        )
+    }
+
+    private func json(_ document: some Encodable) throws -> String {
+        String(decoding: try JSONEncoder().encode(document), as: UTF8.self)
+    }
+
+    private func resolved(_ node: Node) throws -> Node {
+        guard let reference = node["$ref"]?.string else { return node }
+        return try self.node(at: reference)
+    }
+
+    private func node(at reference: String) throws -> Node {
+        try reference.split(separator: "/").dropFirst().reduce(root) { node, name in
+            try #require(node[String(name)], "\(reference) leads nowhere")
+        }
+    }
+}

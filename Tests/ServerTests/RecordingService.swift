@@ -1,0 +1,120 @@
+import API
+import Policy
+import Server
+import Synchronization
+
+/// A service that answers at once and remembers what it was asked.
+final class RecordingService: AccessService {
+    /// What was asked, with the arguments that the request decided.
+    enum Asked: Hashable {
+        case status
+        case policies
+        case policy(String)
+        case reload
+        case check(String)
+        case open(Ask, key: String?)
+        case request(Int64)
+        case requests(RequestFilter)
+        case revoke(Int64)
+        case extend(Int64, Duration)
+        case grants(RequestFilter, includeEnded: Bool)
+        case closeGrant(Grant.ID)
+    }
+
+    private struct State {
+        var asked: [Asked] = []
+        var callers: [Caller] = []
+    }
+
+    private let state = Mutex(State())
+    private let roles: @Sendable (Identity) -> Set<Role>
+    /// Runs within each call, where a test needs time to pass or an error.
+    private let during: @Sendable () async throws -> Void
+
+    init(
+        roles: @escaping @Sendable (Identity) -> Set<Role> = { _ in [.admin] },
+        during: @escaping @Sendable () async throws -> Void = {}
+    ) {
+        self.roles = roles
+        self.during = during
+    }
+
+    var asked: [Asked] { state.withLock { $0.asked } }
+    var callers: [Caller] { state.withLock { $0.callers } }
+
+    private func note(_ asked: Asked, _ caller: Caller? = nil) async throws {
+        state.withLock {
+            $0.asked.append(asked)
+            if let caller { $0.callers.append(caller) }
+        }
+        try await during()
+    }
+
+    func roles(of identity: Identity) async -> Set<Role> { roles(identity) }
+
+    func status() async throws -> StatusDocument {
+        try await note(.status)
+        return Samples.status
+    }
+
+    func policies(for caller: Caller) async throws -> PolicyList {
+        try await note(.policies, caller)
+        return Samples.policies
+    }
+
+    func policy(named name: String, for caller: Caller) async throws -> PolicyDocument {
+        try await note(.policy(name), caller)
+        return Samples.policy
+    }
+
+    func reload(by caller: Caller) async throws -> PolicyList {
+        try await note(.reload, caller)
+        return Samples.policies
+    }
+
+    func check(policyText: String) async throws -> PolicyList {
+        try await note(.check(policyText))
+        return Samples.policies
+    }
+
+    func open(_ ask: Ask, idempotencyKey: String?, by caller: Caller) async throws
+        -> RequestDocument
+    {
+        try await note(.open(ask, key: idempotencyKey), caller)
+        return Samples.request
+    }
+
+    func request(id: Int64, for caller: Caller) async throws -> RequestDocument {
+        try await note(.request(id), caller)
+        return Samples.request
+    }
+
+    func requests(_ filter: RequestFilter, for caller: Caller) async throws -> RequestList {
+        try await note(.requests(filter), caller)
+        return Samples.requests
+    }
+
+    func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument {
+        try await note(.revoke(id), caller)
+        return Samples.request
+    }
+
+    func extend(request id: Int64, by addition: Duration, by caller: Caller) async throws
+        -> RequestDocument
+    {
+        try await note(.extend(id, addition), caller)
+        return Samples.request
+    }
+
+    func grants(_ filter: RequestFilter, includeEnded: Bool, for caller: Caller) async throws
+        -> GrantList
+    {
+        try await note(.grants(filter, includeEnded: includeEnded), caller)
+        return Samples.grants
+    }
+
+    func close(grant id: Grant.ID, by caller: Caller) async throws -> GrantDocument {
+        try await note(.closeGrant(id), caller)
+        return Samples.grant
+    }
+}

@@ -1,0 +1,95 @@
+import API
+import Policy
+
+/// One document of each kind, with every field that is optional in it present.
+enum Samples {
+    static let instant = Timestamp(milliseconds: 1_796_144_400_000)
+    static let requester = RequesterDocument(uid: 1000, user: "alice", pid: 4711)
+
+    static let accessPolicy = AccessPolicy(
+        name: "ssh",
+        description: "SSH for operators",
+        ports: parsed([PortRange].self, "22/tcp"),
+        requesters: [.group("ops")],
+        ticketPattern: "^OPS-[0-9]+$"
+    )
+    static let policy = PolicyDocument(accessPolicy)
+    static let policies = PolicyList(policies: [policy])
+
+    static let grant = GrantDocument(
+        id: "17.1",
+        request: "17",
+        requester: requester,
+        reason: "disk full",
+        policy: "ssh",
+        port: parsed([PortRange].self, "22/tcp")[0],
+        source: parsed([CIDR].self, "192.0.2.7/32")[0],
+        state: .expired,
+        startsAt: instant,
+        expiresAt: instant,
+        endedAt: instant,
+        endReason: .expired,
+        remainingSeconds: 60,
+        packets: 3,
+        bytes: 180
+    )
+    static let grants = GrantList(grants: [grant])
+
+    static let request = RequestDocument(
+        id: "17",
+        state: .active,
+        requester: requester,
+        reason: "disk full",
+        ticket: "OPS-1",
+        createdAt: instant,
+        decidedAt: instant,
+        grants: [grant]
+    )
+    static let requests = RequestList(requests: [request], next: "16")
+
+    static let status = StatusDocument(
+        agent: AgentStatus(
+            version: "0.1.0",
+            pid: 1,
+            startedAt: instant,
+            configuredAt: instant,
+            configurationError: "cannot read policy.d/a.yaml",
+            liveGrants: 1
+        ),
+        gate: GateStatus(
+            armed: false,
+            fault: "the table is gone",
+            table: "inet sallyport",
+            owned: true,
+            kernel: "6.18.0",
+            droppedPackets: 9,
+            breakGlass: [
+                BreakGlassStatus(source: parsed([CIDR].self, "192.0.2.10/32")[0], packets: 0)
+            ]
+        ),
+        policies: [
+            PolicyStatus(
+                name: "ssh",
+                description: "SSH for operators",
+                ports: parsed([PortRange].self, "22/tcp"),
+                sessions: .keep,
+                enabled: true,
+                activeGrants: 1,
+                requests7d: 2,
+                lastAccess: LastAccess(at: instant, user: "alice")
+            )
+        ]
+    )
+
+    static let violation = Violation(
+        field: "duration",
+        value: "5h",
+        allowed: "at most 3h",
+        message: "5h is longer than 3h"
+    )
+    static let problem = Problem(.outsidePolicy, "cannot open", violations: [violation])
+
+    private static func parsed<Value: TextForm>(_ type: [Value].Type, _ text: String) -> [Value] {
+        (try? [Value(parsing: text)]) ?? []
+    }
+}
