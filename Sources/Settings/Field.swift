@@ -47,7 +47,6 @@ struct Field {
                 )
             }
             first[name] = first[name] ?? earlier?.place ?? place(of: keyNode)
-            guard earlier == nil else { continue }
             fields[name] = Field(
                 node: value,
                 key: prefix + name,
@@ -88,7 +87,7 @@ struct Field {
     func text() -> String? {
         guard let scalar = scalar("text") else { return nil }
         if scalar.style == .plain, Self.looksLikeNumberOrBoolean(scalar.string) {
-            let quoted = "\"\(scalar.string)\""
+            let quoted = "\"\(printable(scalar.string))\""
             fault("must be text, and YAML takes this for something else; write it as \(quoted)")
             return nil
         }
@@ -98,8 +97,7 @@ struct Field {
             fault(text.isEmpty ? "must not be empty" : "must be at most 1024 bytes long")
             return nil
         }
-        guard !text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
-        else {
+        guard !text.unicodeScalars.contains(where: \.steersOutput) else {
             fault("must be one line without control characters")
             return nil
         }

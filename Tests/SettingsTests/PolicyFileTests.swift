@@ -108,7 +108,13 @@ import Testing
             "description: \"a\\nb\"",
             "18: policies[0].description: must be one line without control characters"
         ),
-        ("description: [a]", "18: policies[0].description: must be text, not a list"),
+        (
+            "description: \"a\\u202Eb\"",
+            "18: policies[0].description: must be one line without control characters"
+        ),
+        (
+            "description: [a]", "18: policies[0].description: must be text, not a list"
+        ),
         (
             "description: !!binary YQ==",
             "18: policies[0].description: must be text without a YAML tag"
