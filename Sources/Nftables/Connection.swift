@@ -62,25 +62,36 @@ public final class Connection: Sendable {
         // behind an error, or they would be taken for answers to the next request.
         var failure: (sequence: UInt32, errno: Errno, message: String?, offset: Int?)?
         var isAcknowledged = false
-        while true {
-            let received: Void? = try socket.receive(waiting: false) {
-                (datagram) throws(NetlinkError) in
-                var cursor = ReplyCursor()
-                while let reply = try cursor.next(in: datagram) {
-                    guard reply.sequence &- first < UInt32(batch.sequenceCount) else { continue }
-                    switch reply.content {
-                    case .refused(let errno, let message, let offset):
-                        if failure == nil {
-                            failure = (reply.sequence, errno, message, offset)
+        var loss: NetlinkError?
+        var isEmpty = false
+        while !isEmpty {
+            do {
+                let received: Void? = try socket.receive(waiting: false) {
+                    (datagram) throws(NetlinkError) in
+                    var cursor = ReplyCursor()
+                    while let reply = try cursor.next(in: datagram) {
+                        guard reply.sequence &- first < UInt32(batch.sequenceCount) else {
+                            continue
                         }
-                    case .acknowledged: isAcknowledged = reply.sequence == batch.lastSequence
-                    case .done, .object: break
+                        switch reply.content {
+                        case .refused(let errno, let message, let offset):
+                            if failure == nil {
+                                failure = (reply.sequence, errno, message, offset)
+                            }
+                        case .acknowledged:
+                            if reply.sequence == batch.lastSequence { isAcknowledged = true }
+                        case .done, .object: break
+                        }
                     }
                 }
+                isEmpty = received == nil
+            } catch .outcomeUnknown(let errno) {
+                // Reported before the answers that did fit, of which a refusal is the truth.
+                loss = .outcomeUnknown(errno)
             }
-            if received == nil { break }
         }
         guard let failure else {
+            if let loss { throw loss }
             guard isAcknowledged else { throw .outcomeUnknown(nil) }
             return
         }
@@ -204,11 +215,17 @@ public final class Connection: Sendable {
     /// - Throws: `interrupted` when the ruleset changed on the way: elements may then have been
     ///   missed or handed out twice.
     public func forEachElement(
-        of set: NamedSet, _ body: (SetElement) -> Void
+        of set: NamedSet,
+        _ body: (SetElement) -> Void
     ) throws(NetlinkError) {
         let request = Request(
-            type: Kernel.Message.getElement, family: set.table.family.rawValue, isListing: true,
-            purpose: "list elements of set \(set.name)", table: set.table.name, set: set.name)
+            type: Kernel.Message.getElement,
+            family: set.table.family.rawValue,
+            isListing: true,
+            purpose: "list elements of set \(set.name)",
+            table: set.table.name,
+            set: set.name
+        )
         var decoder = ElementDecoder(of: set)
         try ask(request) { (datagram, attributes, _) throws(NetlinkError) in
             try decoder.decode(in: datagram, at: attributes, body)

@@ -113,7 +113,9 @@ extension Expression {
     }
 
     private static func operand(
-        _ base: PayloadBase, _ offset: UInt32, _ length: UInt32
+        _ base: PayloadBase,
+        _ offset: UInt32,
+        _ length: UInt32
     ) -> Operand {
         switch (base, offset, length) {
         case (.network, 12, 4): Operand("ip saddr", .data(.ipv4Address))
@@ -188,7 +190,8 @@ extension Limit {
         let units: [UInt64: String] = [
             1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week",
         ]
-        return "limit rate \(isInverted ? "over " : "")\(packets)/\(units[seconds] ?? "\(seconds)s")"
+        return
+            "limit rate \(isInverted ? "over " : "")\(packets)/\(units[seconds] ?? "\(seconds)s")"
             + " burst \(burst) packets"
     }
 }

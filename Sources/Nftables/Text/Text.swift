@@ -35,8 +35,7 @@ extension Transaction.Operation: CustomStringConvertible {
     }
 
     /// What the operation is, short, to stand behind "cannot" in an error.
-    ///
-    /// - Parameter element: Which of its elements the error is about.
+    /// With `element`, the error is about that one of its elements.
     func summary(element: Int? = nil) -> String {
         switch self {
         case .table(let verb, let table): "\(verb.rawValue) table \(table.path)"
