@@ -267,6 +267,14 @@ struct Refusal: Sendable, CustomTestStringConvertible {
                 + "its key has 3 bytes, the set's keys have 4"
         ) { $0.delete([SetElement(Key([10, 0, 1]))], from: Ruleset.trusted) },
         Refusal(
+            text: "cannot add element 10.0.0.1 . 0x . 0x to set grants4_24: "
+                + "its key has 4 bytes, the set's keys have 12"
+        ) { $0.add([SetElement(Key([10, 0, 0, 1]))], to: Ruleset.grants4) },
+        Refusal(
+            text: "cannot add element 1.1.1.1 to set trusted: "
+                + "its key has 255 bytes, the set's keys have 4"
+        ) { $0.add([SetElement(Key([UInt8](repeating: 1, count: 999)))], to: Ruleset.trusted) },
+        Refusal(
             text: "cannot delete rule in chain inet sallyport keep: "
                 + "only a listed rule has the handle it is deleted by"
         ) { $0.delete(Rule(in: Ruleset.keep, expressions: [])) },
