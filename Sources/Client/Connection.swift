@@ -9,6 +9,9 @@ struct Call: Sendable {
     var target: String
     var headers: HTTPHeaders = [:]
     var body = ByteBuffer()
+
+    /// Whether doing it twice is the same as doing it once.
+    var isRepeatable: Bool { method != .POST || headers.contains(name: "idempotency-key") }
 }
 
 /// What the agent answered.
@@ -46,15 +49,25 @@ actor Connection {
     /// Sends a call and waits for its answer.
     func exchange(_ call: Call) async throws(ClientError) -> Reply {
         do {
-            let channel = try await connected()
-            let reply = eventLoop.makePromise(of: Reply.self)
-            channel.writeAndFlush(Exchange(call: call, reply: reply), promise: nil)
-            return try await reply.futureResult.get()
+            let isReused = channel != nil
+            do {
+                return try await send(call)
+            } catch ExchangeHandler.Failure.closed where isReused && call.isRepeatable {
+                // The agent closes idle connections: this one may have ended before the call came.
+                return try await send(call)
+            }
         } catch is HTTPParserError {
             throw .protocolError("cannot read the agent's answer: it is not HTTP")
         } catch {
             throw .unreachable(socket: socket, reason: Self.reason(error, timeout))
         }
+    }
+
+    private func send(_ call: Call) async throws -> Reply {
+        let channel = try await connected()
+        let reply = eventLoop.makePromise(of: Reply.self)
+        channel.writeAndFlush(Exchange(call: call, reply: reply), promise: nil)
+        return try await reply.futureResult.get()
     }
 
     private func connected() async throws -> any Channel {
@@ -177,7 +190,8 @@ private final class ExchangeHandler: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if !(error is IOError) {
+        // An answer that breaks off and a broken socket are told by the end of the connection.
+        if let error = error as? HTTPParserError, error != .invalidEOFState {
             while let next = waiting.popFirst() { next.fail(error) }
         }
         context.close(promise: nil)

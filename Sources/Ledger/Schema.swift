@@ -14,8 +14,16 @@ enum Schema {
     /// 17.1 is row 170001: both parts stay readable, and rows are only ever appended.
     static let ordinalLimit: Int64 = 10_000
 
-    /// Pages the write-ahead log may grow to before a commit moves them into the database (8 MB).
-    static let logPages = 2_000
+    /// Bytes of a page.
+    ///
+    /// An opening changes five pages, and each is written whole to the log: smaller ones make the
+    /// commit a tenth faster than SQLite's 4,096, and reading a tenth slower.
+    static let pageSize = 1024
+
+    /// Pages the write-ahead log may grow to before a commit moves them into the database.
+    ///
+    /// 4 MB, or 800 openings.
+    static let logPages = 4_000
 
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
@@ -89,6 +97,7 @@ enum Schema {
             // 512 KiB a connection: writing needs the right edge of each table and no more.
             try db.execute(
                 sql: """
+                    PRAGMA page_size = \(pageSize);
                     PRAGMA cache_size = -512;
                     PRAGMA temp_store = MEMORY;
                     PRAGMA trusted_schema = OFF;
@@ -114,7 +123,7 @@ enum Schema {
                 sql: """
                     BEGIN IMMEDIATE;
                     CREATE TABLE padding (bytes BLOB);
-                    INSERT INTO padding VALUES (zeroblob(\(logPages) * 4096));
+                    INSERT INTO padding VALUES (zeroblob(\(logPages * pageSize)));
                     ROLLBACK;
                     """
             )

@@ -56,8 +56,8 @@ struct OpeningTests {
             return status.st_size
         }
         let before = try size()
-        #expect(before > Schema.logPages * 4096 * 9 / 10)
-        for number in 1...300 {
+        #expect(before > Schema.logPages * Schema.pageSize * 9 / 10)
+        for number in 1...500 {
             try ledger.commitBlocking([.record(request(Int64(number)))], at: noon)
         }
         #expect(try size() == before)

@@ -1,12 +1,13 @@
 import API
+import CLinux
 import Glibc
 import NIOCore
 import Policy
-import Server
 import ServiceLifecycle
 import Testing
 
 @testable import Client
+@testable import Server
 
 /// Runs `body` with a client of a server.
 private func withClient<Result: Sendable>(
@@ -70,7 +71,7 @@ struct ClientTests {
             before: 9,
             limit: 7
         )
-        try await withClient(service) { client in
+        try await withClient(service) { client async throws in
             #expect(try await client.status() == Samples.status)
             #expect(try await client.policies() == Samples.policies)
             #expect(try await client.policy(named: "../a b%") == Samples.policy)
@@ -104,10 +105,12 @@ struct ClientTests {
     }
 
     @Test func takesCallsAtOnce() async throws {
-        try await withClient { client in
+        try await withClient { client async throws in
             try await withThrowingTaskGroup { tasks in
                 for _ in 0..<50 {
-                    tasks.addTask { #expect(try await client.status() == Samples.status) }
+                    tasks.addTask { () async throws in
+                        #expect(try await client.status() == Samples.status)
+                    }
                 }
                 try await tasks.waitForAll()
             }
@@ -116,7 +119,7 @@ struct ClientTests {
 
     @Test func throwsTheAgentsProblem() async throws {
         let service = RecordingService(during: { throw Samples.problem })
-        try await withClient(service) { client in
+        try await withClient(service) { client async throws in
             let error = await #expect(throws: ClientError.self) { try await client.status() }
             #expect(error == .problem(Samples.problem))
             #expect(error?.description == "cannot open")
@@ -124,7 +127,7 @@ struct ClientTests {
     }
 
     @Test func throwsTheProblemOfABodyThatIsTooLarge() async throws {
-        try await withClient { client in
+        try await withClient { client async throws in
             let text = String(repeating: "#", count: 8 * 1024 * 1024)
             let error = await #expect(throws: ClientError.self) {
                 try await client.check(policyText: text)
@@ -144,7 +147,7 @@ struct ClientTests {
         defer { folder.remove() }
         let client = Client(socket: folder.path + "/a.sock")
         for _ in 0..<2 {
-            try await withRunningServer { server in
+            try await withRunningServer { server async throws in
                 #expect(rename(server.path, folder.path + "/a.sock") == 0)
                 #expect(try await client.status() == Samples.status)
             }
@@ -170,7 +173,7 @@ struct ClientTests {
             path += String(repeating: "x", count: 107)
             reason = "the path is longer than the 107 bytes a socket's may have"
         }
-        try await withClient(of: path) { client in
+        try await withClient(of: path) { client async throws in
             let error = await #expect(throws: ClientError.self) { try await client.status() }
             #expect(error == .unreachable(socket: path, reason: reason))
             #expect(error?.description == "cannot reach the agent at \(path): \(reason)")
@@ -179,7 +182,8 @@ struct ClientTests {
 
     @Test func saysThatTheUserMayNotConnect() async throws {
         try await withRunningServer { server in
-            try await withClient(of: server.path) { client in
+            try await withClient(of: server.path) { client async throws in
+                chmod(server.path, 0o600)
                 // The user id for file access is a thread's own (setfsuid(2)), and the client's
                 // thread ends with it.
                 try await client.connection.eventLoop.submit { _ = setfsuid(65534) }.get()
@@ -198,7 +202,7 @@ struct ClientTests {
     @Test(arguments: ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}"])
     func saysThatTheAgentDiedMidway(text: String) async throws {
         try await withAgent(thatSays: text) { path in
-            try await withClient(of: path) { client in
+            try await withClient(of: path) { client async throws in
                 let error = await #expect(throws: ClientError.self) { try await client.status() }
                 #expect(
                     error?.description == """
@@ -212,7 +216,7 @@ struct ClientTests {
 
     @Test func doesNotWaitForEver() async throws {
         try await withAgent(thatSays: "HTTP/1.1 200 OK\r\n", keepsOpen: true) { path in
-            try await withClient(of: path, timeout: .seconds(1)) { client in
+            try await withClient(of: path, timeout: .seconds(1)) { client async throws in
                 let error = await #expect(throws: ClientError.self) { try await client.status() }
                 #expect(error == .unreachable(socket: path, reason: "no answer within 1 s"))
             }
@@ -236,7 +240,7 @@ struct ClientTests {
     ])
     func saysThatItDoesNotUnderstandTheAnswer(text: String, detail: String) async throws {
         try await withAgent(thatSays: text) { path in
-            try await withClient(of: path) { client in
+            try await withClient(of: path) { client async throws in
                 let error = await #expect(throws: ClientError.self) { try await client.status() }
                 #expect(error == .protocolError(detail))
             }

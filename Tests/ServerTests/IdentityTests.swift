@@ -1,7 +1,6 @@
 import FoundationEssentials
 import API
 import Glibc
-import NIOCore
 import NIOPosix
 import Policy
 import Synchronization
@@ -80,9 +79,9 @@ struct IdentityTests {
     }
 
     @Test func looksNamesUpOnceForAllWhoWait() async throws {
-        let loops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let executor = LoopExecutor(MultiThreadedEventLoopGroup.singleton.next())
         let lookups = Mutex(0)
-        let resolver = IdentityResolver(executor: LoopExecutor(loops.next())) { uid, _ in
+        let resolver = IdentityResolver(executor: executor) { uid, _ in
             lookups.withLock { $0 += 1 }
             usleep(20_000)
             return uid == 7 ? IdentityResolver.Names(user: "seven", groups: []) : nil
@@ -101,6 +100,5 @@ struct IdentityTests {
         #expect(await resolver.identity(of: PeerCredentials(uid: 8, gids: [7], pid: 1)) == nil)
         _ = await resolver.identity(of: PeerCredentials(uid: 7, gids: [7, 8], pid: 1))
         #expect(lookups.withLock { $0 } == 3)
-        try await loops.shutdownGracefully()
     }
 }

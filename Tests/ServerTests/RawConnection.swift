@@ -65,6 +65,13 @@ final class RawConnection {
     /// Says that nothing more will be sent.
     func endSending() { shutdown(socket, CInt(SHUT_WR)) }
 
+    /// Waits until the server has closed the connection, without reading what it sent.
+    func isHungUp(within patience: Duration) -> Bool {
+        var state = pollfd(fd: socket, events: 0, revents: 0)
+        return poll(&state, 1, CInt(patience / .milliseconds(1))) == 1
+            && state.revents & Int16(POLLHUP) != 0
+    }
+
     /// Reads one answer; nil where the server closed the connection instead.
     func answer(toHead: Bool = false) throws -> Answer? {
         var end: Int?

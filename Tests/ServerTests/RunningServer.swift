@@ -39,11 +39,10 @@ func withRunningServer<Result: Sendable>(
     let path = folder.path + "/a.sock"
     let log = LogLines()
     let logger = Logger(label: "test") { _ in log }
-    let loops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let server = SocketServer(
         service: service,
         listener: try ListeningSocket.make(path: path, group: "no such group"),
-        executor: LoopExecutor(loops.next()),
+        executor: LoopExecutor(MultiThreadedEventLoopGroup.singleton.next()),
         limits: limits,
         logger: logger
     )
@@ -53,12 +52,10 @@ func withRunningServer<Result: Sendable>(
         let result = try await body(RunningServer(path: path, group: group, log: log))
         await group.triggerGracefulShutdown()
         try await ended
-        try await loops.shutdownGracefully()
         return result
     } catch {
         await group.triggerGracefulShutdown()
         try await ended
-        try await loops.shutdownGracefully()
         throw error
     }
 }

@@ -3,6 +3,7 @@
 /* The Linux interfaces that Swift's Glibc module leaves out. */
 #include <netinet/in.h>
 #include <sys/eventfd.h>
+#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
