@@ -23,7 +23,7 @@ the_kernel_opens_exactly_what_was_asked_and_closes_it_in_time() {
   early=$(perl -e 'print $ARGV[0] < $ARGV[1] + 2.7' "$last" "$asked")
   [[ -z $early ]] || fail "kept out before its 3 s were over: last let in at $last, asked at $asked"
   kept_out "$host6" 8080
-  as alice sallyport list --all --json | grep -q '"state" *: *"expired"' || fail "the ledger does not say expired"
+  as alice sallyport list --all --json | grep '"state" *: *"expired"' >/dev/null || fail "the ledger does not say expired"
 }
 
 a_closed_grant_is_closed_at_once() {
@@ -69,7 +69,7 @@ policy_decides_who_may_ask() {
   start_agent
   refused 77 as bob sallyport open web --from "$client4" --for 5s
   refused 65 as alice sallyport open web --from 0.0.0.0/0 --for 5h
-  grep -q 'sources' "$world/answer" || fail "the answer does not name the source"
+  grep -q '/24' "$world/answer" || fail "the answer does not name the widest source"
   grep -q '1h' "$world/answer" || fail "the answer does not name the longest duration"
   refused 64 as alice sallyport open
   kept_out "$host4" 8080

@@ -26,7 +26,7 @@ report() {
     echo "--- the agent's log"
     tail -n 40 "$world/agent.log" || true
     echo "--- the kernel's table"
-    on_host nft list table inet sallyport 2>&1 | head -n 80
+    on_host nft list table inet sallyport 2>&1 | head -n 80 || true
   fi
 }
 trap report EXIT
@@ -45,9 +45,9 @@ roles:
 YAML
   cat >"$world/policy.d/all.yaml" <<'YAML'
 policies:
-  - { name: ssh, ports: [22/tcp] }
-  - { name: web, ports: [8080/tcp], max_duration: 1h }
-  - { name: data, ports: [7000/udp] }
+  - { name: ssh, ports: [22/tcp], max_active_per_requester: 1000 }
+  - { name: web, ports: [8080/tcp], max_duration: 1h, max_active_per_requester: 1000 }
+  - { name: data, ports: [7000/udp], max_active_per_requester: 1000 }
   - { name: vault, ports: [9000/tcp, 9001/udp] }
 YAML
 }

@@ -42,18 +42,18 @@ inside usermod -aG sallyport alice
 [[ $(property ActiveState) == active ]] || fail "the unit is not active"
 inside systemctl status sallyportd.service | head -n 12
 pid=$(property MainPID)
-inside stat -c '%a %U %G' /run/sallyport/sallyport.sock | grep -qx '660 sallyport sallyport' ||
+inside stat -c '%a %U %G' /run/sallyport/sallyport.sock | grep -x '660 sallyport sallyport' >/dev/null ||
   fail "the socket is $(inside stat -c '%a %U %G' /run/sallyport/sallyport.sock)"
-inside stat -c '%a %U' /var/lib/sallyport | grep -qx '700 sallyport' || fail "the state directory is open to others"
+inside stat -c '%a %U' /var/lib/sallyport | grep -x '700 sallyport' >/dev/null || fail "the state directory is open to others"
 # CAP_NET_ADMIN is bit 12 (linux/capability.h); nothing else.
 inside grep -qx $'CapEff:\t0000000000001000' "/proc/$pid/status" || fail "other capabilities than CAP_NET_ADMIN"
 inside grep -qx $'CapBnd:\t0000000000001000' "/proc/$pid/status" || fail "other capabilities can be had"
 
 echo "== a person of the group opens and closes"
 as_alice open ssh --from 198.51.100.7 --for 10m
-inside nft list table inet sallyport | grep -q 198.51.100.7 || fail "the kernel does not have the grant"
+inside nft list table inet sallyport | grep 198.51.100.7 >/dev/null || fail "the kernel does not have the grant"
 as_alice close --mine
-! inside nft list table inet sallyport | grep -q 198.51.100.7 || fail "the kernel still has the grant"
+! inside nft list table inet sallyport | grep 198.51.100.7 >/dev/null || fail "the kernel still has the grant"
 
 echo "== reload"
 inside systemctl reload sallyportd.service
@@ -63,7 +63,7 @@ echo "== killed, and back with its grants"
 inside kill -KILL "$pid"
 restarted() { [[ $(property MainPID) != "$pid" && $(property MainPID) != 0 && $(property ActiveState) == active ]]; }
 within 10 restarted
-as_alice list | grep -q 198.51.100.8 || fail "the grant is lost"
+as_alice list | grep 198.51.100.8 >/dev/null || fail "the grant is lost"
 
 echo "== hung, and back"
 [[ $(property WatchdogUSec) == 1min ]] || fail "no watchdog"
@@ -79,7 +79,7 @@ within 10 restarted
 
 echo "== stopped, and the gate still there"
 inside systemctl stop sallyportd.service
-inside nft list table inet sallyport | grep -q 198.51.100.8 || fail "the gate is gone"
+inside nft list table inet sallyport | grep 198.51.100.8 >/dev/null || fail "the gate is gone"
 
 echo "== uninstalled"
 inside /tmp/source/packaging/install.sh uninstall

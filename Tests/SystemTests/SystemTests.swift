@@ -34,7 +34,7 @@ struct SystemTests {
 
     @Test(arguments: [
         "a_full_disk_opens_nothing_and_recovers",
-        "a_read_only_disk_opens_nothing_and_recovers",
+        "a_read_only_disk_at_the_start_changes_nothing",
         "a_corrupt_ledger_is_told_and_left_alone",
     ])
     func theStateDirectoryFails(scenario: String) throws { try play("scenario.sh", scenario) }
