@@ -118,9 +118,13 @@ let package = Package(
             name: "GateTests", dependencies: ["Gate", "Nftables", "Policy", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "LedgerTests", dependencies: ["Ledger", "Policy"], swiftSettings: settings),
+            name: "LedgerTests", dependencies: ["Ledger", "Policy", grdb], swiftSettings: settings),
         .testTarget(
-            name: "ServerTests", dependencies: ["API", "Client", "Policy", "Server"],
+            name: "ServerTests",
+            dependencies: [
+                "API", "CLinux", "Client", "Policy", "Server", "TestSupport", yams, nioCore, nioPosix,
+                lifecycle, logging,
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "AgentTests",

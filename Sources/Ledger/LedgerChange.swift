@@ -10,8 +10,9 @@ public enum LedgerChange: Sendable {
     case record(AccessRequest, ask: String? = nil)
     /// The end of a live grant; `by` is absent where nobody asked for it.
     case end(Grant.ID, GrantState, EndReason, at: Timestamp, by: Identity?)
-    /// A new end of a live grant; `deadline` in milliseconds of this boot's CLOCK_BOOTTIME. `by` is
-    /// absent where the agent took an extension back.
+    /// A new end of a live grant; `deadline` in milliseconds of this boot's CLOCK_BOOTTIME.
+    ///
+    /// `by` is absent where the agent took an extension back.
     case extend(Grant.ID, expiresAt: Timestamp, deadline: Int64, by: Identity?)
 }
 

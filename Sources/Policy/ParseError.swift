@@ -62,7 +62,7 @@ package func printable(_ text: some StringProtocol) -> String {
 
 extension Unicode.Scalar {
     /// Whether the scalar is a control character, breaks a line or turns the direction of text.
-    var steersOutput: Bool {
+    package var steersOutput: Bool {
         switch properties.generalCategory {
         case .control, .lineSeparator, .paragraphSeparator: true
         // The directional marks, embeddings, overrides and isolates of UAX #9, table 4.

@@ -55,7 +55,10 @@ public struct Plan: Sendable {
     public func live(port: PortRange, source: CIDR, uid: UInt32) -> Grant.ID? {
         // Whoever holds the whole range holds its first port.
         let key = ElementKey(
-            source: source, transport: port.portProtocol.transports[0], port: port.lower)
+            source: source,
+            transport: port.portProtocol.transports[0],
+            port: port.lower
+        )
         return holders[key]?.lazy.compactMap { self[$0.id] }
             .filter { $0.port == port && $0.requester.uid == uid }.map(\.id).max()
     }
@@ -78,7 +81,8 @@ public struct Plan: Sendable {
         var ended: [Grant.ID] = []
         while let next = deadlines.min, next.deadline <= bootNow {
             deadlines.removeMin()
-            if isLive(next) { ended.append(next.id) }
+            // A grant that was closed and opened again, as by an inverse, is here twice.
+            if isLive(next), ended.last != next.id { ended.append(next.id) }
         }
         return ended
     }
@@ -127,7 +131,8 @@ public struct Plan: Sendable {
                 let deadline = now.boot.addingClamped(left)
                 return deadline < grant.deadline
                     ? .setEnd(grant.id, expiresAt: grant.expiresAt, deadline: deadline) : nil
-            })
+            }
+        )
     }
 }
 
@@ -179,8 +184,11 @@ extension Plan {
             return last?.deadline == before
                 ? nil
                 : ElementChange(
-                    key: key, before: before, after: last?.deadline,
-                    label: last.map(label) ?? "")
+                    key: key,
+                    before: before,
+                    after: last?.deadline,
+                    label: last.map(label) ?? ""
+                )
         }
     }
 

@@ -47,7 +47,6 @@ struct Field {
                 )
             }
             first[name] = first[name] ?? earlier?.place ?? place(of: keyNode)
-            guard earlier == nil else { continue }
             fields[name] = Field(
                 node: value,
                 key: prefix + name,
@@ -88,9 +87,8 @@ struct Field {
     func text() -> String? {
         guard let scalar = scalar("text") else { return nil }
         if scalar.style == .plain, Self.looksLikeNumberOrBoolean(scalar.string) {
-            fault(
-                "must be text, which YAML takes \(scalar.string) for only in quotes: \"\(scalar.string)\""
-            )
+            let quoted = "\"\(printable(scalar.string))\""
+            fault("must be text, and YAML takes this for something else; write it as \(quoted)")
             return nil
         }
         // A block scalar ends in a line break that nobody wrote.
@@ -99,8 +97,7 @@ struct Field {
             fault(text.isEmpty ? "must not be empty" : "must be at most 1024 bytes long")
             return nil
         }
-        guard !text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
-        else {
+        guard !text.unicodeScalars.contains(where: \.steersOutput) else {
             fault("must be one line without control characters")
             return nil
         }
@@ -225,7 +222,9 @@ struct Field {
         let unsigned = String(
             text.lowercased().drop { $0 == "+" || $0 == "-" }.filter { $0 != "_" }
         )
-        if words.contains(unsigned) || Double(unsigned) != nil { return true }
+        if words.contains(unsigned) { return true }
+        // Double reads "inf" and "nan" as well, which are names in YAML.
+        if unsigned.contains(where: \.isNumber), Double(unsigned) != nil { return true }
         return unsigned.hasPrefix("0o") && Int(unsigned.dropFirst(2), radix: 8) != nil
             || unsigned.hasPrefix("0b") && Int(unsigned.dropFirst(2), radix: 2) != nil
     }

@@ -74,6 +74,7 @@ struct CommitTests {
         try ledger.commitBlocking(
             [
                 .extend(id("1.1"), expiresAt: minutes(90), deadline: 1, by: alice),
+                .extend(id("1.1"), expiresAt: minutes(60), deadline: 0, by: nil),
                 .end(id("1.1"), .revoked, .closedByRequester, at: minutes(2), by: alice),
                 .end(id("1.2"), .expired, .expired, at: minutes(2), by: nil),
             ],
@@ -85,6 +86,7 @@ struct CommitTests {
                 "1 opened alice 1000 4242 1.1 ssh \(what) -",
                 "1 opened alice 1000 4242 1.2 rdp \(what) -",
                 "3 extended alice 1000 4242 1.1 ssh \(what) \(minutes(90))",
+                "3 extended - - - 1.1 ssh \(what) \(minutes(60))",
                 "3 revoked alice 1000 4242 1.1 ssh \(what) closed-by-requester",
                 "3 expired - - - 1.2 rdp \(what) expired",
             ]

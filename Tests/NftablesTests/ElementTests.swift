@@ -106,7 +106,9 @@ func wholePrefixesOfIPv4AreRanges(_ length: Int) throws {
         let prefix = text.drop { $0 != "{" }.dropFirst(2).prefix { $0 != " " }
         #expect(
             try shell("nft", "list", "set", "inet", "sallyport", "trusted").get()
-                .contains("elements = { \(prefix) }"), "\(prefix)")
+                .contains("elements = { \(prefix) }"),
+            "\(prefix)"
+        )
     }
 }
 
@@ -132,7 +134,9 @@ func wholePrefixesOfIPv6AreRanges(_ length: Int) throws {
         let prefix = text.drop { $0 != "{" }.dropFirst(2).prefix { $0 != " " }
         #expect(
             try shell("nft", "list", "set", "inet", "sallyport", "trusted6").get()
-                .contains("elements = { \(prefix) }"), "\(prefix)")
+                .contains("elements = { \(prefix) }"),
+            "\(prefix)"
+        )
     }
 }
 
@@ -150,11 +154,15 @@ func wholePrefixesOfIPv6AreRanges(_ length: Int) throws {
                 key.append(field: UInt8(6))
                 key.append(field: UInt16(22))
                 return SetElement(key, timeout: .seconds(3600), comment: "\(index)")
-            }, to: set)
+            },
+            to: set
+        )
         let before = try connection.generation()
         try connection.commit(transaction)
         #expect(try connection.generation() == before + 1)
-        let comments = try connection.elements(of: set).compactMap { $0.comment.flatMap { Int($0) } }
+        let comments = try connection.elements(of: set).compactMap {
+            $0.comment.flatMap { Int($0) }
+        }
         #expect(comments.count == 100_000)
         #expect(Set(comments) == Set(0..<100_000))
     }
@@ -165,9 +173,12 @@ func wholePrefixesOfIPv6AreRanges(_ length: Int) throws {
         let connection = try Connection()
         let chain = Chain(String(repeating: "c", count: 255), in: Ruleset.table)
         let set = NamedSet(
-            String(repeating: "s", count: 255), in: Ruleset.table,
+            String(repeating: "s", count: 255),
+            in: Ruleset.table,
             key: [.ipv6Address, .ipv6Address, .ipv6Address, .ipv6Address],
-            flags: [.interval, .timeout], mapsToVerdict: true)
+            flags: [.interval, .timeout],
+            mapsToVerdict: true
+        )
         var transaction = Transaction()
         transaction.add(Ruleset.table)
         transaction.add(chain)
@@ -176,8 +187,12 @@ func wholePrefixesOfIPv6AreRanges(_ length: Int) throws {
             var key = Key()
             for _ in 0..<4 { key.append(field: UInt128(index)) }
             return SetElement(
-                key, through: key, timeout: .seconds(60),
-                comment: String(repeating: "x", count: 128), verdict: .jump(chain.name))
+                key,
+                through: key,
+                timeout: .seconds(60),
+                comment: String(repeating: "x", count: 128),
+                verdict: .jump(chain.name)
+            )
         }
         transaction.add(elements, to: set)
         try connection.commit(transaction)

@@ -17,7 +17,8 @@ import Testing
         #expect(error?.isNotFound == true)
         #expect(
             error?.description
-                == "cannot delete chain inet sallyport missing: no such file or directory")
+                == "cannot delete chain inet sallyport missing: no such file or directory"
+        )
         guard case .refused(operation: 1, _, _, _) = error else {
             Issue.record("\(String(describing: error))")
             return
@@ -49,7 +50,8 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
         #expect(
             error?.description
                 == "cannot create element 10.\(position >> 8).\(position & 255).0/24 in "
-                + "set trusted: file exists")
+                + "set trusted: file exists"
+        )
     }
 }
 
@@ -59,7 +61,11 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
         var transaction = Transaction()
         transaction.add(Ruleset.table)
         transaction.add(
-            Chain("c", in: Ruleset.table, base: .init(kind: .nat, hook: .prerouting, priority: -300))
+            Chain(
+                "c",
+                in: Ruleset.table,
+                base: .init(kind: .nat, hook: .prerouting, priority: -300)
+            )
         )
         return #expect(throws: NetlinkError.self) { try Connection().commit(transaction) }
     }
@@ -96,23 +102,59 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
+@Test func aLostAnswerIsAnUnknownOutcomeToBeReadBack() throws {
+    try inNetworkNamespace {
+        let connection = try Connection()
+        try flood(netlinkPort: connection.portID)
+        #expect(throws: NetlinkError.outcomeUnknown(.noBufferSpace)) {
+            try connection.commit(Ruleset.creation)
+        }
+        // It was done, and nothing left over disturbs the reading back.
+        #expect(try connection.tables() == [Ruleset.table])
+        #expect(try connection.rules(in: Ruleset.table).count == Ruleset.rules.count)
+        #expect(throws: Never.self) { try connection.commit(Ruleset.creation) }
+    }
+}
+
+@Test func moreRefusalsThanFitAreStillARefusal() throws {
+    try inNetworkNamespace {
+        let connection = try Connection()
+        var transaction = Transaction()
+        transaction.add(Ruleset.table)
+        for index in 0..<2000 { transaction.delete(Chain("c\(index)", in: Ruleset.table)) }
+        let error = #expect(throws: NetlinkError.self) { try connection.commit(transaction) }
+        #expect(error?.description.hasPrefix("cannot delete chain inet sallyport c0: ") == true)
+        #expect(try connection.tables().isEmpty)
+    }
+}
+
 @Test func namesAtTheLimitAreTakenAndLongerOnesRefusedUnsent() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         let longest = String(repeating: "n", count: 255)
         let table = Table(family: .inet, name: longest)
         let set = NamedSet(
-            longest, in: table, key: [.port], comment: String(repeating: "c", count: 128))
+            longest,
+            in: table,
+            key: [.port],
+            comment: String(repeating: "c", count: 128)
+        )
         var fitting = Transaction()
         fitting.add(table)
         fitting.add(Chain(longest, in: table))
         fitting.add(set)
         fitting.add(
-            [SetElement(Key([0, 22]), comment: String(repeating: "e", count: 128))], to: set)
+            [SetElement(Key([0, 22]), comment: String(repeating: "e", count: 128))],
+            to: set
+        )
         fitting.add(
             Rule(
-                in: Chain(longest, in: table), [.protocolPort(in: set)].dropLast(),
-                then: [.verdict(.accept)], comment: String(repeating: "r", count: 128)))
+                in: Chain(longest, in: table),
+                [.protocolPort(in: set)].dropLast(),
+                then: [.verdict(.accept)],
+                comment: String(repeating: "r", count: 128)
+            )
+        )
         try connection.commit(fitting)
         #expect(try connection.tables() == [table])
         #expect(try connection.chains(in: table).map(\.name) == [longest])
@@ -161,7 +203,8 @@ struct Refusal: Sendable, CustomTestStringConvertible {
             text: "cannot add set inet sallyport s: a key has at most 5 fields"
         ) {
             $0.add(
-                NamedSet("s", in: Ruleset.table, key: [.port, .port, .port, .port, .port, .port]))
+                NamedSet("s", in: Ruleset.table, key: [.port, .port, .port, .port, .port, .port])
+            )
         },
         Refusal(
             text: "cannot add set inet sallyport s: a key has at most 64 bytes, not 80"
@@ -174,7 +217,8 @@ struct Refusal: Sendable, CustomTestStringConvertible {
                 + "a comment has at most 128 bytes, not 129"
         ) {
             $0.add(
-                Rule(in: Ruleset.keep, expressions: [], comment: String(tooLong.prefix(129))))
+                Rule(in: Ruleset.keep, expressions: [], comment: String(tooLong.prefix(129)))
+            )
         },
         Refusal(
             text: "cannot add rule in chain inet sallyport keep: "
@@ -222,6 +266,14 @@ struct Refusal: Sendable, CustomTestStringConvertible {
             text: "cannot delete element 0x0a0001 from set trusted: "
                 + "its key has 3 bytes, the set's keys have 4"
         ) { $0.delete([SetElement(Key([10, 0, 1]))], from: Ruleset.trusted) },
+        Refusal(
+            text: "cannot add element 10.0.0.1 . 0x . 0x to set grants4_24: "
+                + "its key has 4 bytes, the set's keys have 12"
+        ) { $0.add([SetElement(Key([10, 0, 0, 1]))], to: Ruleset.grants4) },
+        Refusal(
+            text: "cannot add element 1.1.1.1 to set trusted: "
+                + "its key has 255 bytes, the set's keys have 4"
+        ) { $0.add([SetElement(Key([UInt8](repeating: 1, count: 999)))], to: Ruleset.trusted) },
         Refusal(
             text: "cannot delete rule in chain inet sallyport keep: "
                 + "only a listed rule has the handle it is deleted by"

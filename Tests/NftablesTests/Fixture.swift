@@ -3,7 +3,9 @@ import Testing
 
 /// Compares what `nft list` printed with a file of `Fixtures`; both are shown where they differ.
 func expectFixture(
-    _ name: String, _ listing: String, sourceLocation: SourceLocation = #_sourceLocation
+    _ name: String,
+    _ listing: String,
+    sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
     let folder = #filePath.split(separator: "/").dropLast().joined(separator: "/")
     let expected = try contents(of: "/\(folder)/Fixtures/\(name)")

@@ -47,7 +47,9 @@ import Testing
                 var key = Key()
                 key.append(field: index)
                 return SetElement(key)
-            }, to: set)
+            },
+            to: set
+        )
         // Each element is an event: more than the monitor's buffer holds.
         try connection.commit(transaction)
         #expect(try monitor.drain().contains(.missed))

@@ -28,10 +28,12 @@ import Testing
         try connection.commit(Ruleset.creation)
         #expect(try connection.tables() == [Ruleset.table])
         #expect(
-            try connection.chains(in: Ruleset.table) == [Ruleset.gate, Ruleset.keep, Ruleset.cut])
+            try connection.chains(in: Ruleset.table) == [Ruleset.gate, Ruleset.keep, Ruleset.cut]
+        )
         #expect(
             try connection.sets(in: Ruleset.table)
-                == [Ruleset.grants4, Ruleset.grants6, Ruleset.trusted, Ruleset.modes])
+                == [Ruleset.grants4, Ruleset.grants6, Ruleset.trusted, Ruleset.modes]
+        )
         let rules = try connection.rules(in: Ruleset.table)
         #expect(rules.map(\.expressions) == Ruleset.rules.map(\.expressions))
         #expect(rules.map(\.comment) == Ruleset.rules.map(\.comment))
@@ -42,7 +44,9 @@ import Testing
 @Test func rulesOfOthersAreListedWithTheirUnknownExpressions() throws {
     let rules = try inNetworkNamespace {
         try shell(
-            "nft", "-f", "-",
+            "nft",
+            "-f",
+            "-",
             input: """
                 table ip other {
                     chain c {
@@ -61,7 +65,8 @@ import Testing
     #expect(rules[1].expressions.last == .other(name: "masq"))
     #expect(
         rules[2].expressions.dropFirst(3).first
-            == .range(.first, isInverted: true, from: [0, 1], through: [0, 5]))
+            == .range(.first, isInverted: true, from: [0, 1], through: [0, 5])
+    )
 }
 
 @Test func aRuleIsDeletedByItsHandleOnly() throws {

@@ -39,7 +39,9 @@ func timeoutsAreRoundedDown(_ timeout: Duration, _ listed: String) throws {
         for seconds in [3600, 10] {
             var transaction = Transaction()
             transaction.renew(
-                [SetElement(grant, timeout: .seconds(seconds))], in: Ruleset.grants4)
+                [SetElement(grant, timeout: .seconds(seconds))],
+                in: Ruleset.grants4
+            )
             try connection.commit(transaction)
             let element = try connection.element(grant, in: Ruleset.grants4)
             #expect(element?.timeout == .seconds(seconds))

@@ -44,7 +44,8 @@ import Testing
         #expect(plan.nextDeadline == grants.map(\.deadline).min())
         for now in [-1, 0, 15, 30] as [Int64] {
             let ended = grants.filter { $0.deadline <= now }.map(\.id).sorted()
-            #expect(plan.ended(at: now) == ended)
+            var copy = plan
+            #expect(copy.takeEnded(at: now).sorted() == ended)
         }
         for request in 0...7 as ClosedRange<Int64> {
             let expected = grants.filter { $0.id.request == request }.sorted { $0.id < $1.id }

@@ -60,7 +60,7 @@ import Testing
         ),
         (
             "agent: {state_dir: true}",
-            "1:20: agent.state_dir: must be text, which YAML takes true for only in quotes: \"true\""
+            "1:20: agent.state_dir: must be text, and YAML takes this for something else; write it as \"true\""
         ),
         (
             "roles: {root: [a]}",

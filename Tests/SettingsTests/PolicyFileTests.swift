@@ -85,15 +85,15 @@ import Testing
     @Test(arguments: [
         (
             "description: 123",
-            "18: policies[0].description: must be text, which YAML takes 123 for only in quotes: \"123\""
+            "18: policies[0].description: must be text, and YAML takes this for something else; write it as \"123\""
         ),
         (
             "description: yes",
-            "18: policies[0].description: must be text, which YAML takes yes for only in quotes: \"yes\""
+            "18: policies[0].description: must be text, and YAML takes this for something else; write it as \"yes\""
         ),
         (
             "description: 0o17",
-            "18: policies[0].description: must be text, which YAML takes 0o17 for only in quotes: \"0o17\""
+            "18: policies[0].description: must be text, and YAML takes this for something else; write it as \"0o17\""
         ),
         (
             "description:",
@@ -108,7 +108,13 @@ import Testing
             "description: \"a\\nb\"",
             "18: policies[0].description: must be one line without control characters"
         ),
-        ("description: [a]", "18: policies[0].description: must be text, not a list"),
+        (
+            "description: \"a\\u202Eb\"",
+            "18: policies[0].description: must be one line without control characters"
+        ),
+        (
+            "description: [a]", "18: policies[0].description: must be text, not a list"
+        ),
         (
             "description: !!binary YQ==",
             "18: policies[0].description: must be text without a YAML tag"
@@ -130,8 +136,8 @@ import Testing
             "allowed_sources: ['::/0', 10.0.0.1/8]",
             "31: policies[0].allowed_sources[1]: cannot read \"10.0.0.1/8\": bits are set behind the prefix; write 10.0.0.0/8 for the range or 10.0.0.1/32 for the one address; did you mean 10.0.0.0/8?"
         ),
-        ("max_duration: 4m", "19: policies[0].max_duration: must be 5m...1d, not 4m"),
-        ("max_duration: 25h", "19: policies[0].max_duration: must be 5m...1d, not 25h"),
+        ("max_duration: 4m", "19: policies[0].max_duration: must be 5m...24h, not 4m"),
+        ("max_duration: 25h", "19: policies[0].max_duration: must be 5m...24h, not 25h"),
         (
             "max_duration: 180",
             "19: policies[0].max_duration: cannot read \"180\": write a duration like 45m, 1h30m, 90s, 2d or PT1H30M; did you mean 180m?"
@@ -167,7 +173,7 @@ import Testing
         ("requesters: []", "17: policies[0].requesters: must not be empty"),
         (
             "requesters: [1000]",
-            "18: policies[0].requesters[0]: must be text, which YAML takes 1000 for only in quotes: \"1000\""
+            "18: policies[0].requesters[0]: must be text, and YAML takes this for something else; write it as \"1000\""
         ),
         (
             "requesters: ['Group:ops']",
@@ -241,7 +247,7 @@ import Testing
             "must be 1...63 lower-case letters, digits and hyphens, and not begin with a hyphen"
         ),
         ("'22-23'", "must have a letter, or it could be taken for a port"),
-        ("123", "must be text, which YAML takes 123 for only in quotes: \"123\""),
+        ("123", "must be text, and YAML takes this for something else; write it as \"123\""),
     ])
     func refusesNames(name: String, expected: String) {
         #expect(

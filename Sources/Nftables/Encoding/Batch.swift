@@ -127,8 +127,8 @@ struct SealedBatch: ~Copyable {
 
     /// What a sequence number stands for; nil for BEGIN, END and numbers of other batches.
     ///
-    /// - Parameter offset: The offending attribute's place in the message, from the extended
-    ///   acknowledgement: in a list of elements it tells which one.
+    /// The offset is the offending attribute's place in the message, from the extended
+    /// acknowledgement: in a list of elements it tells which one.
     func origin(of sequence: UInt32, offset: Int?) -> Batch.Origin? {
         let message = Int(sequence &- batch.firstSequence) - 1
         guard batch.origins.indices.contains(message) else { return nil }

@@ -5,9 +5,11 @@ internal import Netlink
 extension Batch {
     /// Appends an operation's elements in as many messages as they need.
     ///
-    /// - Parameter verb: What to do now, since a renewal is two things.
+    /// The verb says what to do now, since a renewal is two things.
     mutating func appendElements(
-        _ verb: Transaction.Verb, of operation: Transaction.Operation, _ index: Int
+        _ verb: Transaction.Verb,
+        of operation: Transaction.Operation,
+        _ index: Int
     ) throws(NetlinkError) {
         guard case .elements(_, let elements, let set) = operation else { return }
         let handle = try ElementHandle.make()
@@ -39,8 +41,10 @@ extension Batch {
                     ) {
                         (reason) in
                         .invalid(
-                            operation: index, description: operation.summary(element: next),
-                            reason: reason)
+                            operation: index,
+                            description: operation.summary(element: next),
+                            reason: reason
+                        )
                     }
                     next += 1
                 }

@@ -113,9 +113,13 @@ extension Expression {
     }
 
     private static func operand(
-        _ base: PayloadBase, _ offset: UInt32, _ length: UInt32
+        _ base: PayloadBase,
+        _ offset: UInt32,
+        _ length: UInt32
     ) -> Operand {
-        switch (base, offset, length) {
+        // nft counts in bits.
+        let bits = "\(UInt64(offset) * 8),\(UInt64(length) * 8)"
+        return switch (base, offset, length) {
         case (.network, 12, 4): Operand("ip saddr", .data(.ipv4Address))
         case (.network, 16, 4): Operand("ip daddr", .data(.ipv4Address))
         case (.network, 8, 16): Operand("ip6 saddr", .data(.ipv6Address))
@@ -123,9 +127,9 @@ extension Expression {
         case (.transport, 0, 2): Operand("th sport", .data(.port))
         case (.transport, 2, 2): Operand("th dport", .data(.port))
         case (.transport, 13, 1): Operand("tcp flags", .tcpFlags)
-        case (.linkLayer, _, _): Operand("@ll,\(offset * 8),\(length * 8)", .hexadecimal)
-        case (.network, _, _): Operand("@nh,\(offset * 8),\(length * 8)", .hexadecimal)
-        case (.transport, _, _): Operand("@th,\(offset * 8),\(length * 8)", .hexadecimal)
+        case (.linkLayer, _, _): Operand("@ll,\(bits)", .hexadecimal)
+        case (.network, _, _): Operand("@nh,\(bits)", .hexadecimal)
+        case (.transport, _, _): Operand("@th,\(bits)", .hexadecimal)
         }
     }
 }
@@ -188,7 +192,8 @@ extension Limit {
         let units: [UInt64: String] = [
             1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week",
         ]
-        return "limit rate \(isInverted ? "over " : "")\(packets)/\(units[seconds] ?? "\(seconds)s")"
+        return
+            "limit rate \(isInverted ? "over " : "")\(packets)/\(units[seconds] ?? "\(seconds)s")"
             + " burst \(burst) packets"
     }
 }

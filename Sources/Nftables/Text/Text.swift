@@ -36,7 +36,7 @@ extension Transaction.Operation: CustomStringConvertible {
 
     /// What the operation is, short, to stand behind "cannot" in an error.
     ///
-    /// - Parameter element: Which of its elements the error is about.
+    /// With `element`, the error is about that one of its elements.
     func summary(element: Int? = nil) -> String {
         switch self {
         case .table(let verb, let table): "\(verb.rawValue) table \(table.path)"
@@ -127,8 +127,10 @@ extension SetElement {
     func key(in set: NamedSet) -> String {
         var texts: [String] = []
         var offset = 0
+        // A key of another length than the set's is refused, but the refusal has to name it.
+        let count = min(key.count, 64)
         for type in set.key {
-            let range = offset..<min(offset + type.length, key.count)
+            let range = min(offset, count)..<min(offset + type.length, count)
             let low = range.map { key[$0] }
             let high = keyEnd.map { end in range.map { end[$0] } } ?? low
             texts.append(type.text(low, through: high))
