@@ -99,9 +99,10 @@ extension Connection {
     ///
     /// Other calls of this connection wait until the listing is over, so `body` must make none; use
     /// a connection of its own for long listings. The kernel's effort for a hash set grows with the
-    /// square of its size: 0.4 s for 100,000 elements, 40 s for a million, where
-    /// ``element(_:in:)`` stays at microseconds. While the kernel grows a hash table, in the milliseconds after many additions, it hands out
-    /// some elements twice and misses as many; ``elements(of:)`` notices and lists again.
+    /// square of its size: 0.4 s for 100,000 elements, 40 s for a million, where ``element(_:in:)``
+    /// stays at microseconds. While the kernel grows a hash table, in the milliseconds after many
+    /// additions, it hands out some elements twice and misses as many; ``elements(of:)`` notices
+    /// and lists again.
     /// - Throws: `interrupted` when the ruleset changed on the way: elements may then have been
     ///   missed or handed out twice.
     public func forEachElement(
