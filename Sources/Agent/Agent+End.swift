@@ -78,12 +78,7 @@ extension Agent {
     func reap() async {
         do {
             try await commit(closesOnly: true) { agent, now throws(Problem) in
-                let ended = agent.plan.takeEnded(at: now.boot)
-                let change = Change(
-                    ledger: ended.map { .end($0, .expired, .expired, at: now.wall, by: nil) },
-                    grants: ended.map(GrantChange.close)
-                )
-                return (change, ())
+                (agent.changeBookingEnded(at: now), ())
             }
         } catch {
             logger.error("cannot book ended grants: \(error)")
@@ -93,21 +88,34 @@ extension Agent {
     /// Shortens what a step of the wall clock shortens, and sets the kernel's timeouts again: they
     /// stand still in suspend.
     func clockStepped() async {
-        _ = plan.rebase(at: clocks.now())
-        await reap()
         do {
-            try reassert()
+            try await commit(closesOnly: true) { agent, now throws(Problem) in
+                _ = agent.plan.rebase(at: now)
+                var change = agent.changeBookingEnded(at: now)
+                change.rearms = true
+                return (change, ())
+            }
         } catch {
             logger.error("cannot set the kernel's timeouts again: \(error)")
         }
     }
 
+    private func changeBookingEnded(at now: Moment) -> Change {
+        let ended = plan.takeEnded(at: now.boot)
+        return Change(
+            ledger: ended.map { .end($0, .expired, .expired, at: now.wall, by: nil) },
+            grants: ended.map(GrantChange.close)
+        )
+    }
+
     /// Puts back what another process has changed in the table.
-    func rulesetChanged() {
+    func rulesetChanged() async {
         do {
             guard let fault = try gate.inspect().fault else { return }
             logger.warning("another process changed the gate (\(fault)); making it anew")
-            try reassert()
+            // Closed at once; what is granted comes back with the next commit.
+            try armWithoutElements()
+            try await rearm()
         } catch {
             logger.error("cannot make the gate anew: \(error)")
         }

@@ -182,7 +182,7 @@ extension Agent: AccessService {
             throw Problem(error)
         }
         do throws(GateError) {
-            try reassert()
+            try armWithoutElements()
         } catch {
             configuration = old
             throw Problem(.kernelRefused, "the old policies stay: \(error)")

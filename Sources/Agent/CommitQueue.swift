@@ -11,6 +11,8 @@ struct Change: Sendable {
     var ledger: [LedgerChange] = []
     /// What follows for the plan, and from the plan for the kernel.
     var grants: [GrantChange] = []
+    /// Whether the whole table is to be made anew.
+    var rearms = false
 }
 
 /// A change on its way, and how to answer who asked for it.
@@ -89,7 +91,11 @@ extension Agent {
             return
         }
         do throws(GateError) {
-            try bringKernel(to: elements)
+            if accepted.contains(where: \.change.rearms) {
+                try reassert()
+            } else {
+                try bringKernel(to: elements)
+            }
         } catch {
             await takeBack(accepted, inverses, because: error)
             return
@@ -114,11 +120,11 @@ extension Agent {
         keysInCommit = []
         logger.error("\(error)")
         let closings = accepted.filter(\.closesOnly)
-        let (elements, _) = plan.apply(closings.flatMap(\.change.grants))
+        _ = plan.apply(closings.flatMap(\.change.grants))
         unrecorded += closings.flatMap(\.change.ledger)
         var detail = "access is closed, but that is not recorded yet: \(error)"
         do throws(GateError) {
-            try bringKernel(to: elements)
+            try reassert()
         } catch {
             detail = "\(error); and \(detail)"
         }
@@ -167,7 +173,7 @@ extension Agent {
 
     /// Commits changes of elements; where that fails, reads the kernel back and makes it what the
     /// plan says.
-    func bringKernel(to changes: [ElementChange]) throws(GateError) {
+    private func bringKernel(to changes: [ElementChange]) throws(GateError) {
         do throws(GateError) {
             try gate.apply(changes, now: clocks.now().boot)
         } catch {
@@ -177,6 +183,9 @@ extension Agent {
     }
 
     /// Makes the table in the kernel what configuration and plan say it should be.
+    ///
+    /// Only for a commit, and before the first one: in between the plan may hold grants that the
+    /// ledger does not have yet.
     func reassert() throws(GateError) {
         do throws(GateError) {
             try gate.arm(
@@ -189,6 +198,16 @@ extension Agent {
             healLater()
             throw error
         }
+    }
+
+    /// Makes all of the table anew but what is open, which stays as it is.
+    func armWithoutElements() throws(GateError) {
+        try gate.arm(
+            managed: configuration.policySet.managedPorts,
+            breakGlass: configuration.breakGlass,
+            plan: nil,
+            now: { clocks.now().boot }
+        )
     }
 
     /// Tries again in a while what the ledger or the kernel did not take.
@@ -204,12 +223,15 @@ extension Agent {
     private func heal() async {
         isHealing = false
         do {
-            try reassert()
-            guard !unrecorded.isEmpty else { return }
-            try await commit(closesOnly: true) { _, _ throws(Problem) in (Change(), ()) }
+            try await rearm()
         } catch {
             logger.error("\(error)")
         }
+    }
+
+    /// Makes the whole table anew when its turn comes.
+    func rearm() async throws {
+        try await commit(closesOnly: true) { _, _ throws(Problem) in (Change(rearms: true), ()) }
     }
 }
 

@@ -187,7 +187,7 @@ extension Agent {
         switch event {
         case .grantEnds: await reap()
         case .clockStepped: await clockStepped()
-        case .rulesetChanged: rulesetChanged()
+        case .rulesetChanged: await rulesetChanged()
         case .stopped: break
         }
     }

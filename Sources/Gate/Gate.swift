@@ -68,9 +68,8 @@ public final class Gate: Sendable {
 
     /// Makes the table what it should be, whatever is there now, in one transaction.
     ///
-    /// A table that is there is adopted: what is open and stays open is not touched, so that a
-    /// restart has no closed moment for it. Where there is none, the sessions that already run to
-    /// managed ports are let in from now on.
+    /// A table that is there is adopted: what is open and stays open has no closed moment. Where there
+    /// is none, the sessions that already run to managed ports are let in from now on.
     ///
     /// - Parameters:
     ///   - managed: The ports that are closed unless granted.

@@ -108,6 +108,28 @@ struct PacketTests {
         #expect(try !hosts.connects(to: 22))
     }
 
+    /// conntrack counts a SYN to the connection it still holds of the same four numbers.
+    @Test(arguments: [false, true])
+    func doesNotLetAnEndedSessionBeOpenedAnew(hostSpokeFirst: Bool) throws {
+        let hosts = try Hosts()
+        let service = try hosts.listener(on: 22)
+        let earlier = hostSpokeFirst ? try hosts.session(to: service, on: 22, port: 40_000) : nil
+        let gate = try hosts.armedGate()
+        var plan = Plan()
+        if !hostSpokeFirst {
+            try gate.perform([.open(Grant(1, "22/tcp", from: "198.51.100.7"))], in: &plan)
+        }
+        let session = try earlier ?? hosts.session(to: service, on: 22, port: 40_000)
+        #expect(session.host.says("hello", to: session.client))
+        #expect(session.client.says("hello yourself", to: session.host))
+        // Both ends forget the session, and conntrack does not hear of it.
+        session.client.vanish()
+        session.host.vanish()
+        try gate.perform([.close(.init(request: 1, ordinal: 1))], in: &plan)
+        #expect(try !hosts.connects(to: 22, fromPort: 40_000))
+        withExtendedLifetime(service) {}
+    }
+
     @Test(arguments: [
         (address: "198.51.100.1", source: "198.51.100.7"),
         (address: "2001:db8::1", source: "2001:db8::7"),
