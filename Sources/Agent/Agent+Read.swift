@@ -218,7 +218,8 @@ extension Problem {
     fileprivate init(_ error: ConfigurationError) {
         self.init(
             .configurationInvalid,
-            "\(error)",
+            error.faults.count == 1
+                ? "\(error)" : "the configuration has \(error.faults.count) faults",
             violations: error.faults.map {
                 Violation(
                     field: "\($0.file):\($0.line):\($0.column)",

@@ -67,8 +67,7 @@ struct FailureTests {
         let agent = try ScriptedAgent(["POST /v1/policies/reload": problem])
         #expect(
             try await carryOut("policy reload", agent: agent).errors == """
-                sallyport: cannot use the policies
-                  sources[1]: no option of open
+                sallyport: sources[1]: no option of open
 
                 """
         )

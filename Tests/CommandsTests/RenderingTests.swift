@@ -151,10 +151,10 @@ struct RenderingTests {
         )
         #expect(
             outcome.output == """
-                ID   POLICY  PORT    SOURCE           USER   STATE                      ENDS                       PACKETS  REASON
-                9.1  ssh     22/tcp  198.51.100.7/32  alice  active                     13:42 (in 42m)                  12  disk full
-                8.1  ssh     22/tcp  198.51.100.7/32  alice  revoked (closed-by-admin)  12:59 (1m ago)                   -  \(String(repeating: "x", count: 39))…
-                7.1  ssh     22/tcp  198.51.100.7/32  alice  expired                    2026-11-30 13:00 (1d ago)        -  -
+                ID   POLICY  PORT    SOURCE           USER   STATE                      ENDS                        PACKETS  REASON
+                9.1  ssh     22/tcp  198.51.100.7/32  alice  active                     13:42 (in 42m)                   12  disk full
+                8.1  ssh     22/tcp  198.51.100.7/32  alice  revoked (closed-by-admin)  12:59 (1m ago)                    -  \(String(repeating: "x", count: 39))…
+                7.1  ssh     22/tcp  198.51.100.7/32  alice  expired                    2026-11-30 13:00 (24h ago)        -  -
 
                 """
         )

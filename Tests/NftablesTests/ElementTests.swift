@@ -213,7 +213,7 @@ private enum Elements {
         SetElement(key([UInt8](repeating: 0, count: 16), 6, 22), comment: "everybody"),
     ]
     static let modes = [
-        SetElement(key(6, 22), through: key(6, 22), verdict: .jump("keep")),
+        SetElement(key(6, 22), verdict: .jump("keep")),
         SetElement(key(6, 5985), through: key(6, 5986), verdict: .goto("cut")),
         SetElement(key(17, 0), through: key(17, 65535), verdict: .drop),
     ]
