@@ -26,8 +26,14 @@ public struct RequestDocument: Codable, Hashable, Sendable {
     public var grants: [GrantDocument]
 
     public init(
-        id: String, state: GrantState, requester: RequesterDocument, reason: String?,
-        ticket: String?, createdAt: Timestamp, decidedAt: Timestamp, grants: [GrantDocument]
+        id: String,
+        state: GrantState,
+        requester: RequesterDocument,
+        reason: String?,
+        ticket: String?,
+        createdAt: Timestamp,
+        decidedAt: Timestamp,
+        grants: [GrantDocument]
     ) {
         self.id = id
         self.state = state
@@ -64,10 +70,21 @@ public struct GrantDocument: Codable, Hashable, Sendable {
     public var bytes: UInt64?
 
     public init(
-        id: String, request: String, requester: RequesterDocument, reason: String?, policy: String,
-        port: PortRange, source: CIDR, state: GrantState, startsAt: Timestamp,
-        expiresAt: Timestamp, endedAt: Timestamp?, endReason: EndReason?,
-        remainingSeconds: Int64?, packets: UInt64?, bytes: UInt64?
+        id: String,
+        request: String,
+        requester: RequesterDocument,
+        reason: String?,
+        policy: String,
+        port: PortRange,
+        source: CIDR,
+        state: GrantState,
+        startsAt: Timestamp,
+        expiresAt: Timestamp,
+        endedAt: Timestamp?,
+        endReason: EndReason?,
+        remainingSeconds: Int64?,
+        packets: UInt64?,
+        bytes: UInt64?
     ) {
         self.id = id
         self.request = request
@@ -118,8 +135,11 @@ public struct RequestFilter: Hashable, Sendable {
     public var limit: Int
 
     public init(
-        state: GrantState? = nil, policy: String? = nil, requester: String? = nil,
-        before: Int64? = nil, limit: Int = 100
+        state: GrantState? = nil,
+        policy: String? = nil,
+        requester: String? = nil,
+        before: Int64? = nil,
+        limit: Int = 100
     ) {
         self.state = state
         self.policy = policy
@@ -156,7 +176,8 @@ extension Ask: Codable {
             duration: try fields.decodeIfPresent(String.self, forKey: FieldName("duration")),
             until: try fields.decodeIfPresent(String.self, forKey: FieldName("until")),
             reason: try fields.decodeIfPresent(String.self, forKey: FieldName("reason")),
-            ticket: try fields.decodeIfPresent(String.self, forKey: FieldName("ticket")))
+            ticket: try fields.decodeIfPresent(String.self, forKey: FieldName("ticket"))
+        )
     }
 
     public func encode(to encoder: any Encoder) throws {

@@ -26,8 +26,12 @@ public struct AgentStatus: Codable, Hashable, Sendable {
     public var liveGrants: Int
 
     public init(
-        version: String, pid: Int32, startedAt: Timestamp, configuredAt: Timestamp,
-        configurationError: String?, liveGrants: Int
+        version: String,
+        pid: Int32,
+        startedAt: Timestamp,
+        configuredAt: Timestamp,
+        configurationError: String?,
+        liveGrants: Int
     ) {
         self.version = version
         self.pid = pid
@@ -56,8 +60,13 @@ public struct GateStatus: Codable, Hashable, Sendable {
     public var breakGlass: [BreakGlassStatus]
 
     public init(
-        armed: Bool, fault: String?, table: String, owned: Bool, kernel: String,
-        droppedPackets: UInt64, breakGlass: [BreakGlassStatus]
+        armed: Bool,
+        fault: String?,
+        table: String,
+        owned: Bool,
+        kernel: String,
+        droppedPackets: UInt64,
+        breakGlass: [BreakGlassStatus]
     ) {
         self.armed = armed
         self.fault = fault
@@ -95,8 +104,14 @@ public struct PolicyStatus: Codable, Hashable, Sendable {
     public var lastAccess: LastAccess?
 
     public init(
-        name: String, description: String?, ports: [PortRange], sessions: SessionMode,
-        enabled: Bool, activeGrants: Int, requests7d: Int, lastAccess: LastAccess?
+        name: String,
+        description: String?,
+        ports: [PortRange],
+        sessions: SessionMode,
+        enabled: Bool,
+        activeGrants: Int,
+        requests7d: Int,
+        lastAccess: LastAccess?
     ) {
         self.name = name
         self.description = description
