@@ -191,3 +191,16 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// Not in an ordinary build: without libFuzzer it does not link. See `make fuzz`.
+if Context.environment["SALLYPORT_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "fuzzer",
+            dependencies: ["Netlink", "Nftables", "Policy"],
+            path: "Fuzz",
+            exclude: ["Corpus"],
+            swiftSettings: memorySafe + [.unsafeFlags(["-parse-as-library"])]
+        )
+    )
+}

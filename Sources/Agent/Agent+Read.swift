@@ -171,7 +171,9 @@ extension Agent: AccessService {
         return policies(for: caller)
     }
 
-    /// Reads the configuration again. Where it is invalid the running one stays; grants survive.
+    /// Reads the configuration again.
+    ///
+    /// Where it is invalid the running one stays; grants survive.
     func reload() async throws {
         let old = configuration
         do throws(ConfigurationError) {

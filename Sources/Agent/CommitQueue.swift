@@ -34,6 +34,7 @@ extension Agent {
     /// - Parameters:
     ///   - closesOnly: Whether the change only takes access away.
     ///   - step: Decides, and works out the change and the answer; called when its turn comes.
+    /// - Returns: The answer, once all is durable and in the kernel.
     /// - Throws: What `step` throws; `Problem` of kind `ledgerUnavailable` or `kernelRefused`.
     func commit<Answer: Sendable>(
         closesOnly: Bool,
@@ -126,8 +127,10 @@ extension Agent {
         keysInCommit = []
     }
 
-    /// Refuses what opens, and closes in the kernel what closes: a full disk must not keep a port
-    /// open. What was closed is recorded as soon as the ledger can be written.
+    /// Refuses what opens, and closes in the kernel what closes.
+    ///
+    /// A full disk must not keep a port open. What was closed is recorded as soon as the ledger can
+    /// be written.
     private func closeUnrecorded(_ accepted: [Prepared], because error: LedgerError) {
         keysInCommit = []
         logger.error("\(error)")

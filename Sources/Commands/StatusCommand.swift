@@ -23,19 +23,16 @@ struct StatusCommand: AgentCommand {
 
     func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
         let status = try await agent.status()
-        var report = Report(
+        let armed = status.gate.armed
+        return Report(
             document: status,
             lines: header(status, surroundings.time) + [""]
                 + (status.policies.isEmpty
-                    ? [noPolicies] : table(status.policies, surroundings.time).lines)
+                    ? [noPolicies] : table(status.policies, surroundings.time).lines),
+            notes: armed
+                ? [] : ["sallyport: THE GATE IS NOT ARMED: managed ports may be open to everybody"],
+            status: armed ? .done : .internalError
         )
-        if !status.gate.armed {
-            report.notes = [
-                "sallyport: THE GATE IS NOT ARMED: managed ports may be open to everybody"
-            ]
-            report.status = .internalError
-        }
-        return report
     }
 }
 

@@ -76,6 +76,7 @@ public final class Gate: Sendable {
     ///   - breakGlass: Sources that are always let in.
     ///   - plan: What must be open; nil to leave what is open as it is.
     ///   - now: Reads `CLOCK_BOOTTIME` in milliseconds.
+    /// - Throws: Where the kernel refuses, or another process owns the table.
     public func arm(
         managed: [PortRange],
         breakGlass: [CIDR],
@@ -130,8 +131,13 @@ public final class Gate: Sendable {
 
     /// Brings the kernel to what changed in the plan, in one transaction.
     ///
-    /// - Parameter now: Reads `CLOCK_BOOTTIME` in milliseconds. An element gets what is left until
-    ///   its end, rounded down; one whose end has come is the kernel's to remove.
+    /// An element gets what is left until its end, rounded down; one whose end has come is the
+    /// kernel's to remove.
+    ///
+    /// - Parameters:
+    ///   - changes: What became of elements of the plan.
+    ///   - now: `CLOCK_BOOTTIME` in milliseconds.
+    /// - Throws: Where the kernel refuses; then nothing has changed.
     public func apply(_ changes: [ElementChange], now: Int64) throws(GateError) {
         var transaction = Transaction()
         var sets = state.withLock { $0.grantSets }

@@ -4,7 +4,9 @@ public import Policy
 
 /// Packets and bytes that an element let in since it was put into the kernel.
 public struct Traffic: Hashable, Sendable {
+    /// Packets that matched.
     public var packets: UInt64
+    /// The bytes of those packets.
     public var bytes: UInt64
 }
 

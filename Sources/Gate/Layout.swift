@@ -66,6 +66,7 @@ enum Layout {
     /// The rules of all chains but `granted`, whose rules follow from the sets in use.
     ///
     /// - Parameter dropped: what the dropping rule has counted so far.
+    /// - Returns: The rules, in the order of their evaluation.
     static func rules(dropped: Counter) -> [Rule] {
         let letIn: [Expression] = [.verdict(.accept)]
         let judged: [Expression] = [.verdict(.goto(judge.name))]
@@ -133,9 +134,10 @@ enum Layout {
         return SetElement(key, timeout: earlierLifetime)
     }
 
-    /// How long a session that never sends a packet is remembered: as long as conntrack remembers
-    /// an established one (`nf_conntrack_tcp_timeout_established`, five days). With its first
-    /// packet it is conntrack's to know.
+    /// How long a session that never sends a packet is remembered.
+    ///
+    /// As long as conntrack remembers an established one, five days
+    /// (`nf_conntrack_tcp_timeout_established`). With its first packet it is conntrack's to know.
     private static let earlierLifetime: Duration = .seconds(5 * 24 * 3600)
 }
 

@@ -33,7 +33,7 @@ ldd "$folder/sallyportd" "$folder/sallyport" | awk '$3 ~ /^\// && $3 !~ /^\/(usr
   xargs -r cp -t "$SD_ROOT/usr/local/lib"
 inside ldconfig
 mkdir -p "$SD_ROOT/tmp/source"
-cp -r "$here/../../packaging" "$here/../../systemd" "$SD_ROOT/tmp/source"
+cp -r "$here"/../../{config,packaging,systemd} "$SD_ROOT/tmp/source"
 
 echo "== install, arm, start"
 inside /tmp/source/packaging/install.sh install /tmp/bin
