@@ -71,23 +71,30 @@ extension Agent {
 
     private func commit(_ batch: [@Sendable (isolated Agent, Moment) -> Prepared?]) async {
         let now = clocks.now()
+        if isClockStepped {
+            isClockStepped = false
+            isKernelBehind = true
+            _ = plan.rebase(at: now)
+        }
         var accepted: [Prepared] = []
         var elements: [ElementChange] = []
-        var inverses: [[GrantChange]] = []
-        for prepare in batch {
+        for prepare in [Self.expire] + batch {
             guard let prepared = prepare(self, now) else { continue }
             let (changes, inverse) = plan.apply(prepared.change.grants)
             elements += changes
-            inverses.append(inverse)
+            inFlight.append(inverse)
             accepted.append(prepared)
         }
         do throws(LedgerError) {
             try await record(accepted.flatMap(\.change.ledger), at: now.wall)
         } catch {
-            for inverse in inverses.reversed() { _ = plan.apply(inverse) }
+            for inverse in inFlight.reversed() { _ = plan.apply(inverse) }
+            inFlight = []
             closeUnrecorded(accepted, because: error)
             return
         }
+        let inverses = inFlight
+        inFlight = []
         do throws(GateError) {
             try bringKernel(to: elements)
         } catch {
@@ -97,13 +104,39 @@ extension Agent {
         for prepared in accepted { prepared.answer(nil) }
     }
 
+    /// Ends the grants whose time is over, before anything is decided; the kernel has closed them.
+    private static let expire: @Sendable (isolated Agent, Moment) -> Prepared? = { agent, now in
+        let ended = agent.plan.takeEnded(at: now.boot)
+        guard !ended.isEmpty else { return nil }
+        let change = Change(
+            ledger: ended.map { .end($0, .expired, .expired, at: now.wall, by: nil) },
+            grants: ended.map(GrantChange.close)
+        )
+        return Prepared(change: change, closesOnly: true) { _ in }
+    }
+
     /// Writes to the ledger what is to be recorded, and before it what could not be until now.
+    ///
+    /// The end of a grant that is not live in the ledger, as when somebody has edited it, is left
+    /// out: nothing else could be recorded ever again.
     private func record(
         _ changes: [LedgerChange],
         at time: Timestamp
     ) async throws(LedgerError) {
         guard !(unrecorded.isEmpty && changes.isEmpty) else { return }
-        try await ledger.commit(unrecorded + changes, at: time)
+        var pending = unrecorded + changes
+        var isRecorded = false
+        while !isRecorded {
+            do throws(LedgerError) {
+                try await ledger.commit(pending, at: time)
+                isRecorded = true
+            } catch {
+                let rest = pending.filter { $0.endedGrant == nil || $0.endedGrant != error.grant }
+                guard rest.count < pending.count else { throw error }
+                logger.error("\(error)")
+                pending = rest
+            }
+        }
         unrecorded = []
         keysInCommit = []
     }
@@ -114,8 +147,10 @@ extension Agent {
         keysInCommit = []
         logger.error("\(error)")
         let closings = accepted.filter(\.closesOnly)
-        let (elements, _) = plan.apply(closings.flatMap(\.change.grants))
+        // Not those of grants that were to be opened in the same commit: nothing has opened.
         unrecorded += closings.flatMap(\.change.ledger)
+            .filter { $0.endedGrant.map { plan[$0] != nil } ?? false }
+        let (elements, _) = plan.apply(closings.flatMap(\.change.grants))
         var detail = "access is closed, but that is not recorded yet: \(error)"
         do throws(GateError) {
             try bringKernel(to: elements)
@@ -141,8 +176,8 @@ extension Agent {
     ) async {
         let now = clocks.now()
         for (prepared, inverse) in zip(accepted, inverses).reversed() where !prepared.closesOnly {
-            // What was closed to make room for it stays closed.
-            let undoing = inverse.filter { if case .open = $0 { false } else { true } }
+            // What was closed since, or to make room for it, stays closed.
+            let undoing = inverse.filter { $0.changesLiveGrant(of: plan) }
             _ = plan.apply(undoing)
             unrecorded += undoing.compactMap { $0.record(at: now.wall) }
         }
@@ -168,6 +203,7 @@ extension Agent {
     /// Commits changes of elements; where that fails, reads the kernel back and makes it what the
     /// plan says.
     func bringKernel(to changes: [ElementChange]) throws(GateError) {
+        guard !isKernelBehind else { return try reassert() }
         do throws(GateError) {
             try gate.apply(changes, now: clocks.now().boot)
         } catch {
@@ -176,15 +212,20 @@ extension Agent {
         }
     }
 
-    /// Makes the table in the kernel what configuration and plan say it should be.
+    /// Makes the table in the kernel what configuration and plan say it should be, without what is
+    /// still on its way into the ledger.
     func reassert() throws(GateError) {
+        var recorded = plan
+        for inverse in inFlight.reversed() { _ = recorded.apply(inverse) }
+        isKernelBehind = true
         do throws(GateError) {
             try gate.arm(
                 managed: configuration.policySet.managedPorts,
                 breakGlass: configuration.breakGlass,
-                plan: plan,
+                plan: recorded,
                 now: { clocks.now().boot }
             )
+            isKernelBehind = false
         } catch {
             healLater()
             throw error
@@ -192,7 +233,7 @@ extension Agent {
     }
 
     /// Tries again in a while what the ledger or the kernel did not take.
-    private func healLater() {
+    func healLater() {
         guard !isHealing else { return }
         isHealing = true
         Task(executorPreference: executor) {
@@ -213,7 +254,22 @@ extension Agent {
     }
 }
 
+extension LedgerChange {
+    /// The grant whose end this records.
+    fileprivate var endedGrant: Grant.ID? {
+        if case .end(let id, _, _, at: _, by: _) = self { id } else { nil }
+    }
+}
+
 extension GrantChange {
+    /// Whether this closes, or moves the end of, a grant that is live.
+    fileprivate func changesLiveGrant(of plan: Plan) -> Bool {
+        switch self {
+        case .open: false
+        case .close(let id), .setEnd(let id, _, _): plan[id] != nil
+        }
+    }
+
     /// What the ledger must hold when this undoes what it holds already.
     fileprivate func record(at now: Timestamp) -> LedgerChange? {
         switch self {
