@@ -9,6 +9,7 @@ import Server
 extension Agent {
     /// Closes all live grants of a request.
     func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument {
+        try await requireSeen(request: id, by: caller)
         try await commit(closesOnly: true) { agent, now throws(Problem) in
             let grants = try agent.liveGrants(ofRequest: id, for: caller, to: "close")
             return (agent.change(closing: grants, by: caller, at: now.wall), ())
@@ -18,6 +19,7 @@ extension Agent {
 
     /// Closes one grant.
     func close(grant id: Grant.ID, by caller: Caller) async throws -> GrantDocument {
+        try await requireSeen(request: id.request, grant: id, by: caller)
         try await commit(closesOnly: true) { agent, now throws(Problem) in
             let grants = try agent.liveGrants(ofRequest: id.request, for: caller, to: "close")
                 .filter { $0.id == id }
@@ -37,6 +39,7 @@ extension Agent {
         by addition: Duration,
         by caller: Caller
     ) async throws -> RequestDocument {
+        try await requireSeen(request: id, by: caller)
         try await commit(closesOnly: false) { agent, now throws(Problem) in
             let grants = try agent.liveGrants(ofRequest: id, for: caller, to: "extend")
             let decision = agent.configuration.policySet.decideExtension(
@@ -77,9 +80,8 @@ extension Agent {
     /// Books the grants whose time is over; the kernel has closed them by itself.
     func reap() async {
         do {
-            try await commit(closesOnly: true) { agent, now throws(Problem) in
-                (agent.changeBookingEnded(at: now), ())
-            }
+            // Every commit begins with them.
+            try await commit(closesOnly: true) { _, _ throws(Problem) in (Change(), ()) }
         } catch {
             logger.error("cannot book ended grants: \(error)")
         }
@@ -88,34 +90,16 @@ extension Agent {
     /// Shortens what a step of the wall clock shortens, and sets the kernel's timeouts again: they
     /// stand still in suspend.
     func clockStepped() async {
-        do {
-            try await commit(closesOnly: true) { agent, now throws(Problem) in
-                _ = agent.plan.rebase(at: now)
-                var change = agent.changeBookingEnded(at: now)
-                change.rearms = true
-                return (change, ())
-            }
-        } catch {
-            logger.error("cannot set the kernel's timeouts again: \(error)")
-        }
-    }
-
-    private func changeBookingEnded(at now: Moment) -> Change {
-        let ended = plan.takeEnded(at: now.boot)
-        return Change(
-            ledger: ended.map { .end($0, .expired, .expired, at: now.wall, by: nil) },
-            grants: ended.map(GrantChange.close)
-        )
+        isClockStepped = true
+        await reap()
     }
 
     /// Puts back what another process has changed in the table.
-    func rulesetChanged() async {
+    func rulesetChanged() {
         do {
             guard let fault = try gate.inspect().fault else { return }
             logger.warning("another process changed the gate (\(fault)); making it anew")
-            // Closed at once; what is granted comes back with the next commit.
-            try armWithoutElements()
-            try await rearm()
+            try reassert()
         } catch {
             logger.error("cannot make the gate anew: \(error)")
         }
@@ -135,6 +119,22 @@ extension Agent {
             },
             grants: grants.map { .close($0.id) }
         )
+    }
+
+    /// Throws where there is no such request or grant, or none that the caller may know of.
+    private func requireSeen(
+        request id: Int64,
+        grant: Grant.ID? = nil,
+        by caller: Caller
+    ) async throws {
+        // What is live can be closed also while the ledger cannot be read.
+        let isLive = grant.map { plan[$0] != nil } ?? !plan.grants(ofRequest: id).isEmpty
+        guard !isLive else { return }
+        let request = try await request(id: id, for: caller)
+        guard let grant, !request.grants.contains(where: { $0.id == grant.description }) else {
+            return
+        }
+        throw Problem.noSuch("grant \(grant)")
     }
 
     /// The live grants of a request that the caller may change.

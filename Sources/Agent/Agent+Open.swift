@@ -18,7 +18,15 @@ extension Agent {
         case .opened(let request):
             return RequestDocument(request, at: clocks.now())
         case .openedBefore(let id):
-            return try await self.request(id: id, for: caller)
+            let request = try await self.request(id: id, for: caller)
+            guard request.state != .failed else {
+                throw Problem(
+                    .kernelRefused,
+                    "request \(id), made with this Idempotency-Key, opened nothing: the kernel "
+                        + "refused it; ask again with a new key"
+                )
+            }
+            return request
         }
     }
 

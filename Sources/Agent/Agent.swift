@@ -32,6 +32,12 @@ actor Agent {
     /// What waits for the next commit.
     var waiting: [@Sendable (isolated Agent, Moment) -> Prepared?] = []
     var isCommitting = false
+    /// What undoes in the plan the changes that are on their way into the ledger.
+    var inFlight: [[GrantChange]] = []
+    /// Whether a clock was stepped since the plan was last held against it.
+    var isClockStepped = false
+    /// Whether the kernel may differ from the plan in more than the next commit changes.
+    var isKernelBehind = false
     /// Idempotency keys of requests that are on their way into the ledger, by requester.
     var keysInCommit: Set<IdempotencyKey> = []
     /// Ends that are in force but that the ledger did not take yet.
@@ -44,6 +50,9 @@ actor Agent {
     }
 
     /// Takes over from the ledger what is live, and puts it into the kernel.
+    ///
+    /// What has ended meanwhile is recorded later where the ledger cannot be written now: only with
+    /// an agent can access be taken away.
     ///
     /// - Throws: `GateError` or `LedgerError`.
     init(
@@ -68,10 +77,16 @@ actor Agent {
         configuredAt = startedAt
         let recovered = try ledger.recover()
         nextRequestID = recovered.nextRequestID
-        let (live, ended) = recovered.settled(at: clocks.now())
+        let (live, changes) = recovered.settled(at: clocks.now())
         _ = plan.apply(live.map(GrantChange.open))
         try reassert()
-        try await ledger.commit(ended, at: startedAt)
+        do throws(LedgerError) {
+            try await ledger.commit(changes, at: startedAt)
+        } catch {
+            logger.error("\(error)")
+            unrecorded = changes
+            healLater()
+        }
         watch.setNextEnd(plan.nextDeadline)
     }
 }

@@ -11,8 +11,6 @@ struct Change: Sendable {
     var ledger: [LedgerChange] = []
     /// What follows for the plan, and from the plan for the kernel.
     var grants: [GrantChange] = []
-    /// Whether the whole table is to be made anew.
-    var rearms = false
 }
 
 /// A change on its way, and how to answer who asked for it.
@@ -34,7 +32,6 @@ extension Agent {
     /// - Parameters:
     ///   - closesOnly: Whether the change only takes access away.
     ///   - step: Decides, and works out the change and the answer; called when its turn comes.
-    /// - Returns: The answer, once all is durable and in the kernel.
     /// - Throws: What `step` throws; `Problem` of kind `ledgerUnavailable` or `kernelRefused`.
     func commit<Answer: Sendable>(
         closesOnly: Bool,
@@ -74,14 +71,18 @@ extension Agent {
 
     private func commit(_ batch: [@Sendable (isolated Agent, Moment) -> Prepared?]) async {
         let now = clocks.now()
+        if isClockStepped {
+            isClockStepped = false
+            isKernelBehind = true
+            _ = plan.rebase(at: now)
+        }
         var accepted: [Prepared] = []
         var elements: [ElementChange] = []
-        var inverses: [[GrantChange]] = []
-        for prepare in batch {
+        for prepare in [Self.expire] + batch {
             guard let prepared = prepare(self, now) else { continue }
             let (changes, inverse) = plan.apply(prepared.change.grants)
             elements += changes
-            inverses.append(inverse)
+            inFlight.append(inverse)
             accepted.append(prepared)
         }
         do throws(LedgerError) {
@@ -91,16 +92,15 @@ extension Agent {
                 isAlone: batch.count == 1
             )
         } catch {
-            for inverse in inverses.reversed() { _ = plan.apply(inverse) }
+            for inverse in inFlight.reversed() { _ = plan.apply(inverse) }
+            inFlight = []
             closeUnrecorded(accepted, because: error)
             return
         }
+        let inverses = inFlight
+        inFlight = []
         do throws(GateError) {
-            if accepted.contains(where: \.change.rearms) {
-                try reassert()
-            } else {
-                try bringKernel(to: elements)
-            }
+            try bringKernel(to: elements)
         } catch {
             await takeBack(accepted, inverses, because: error)
             return
@@ -108,7 +108,21 @@ extension Agent {
         for prepared in accepted { prepared.answer(nil) }
     }
 
+    /// Ends the grants whose time is over, before anything is decided; the kernel has closed them.
+    private static let expire: @Sendable (isolated Agent, Moment) -> Prepared? = { agent, now in
+        let ended = agent.plan.takeEnded(at: now.boot)
+        guard !ended.isEmpty else { return nil }
+        let change = Change(
+            ledger: ended.map { .end($0, .expired, .expired, at: now.wall, by: nil) },
+            grants: ended.map(GrantChange.close)
+        )
+        return Prepared(change: change, closesOnly: true) { _ in }
+    }
+
     /// Writes to the ledger what is to be recorded, and before it what could not be until now.
+    ///
+    /// The end of a grant that is not live in the ledger, as when somebody has edited it, is left
+    /// out: nothing else could be recorded ever again.
     ///
     /// - Parameter isAlone: Whether nobody else waits. Then the disk is waited for on the spot, which
     ///   saves two changes of thread; a crowd is better served by reading the next requests meanwhile.
@@ -118,28 +132,40 @@ extension Agent {
         isAlone: Bool = false
     ) async throws(LedgerError) {
         guard !(unrecorded.isEmpty && changes.isEmpty) else { return }
-        if isAlone {
-            try ledger.commitBlocking(unrecorded + changes, at: time)
-        } else {
-            try await ledger.commit(unrecorded + changes, at: time)
+        var pending = unrecorded + changes
+        var isRecorded = false
+        while !isRecorded {
+            do throws(LedgerError) {
+                if isAlone {
+                    try ledger.commitBlocking(pending, at: time)
+                } else {
+                    try await ledger.commit(pending, at: time)
+                }
+                isRecorded = true
+            } catch {
+                let rest = pending.filter { $0.endedGrant == nil || $0.endedGrant != error.grant }
+                guard rest.count < pending.count else { throw error }
+                logger.error("\(error)")
+                pending = rest
+            }
         }
         unrecorded = []
         keysInCommit = []
     }
 
-    /// Refuses what opens, and closes in the kernel what closes.
-    ///
-    /// A full disk must not keep a port open. What was closed is recorded as soon as the ledger can
-    /// be written.
+    /// Refuses what opens, and closes in the kernel what closes: a full disk must not keep a port
+    /// open. What was closed is recorded as soon as the ledger can be written.
     private func closeUnrecorded(_ accepted: [Prepared], because error: LedgerError) {
         keysInCommit = []
         logger.error("\(error)")
         let closings = accepted.filter(\.closesOnly)
-        _ = plan.apply(closings.flatMap(\.change.grants))
+        // Not those of grants that were to be opened in the same commit: nothing has opened.
         unrecorded += closings.flatMap(\.change.ledger)
+            .filter { $0.endedGrant.map { plan[$0] != nil } ?? false }
+        let (elements, _) = plan.apply(closings.flatMap(\.change.grants))
         var detail = "access is closed, but that is not recorded yet: \(error)"
         do throws(GateError) {
-            try reassert()
+            try bringKernel(to: elements)
         } catch {
             detail = "\(error); and \(detail)"
         }
@@ -162,8 +188,8 @@ extension Agent {
     ) async {
         let now = clocks.now()
         for (prepared, inverse) in zip(accepted, inverses).reversed() where !prepared.closesOnly {
-            // What was closed to make room for it stays closed.
-            let undoing = inverse.filter { if case .open = $0 { false } else { true } }
+            // What was closed since, or to make room for it, stays closed.
+            let undoing = inverse.filter { $0.changesLiveGrant(of: plan) }
             _ = plan.apply(undoing)
             unrecorded += undoing.compactMap { $0.record(at: now.wall) }
         }
@@ -188,7 +214,8 @@ extension Agent {
 
     /// Commits changes of elements; where that fails, reads the kernel back and makes it what the
     /// plan says.
-    private func bringKernel(to changes: [ElementChange]) throws(GateError) {
+    func bringKernel(to changes: [ElementChange]) throws(GateError) {
+        guard !isKernelBehind else { return try reassert() }
         do throws(GateError) {
             try gate.apply(changes, now: clocks.now().boot)
         } catch {
@@ -197,18 +224,20 @@ extension Agent {
         }
     }
 
-    /// Makes the table in the kernel what configuration and plan say it should be.
-    ///
-    /// Only for a commit, and before the first one: in between the plan may hold grants that the
-    /// ledger does not have yet.
+    /// Makes the table in the kernel what configuration and plan say it should be, without what is
+    /// still on its way into the ledger.
     func reassert() throws(GateError) {
+        var recorded = plan
+        for inverse in inFlight.reversed() { _ = recorded.apply(inverse) }
+        isKernelBehind = true
         do throws(GateError) {
             try gate.arm(
                 managed: configuration.policySet.managedPorts,
                 breakGlass: configuration.breakGlass,
-                plan: plan,
+                plan: recorded,
                 now: { clocks.now().boot }
             )
+            isKernelBehind = false
         } catch {
             healLater()
             throw error
@@ -217,16 +246,17 @@ extension Agent {
 
     /// Makes all of the table anew but what is open, which stays as it is.
     func armWithoutElements() throws(GateError) {
-        try gate.arm(
+        let wasMissing = try gate.arm(
             managed: configuration.policySet.managedPorts,
             breakGlass: configuration.breakGlass,
             plan: nil,
             now: { clocks.now().boot }
         )
+        if wasMissing || isKernelBehind { try reassert() }
     }
 
     /// Tries again in a while what the ledger or the kernel did not take.
-    private func healLater() {
+    func healLater() {
         guard !isHealing else { return }
         isHealing = true
         Task(executorPreference: executor) {
@@ -238,19 +268,31 @@ extension Agent {
     private func heal() async {
         isHealing = false
         do {
-            try await rearm()
+            try reassert()
+            guard !unrecorded.isEmpty else { return }
+            try await commit(closesOnly: true) { _, _ throws(Problem) in (Change(), ()) }
         } catch {
             logger.error("\(error)")
         }
     }
+}
 
-    /// Makes the whole table anew when its turn comes.
-    func rearm() async throws {
-        try await commit(closesOnly: true) { _, _ throws(Problem) in (Change(rearms: true), ()) }
+extension LedgerChange {
+    /// The grant whose end this records.
+    fileprivate var endedGrant: Grant.ID? {
+        if case .end(let id, _, _, at: _, by: _) = self { id } else { nil }
     }
 }
 
 extension GrantChange {
+    /// Whether this closes, or moves the end of, a grant that is live.
+    fileprivate func changesLiveGrant(of plan: Plan) -> Bool {
+        switch self {
+        case .open: false
+        case .close(let id), .setEnd(let id, _, _): plan[id] != nil
+        }
+    }
+
     /// What the ledger must hold when this undoes what it holds already.
     fileprivate func record(at now: Timestamp) -> LedgerChange? {
         switch self {

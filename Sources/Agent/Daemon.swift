@@ -183,11 +183,11 @@ private struct WatchdogService: Service {
 }
 
 extension Agent {
-    fileprivate func handle(_ event: Watch.Event) async {
+    func handle(_ event: Watch.Event) async {
         switch event {
         case .grantEnds: await reap()
         case .clockStepped: await clockStepped()
-        case .rulesetChanged: await rulesetChanged()
+        case .rulesetChanged: rulesetChanged()
         case .stopped: break
         }
     }

@@ -76,13 +76,15 @@ public final class Gate: Sendable {
     ///   - breakGlass: Sources that are always let in.
     ///   - plan: What must be open; nil to leave what is open as it is.
     ///   - now: Reads `CLOCK_BOOTTIME` in milliseconds.
+    /// - Returns: Whether the table was made from nothing, and holds no grants but the plan's.
     /// - Throws: Where the kernel refuses, or another process owns the table.
+    @discardableResult
     public func arm(
         managed: [PortRange],
         breakGlass: [CIDR],
         plan: Plan?,
         now: () -> Int64
-    ) throws(GateError) {
+    ) throws(GateError) -> Bool {
         let isNew = try commitArming(managed, breakGlass, plan, now)
         if isNew {
             // Those that were made between the listing and the commit.
@@ -94,6 +96,7 @@ public final class Gate: Sendable {
                 throw GateError(error)
             }
         }
+        return isNew
     }
 
     private func commitArming(
@@ -120,7 +123,7 @@ public final class Gate: Sendable {
                 state.withLock {
                     $0 = State(grantSets: grantSets, managed: managed, breakGlass: breakGlass)
                 }
-                return found == nil
+                return found?.isOurs != true
             } catch .refused(_, _, .notPermitted, _) {
                 throw .ownedByAnother
             } catch {

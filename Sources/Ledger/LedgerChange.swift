@@ -14,6 +14,9 @@ public enum LedgerChange: Sendable {
     ///
     /// `by` is absent where the agent took an extension back.
     case extend(Grant.ID, expiresAt: Timestamp, deadline: Int64, by: Identity?)
+    /// What a live grant's end, which stays the same, is in milliseconds of this boot's
+    /// CLOCK_BOOTTIME; nothing for the audit trail.
+    case carryOver(Grant.ID, deadline: Int64)
 }
 
 extension Grant.ID {
@@ -71,6 +74,11 @@ struct LedgerWriter {
             )
             try requireChange(of: id, "extend")
             try audit("extended", row, by: actor, detail: expiresAt.description)
+        case .carryOver(let id, let deadline):
+            try run(
+                "UPDATE grants SET deadline = ?, boot = ? WHERE id = ? AND state = 'active'",
+                [deadline, boot, id.row()]
+            )
         }
     }
 
