@@ -96,9 +96,10 @@ public struct NetlinkSocket: ~Copyable, Sendable {
     /// Receives one datagram of the kernel and hands it to `body`.
     ///
     /// - Parameters:
-    ///   - waiting: Whether to wait for a datagram; otherwise nil is returned when there is none.
+    ///   - waiting: Whether to wait for a datagram when there is none.
     ///   - body: Reads the datagram, which is gone when it returns.
-    /// - Throws: `outcomeUnknown` when the kernel dropped answers (`ENOBUFS`) or one was larger than
+    /// - Returns: What `body` returns; nil when there is none and `waiting` is false.
+    /// - Throws: `outcomeUnknown` when the kernel dropped answers (`ENOBUFS`) or one did not fit
     ///   the buffer.
     public mutating func receive<Result>(
         waiting: Bool,

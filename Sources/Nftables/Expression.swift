@@ -87,15 +87,21 @@ public enum Expression: Hashable, Sendable {
 
 /// The states of a connection (`NF_CT_STATE_BIT`, linux/netfilter/nf_conntrack_common.h).
 public struct ConnectionState: OptionSet, Hashable, Sendable {
+    /// The kernel's bits.
     public let rawValue: UInt32
 
     /// Takes the kernel's bits.
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
+    /// Fits no connection.
     public static let invalid = ConnectionState(rawValue: 1)
+    /// Packets went both ways.
     public static let established = ConnectionState(rawValue: 2)
+    /// Foretold by another connection, such as an FTP transfer or an ICMP error.
     public static let related = ConnectionState(rawValue: 4)
+    /// The first packet one way.
     public static let new = ConnectionState(rawValue: 8)
+    /// Exempt from tracking.
     public static let untracked = ConnectionState(rawValue: 64)
 }
 

@@ -55,6 +55,7 @@ public struct Key: Hashable, Sendable {
         if length < .max { length += 1 }
     }
 
+    /// Compares length and bytes.
     public static func == (first: Key, second: Key) -> Bool {
         guard first.length == second.length else { return false }
         return unsafe first.withBytes { a in
@@ -62,6 +63,7 @@ public struct Key: Hashable, Sendable {
         }
     }
 
+    /// Hashes the bytes.
     public func hash(into hasher: inout Hasher) {
         unsafe withBytes { unsafe hasher.combine(bytes: $0) }
     }
@@ -96,4 +98,9 @@ public struct Key: Hashable, Sendable {
 
     /// The highest key of this length.
     var highest: Key { Key(repeatElement(0xff, count: count)) }
+}
+
+extension Key: CustomStringConvertible {
+    /// The bytes in hexadecimal; what they mean only the set knows.
+    public var description: String { hex(bytes) }
 }

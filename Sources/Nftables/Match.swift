@@ -35,9 +35,8 @@ public struct Match: Hashable, Sendable {
 
     /// The source address lies in a prefix: `ip saddr 10.0.0.0/8`.
     ///
-    /// - Parameters:
-    ///   - address: 4 or 16 bytes, in network order; bits past the prefix are ignored.
-    ///   - prefixLength: 0 to 32 or 128; 0 matches the whole family.
+    /// The address has 4 or 16 bytes, in network order, of which those past the prefix are ignored.
+    /// The prefix length is 0 to 32 or 128; 0 matches the whole family.
     public static func source(_ address: [UInt8], prefixLength: Int) -> Match {
         let family: AddressFamily = address.count == 4 ? .ipv4 : .ipv6
         let mask = mask(prefixLength, bytes: address.count)
@@ -167,16 +166,23 @@ extension Array where Element == Expression {
 
 /// The flags of a TCP header (RFC 9293, 3.1).
 public struct TCPFlags: OptionSet, Hashable, Sendable {
+    /// The header's bits.
     public let rawValue: UInt8
 
     /// Takes the header's bits.
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
+    /// The sender has no more to send.
     public static let fin = TCPFlags(rawValue: 1)
+    /// Opens a connection.
     public static let syn = TCPFlags(rawValue: 2)
+    /// Ends a connection at once.
     public static let rst = TCPFlags(rawValue: 4)
+    /// Hand on at once.
     public static let psh = TCPFlags(rawValue: 8)
+    /// The acknowledgement number counts.
     public static let ack = TCPFlags(rawValue: 16)
+    /// The urgent pointer counts.
     public static let urg = TCPFlags(rawValue: 32)
 }
 

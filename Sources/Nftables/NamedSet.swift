@@ -33,6 +33,7 @@ public struct DataType: Hashable, Sendable {
 public struct NamedSet: Hashable, Sendable {
     /// What a set can hold (`NFT_SET_*`, linux/netfilter/nf_tables.h).
     public struct Flags: OptionSet, Hashable, Sendable {
+        /// The kernel's bits.
         public let rawValue: UInt32
 
         /// Takes the kernel's bits.

@@ -1,6 +1,6 @@
 /// A rule: expressions that a packet passes from left to right until one breaks off.
 public struct Rule: Hashable, Sendable {
-    /// The chain it is in. In a listed rule the chain's hook is not filled in.
+    /// The chain it is in; in a listed rule, without the chain's hook.
     public var chain: Chain
     /// What it does, at most 128 expressions.
     public var expressions: [Expression]

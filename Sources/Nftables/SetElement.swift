@@ -53,6 +53,8 @@ public struct SetElement: Hashable, Sendable {
     var timeoutMilliseconds: UInt64? {
         guard let (seconds, attoseconds) = timeout?.components else { return nil }
         guard seconds >= 0, attoseconds >= 0 else { return 0 }
+        // The kernel refuses what its clock cannot count (nf_msecs_to_jiffies64), long before this.
+        guard seconds < Int64.max / 1000 else { return .max }
         return UInt64(seconds) * 1000 + UInt64(attoseconds / 1_000_000_000_000_000)
     }
 }

@@ -12,6 +12,7 @@ public enum Family: UInt8, Hashable, Sendable, CaseIterable {
 public struct Table: Hashable, Sendable {
     /// How a table lives (`NFT_TABLE_F_*`, linux/netfilter/nf_tables.h).
     public struct Flags: OptionSet, Hashable, Sendable {
+        /// The kernel's bits.
         public let rawValue: UInt32
 
         /// Takes the kernel's bits.
@@ -21,8 +22,10 @@ public struct Table: Hashable, Sendable {
         public static let dormant = Flags(rawValue: 0x1)
         /// Only the socket that made or adopted it may change it; it goes when that socket closes.
         public static let owner = Flags(rawValue: 0x2)
-        /// With ``owner``: it stays, without an owner, when the socket closes. Linux 6.9 and later;
-        /// older kernels refuse it with `EOPNOTSUPP`.
+        /// With ``owner``: it stays, without an owner, when the socket closes.
+        ///
+        /// Linux 6.9 and later; older kernels refuse it with `EOPNOTSUPP`. nft 1.0.6 prints it as
+        /// an empty `flags` line.
         public static let persist = Flags(rawValue: 0x4)
     }
 

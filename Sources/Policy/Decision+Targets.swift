@@ -19,7 +19,7 @@ extension PolicySet {
                     field: "targets",
                     value: "\(targets.count) targets",
                     allowed: targets.isEmpty
-                        ? askable.first ?? "" : "at most \(RequestLimits.targets) targets",
+                        ? askable.first ?? askableList : "at most \(RequestLimits.targets) targets",
                     message: "cannot open \(targets.count) targets: name 1 to "
                         + "\(RequestLimits.targets) policies or ports; \(askableText)"
                 )
@@ -56,7 +56,7 @@ extension PolicySet {
                 Violation(
                     field: field,
                     value: value,
-                    allowed: listed(askable),
+                    allowed: askableList,
                     message: "cannot open \(value): the policy is not enabled; \(askableText)"
                 )
             )
@@ -69,7 +69,7 @@ extension PolicySet {
             Violation(
                 field: field,
                 value: value,
-                allowed: meant ?? listed(askable),
+                allowed: meant ?? askableList,
                 message: "cannot open \(value): there is no such policy; "
                     + (meant.map { "did you mean \($0)? " } ?? "") + askableText
             )
@@ -85,7 +85,7 @@ extension PolicySet {
                 Violation(
                     field: field,
                     value: error.value,
-                    allowed: error.suggestion ?? listed(askable),
+                    allowed: error.suggestion ?? askableList,
                     message: "cannot open \(error.value): \(error.message)"
                 )
             )
@@ -125,8 +125,7 @@ extension PolicySet {
     /// The names of the policies that can be asked for.
     private var askable: [String] { policies.filter(\.enabled).map(\.name) }
 
-    private var askableText: String {
-        askable.isEmpty
-            ? "no policy is enabled" : "what can be asked for: \(listed(askable))"
-    }
+    private var askableList: String { askable.isEmpty ? "nothing" : listed(askable) }
+
+    private var askableText: String { "what can be asked for: \(askableList)" }
 }

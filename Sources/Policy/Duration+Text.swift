@@ -48,7 +48,7 @@ extension Duration {
         self = .seconds(seconds)
     }
 
-    /// The short form, like `1h30m`: what `init(parsing:)` reads.
+    /// The short form, like `1h30m`: what `init(parsing:)` reads; days only from two on.
     ///
     /// Parts of a second are left out, and less than a second is `0s`; negative ones begin with
     /// a minus sign. Neither of these two is read back.
@@ -58,7 +58,8 @@ extension Duration {
         for (unit, size) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] as [(String, UInt64)]
         {
             let (count, remainder) = rest.quotientAndRemainder(dividingBy: size)
-            if count > 0 { text += "\(count)\(unit)" }
+            guard count > 0, unit != "d" || count > 1 else { continue }
+            text += "\(count)\(unit)"
             rest = remainder
         }
         return text.isEmpty ? "0s" : components.seconds < 0 ? "-" + text : text

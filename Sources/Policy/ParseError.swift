@@ -46,7 +46,7 @@ extension TextForm {
 }
 
 /// At most 80 characters of a text from outside, without anything that steers a terminal.
-func printable(_ text: some StringProtocol) -> String {
+package func printable(_ text: some StringProtocol) -> String {
     // Scalars and not characters: one character can be of any length.
     var result = ""
     for (index, scalar) in text.unicodeScalars.enumerated() {
@@ -62,7 +62,7 @@ func printable(_ text: some StringProtocol) -> String {
 
 extension Unicode.Scalar {
     /// Whether the scalar is a control character, breaks a line or turns the direction of text.
-    var steersOutput: Bool {
+    package var steersOutput: Bool {
         switch properties.generalCategory {
         case .control, .lineSeparator, .paragraphSeparator: true
         // The directional marks, embeddings, overrides and isolates of UAX #9, table 4.

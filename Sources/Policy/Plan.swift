@@ -1,102 +1,90 @@
+import HeapModule
+
 /// The live grants, and the kernel elements that follow from them.
 ///
 /// An element is open as long as any grant holds it: its end is the latest deadline among its
-/// grants, and taking one grant away leaves the end of every other exact. One change costs
-/// O(log n) in the grants that are live, times the ports the grant covers.
-///
-/// Built for a million grants: a grant is a record of 80 bytes that refers to others by number,
-/// names are stored once, and nothing is allocated for a grant of its own.
+/// holders, and taking one away leaves the end of every other exact. One change costs the same
+/// whether a dozen or a million grants are live.
 public struct Plan: Sendable {
-    /// One grant; those of a request form a ring in the order of their ordinals.
-    struct Record {
-        var source: CIDR
-        var port: PortRange
-        var policy: UInt32
-        var requester: UInt32
-        var request: Int64
-        var startsAt: Timestamp
-        var expiresAt: Timestamp
-        var deadline: Int64
-        var ordinal: UInt32
-        var next = SlotTable.none
-        var previous = SlotTable.none
-        /// Where the grant stands in `heap`.
-        var heapIndex: UInt32 = 0
+    /// The live grants of each request in the order of their ordinals; most requests have one.
+    private var requests: [Int64: [Grant]] = [:]
+    /// Who holds each element open; most have one holder.
+    private var holders: [ElementKey: [Holder]] = [:]
+    /// The deadlines of all grants, also past ones of grants that were closed or extended since;
+    /// the earliest is always a live one's.
+    private var deadlines = Heap<Holder>()
+    private var activeCounts: [Owner: Int] = [:]
+
+    private struct Holder: Comparable {
+        let deadline: Int64
+        let id: Grant.ID
+
+        static func < (one: Holder, other: Holder) -> Bool {
+            (one.deadline, one.id) < (other.deadline, other.id)
+        }
     }
 
-    /// The records; those in `freeRecords` are not in use.
-    var records: [Record] = []
-    var freeRecords: [UInt32] = []
-    /// The grants as a binary heap, the earliest deadline first.
-    var heap: [UInt32] = []
-    /// What each grant holds open, as the nodes of one search tree per element.
-    var holdings: [Holding] = []
-    var freeHoldings: [UInt32] = []
-    /// The root of each element's tree, by key.
-    var roots = SlotTable()
-    /// The first grant of each request, by its number.
-    private var requests = SlotTable()
-    /// The grants, by requester, port and source.
-    private var openings = SlotTable()
-    private var policies = Interned<String>()
-    private var requesters = Interned<Requester>()
-    private var activeCounts: [Holder: Int] = [:]
-
-    private struct Holder: Hashable {
-        var policy: UInt32
-        var uid: UInt32
-    }
-
-    private struct OpeningKey: Hashable {
-        var uid: UInt32
-        var port: PortRange
-        var source: CIDR
+    fileprivate struct Owner: Hashable {
+        let policy: String
+        let uid: UInt32
     }
 
     /// A plan without grants.
     public init() {}
 
     /// How many grants are live.
-    public var count: Int { heap.count }
+    public private(set) var count = 0
 
     /// The live grant of an id.
-    public subscript(id: Grant.ID) -> Grant? { slot(of: id).map(grant) }
-
-    /// The live grants of a request, in their order.
-    public func grants(ofRequest request: Int64) -> [Grant] {
-        guard let first = firstSlot(ofRequest: request) else { return [] }
-        var grants = [grant(first)]
-        var slot = records[at: first].next
-        while slot != first {
-            grants.append(grant(slot))
-            slot = records[at: slot].next
-        }
-        return grants
+    public subscript(id: Grant.ID) -> Grant? {
+        requests[id.request]?.first { $0.id == id }
     }
 
+    /// The live grants of a request, in their order.
+    public func grants(ofRequest request: Int64) -> [Grant] { requests[request] ?? [] }
+
     /// All live grants, in no particular order.
-    public var allGrants: some Sequence<Grant> { heap.lazy.map(grant) }
+    public var allGrants: some Sequence<Grant> { requests.values.lazy.joined() }
 
     /// How many live grants a user holds under a policy.
     public func activeCount(policy: String, uid: UInt32) -> Int {
-        policies.number(of: policy).flatMap { activeCounts[Holder(policy: $0, uid: uid)] } ?? 0
+        activeCounts[Owner(policy: policy, uid: uid)] ?? 0
     }
 
     /// The newest live grant of a user for exactly this port and source.
     public func live(port: PortRange, source: CIDR, uid: UInt32) -> Grant.ID? {
-        var newest: Grant.ID?
-        let hash = SlotTable.hash(OpeningKey(uid: uid, port: port, source: source))
-        // Several only where older ones were not superseded: look at all of them.
-        _ = openings.first(hash) { slot in
-            let record = records[at: slot]
-            if record.port == port, record.source == source,
-                requesters[record.requester].uid == uid
-            {
-                newest = max(newest ?? id(slot), id(slot))
-            }
-            return false
+        // Whoever holds the whole range holds its first port.
+        let key = ElementKey(
+            source: source,
+            transport: port.portProtocol.transports[0],
+            port: port.lower
+        )
+        return holders[key]?.lazy.compactMap { self[$0.id] }
+            .filter { $0.port == port && $0.requester.uid == uid }.map(\.id).max()
+    }
+
+    /// All elements the kernel should hold, in no particular order.
+    public var elements: some Sequence<(key: ElementKey, end: Int64, label: String)> {
+        holders.lazy.compactMap { key, holders in
+            holders.max().map { (key: key, end: $0.deadline, label: label($0)) }
         }
-        return newest
+    }
+
+    /// When an element ends, in milliseconds of `CLOCK_BOOTTIME`; nil where nothing holds it open.
+    public func end(of key: ElementKey) -> Int64? { holders[key]?.max()?.deadline }
+
+    /// The earliest deadline of a live grant.
+    public var nextDeadline: Int64? { deadlines.min?.deadline }
+
+    /// Takes out the grants whose deadline has come, for the caller to close.
+    public mutating func takeEnded(at bootNow: Int64) -> [Grant.ID] {
+        var ended: [Grant.ID] = []
+        while let next = deadlines.min, next.deadline <= bootNow {
+            deadlines.removeMin()
+            // A grant that was closed and opened again, as by an inverse, is here twice.
+            if isLive(next), ended.last != next.id { ended.append(next.id) }
+        }
+        return ended
     }
 
     /// Makes changes in their order; answers the net change per element, and the undoing.
@@ -106,9 +94,8 @@ public struct Plan: Sendable {
     public mutating func apply(
         _ changes: [GrantChange]
     ) -> (changes: [ElementChange], inverse: [GrantChange]) {
-        var touched = TouchedElements(capacity: changes.count)
+        var touched = TouchedElements()
         var inverse: [GrantChange] = []
-        inverse.reserveCapacity(changes.count)
         for change in changes {
             switch change {
             case .open(let grant):
@@ -118,20 +105,16 @@ public struct Plan: Sendable {
             case .close(let id):
                 if let old = close(id, &touched) { inverse.append(.open(old)) }
             case .setEnd(let id, let expiresAt, let deadline):
-                guard let slot = slot(of: id) else { continue }
-                let old = records[at: slot]
+                guard let old = close(id, &touched) else { continue }
+                var grant = old
+                grant.expiresAt = expiresAt
+                grant.deadline = deadline
+                open(grant, &touched)
                 inverse.append(.setEnd(id, expiresAt: old.expiresAt, deadline: old.deadline))
-                release(slot, &touched)
-                records[at: slot].expiresAt = expiresAt
-                records[at: slot].deadline = deadline
-                hold(slot, &touched)
-                restoreHeap(at: Int(old.heapIndex))
             }
         }
-        let net = netChanges(of: touched)
-        // A crowd that has left gives its memory back; a handful is not worth the allocations.
-        if count == 0, records.count > 4_096 { self = Plan() }
-        return (net, inverse.reversed())
+        forgetPastDeadlines()
+        return (netChanges(of: touched), inverse.reversed())
     }
 
     /// Shortens the grants whose wall-clock end comes sooner than their deadline; for a step of
@@ -143,175 +126,98 @@ public struct Plan: Sendable {
         at now: Moment
     ) -> (changes: [ElementChange], inverse: [GrantChange]) {
         apply(
-            heap.compactMap { slot in
-                let record = records[at: slot]
-                let left = record.expiresAt.milliseconds.subtractingClamped(now.wall.milliseconds)
+            allGrants.compactMap { grant in
+                let left = grant.expiresAt.milliseconds.subtractingClamped(now.wall.milliseconds)
                 let deadline = now.boot.addingClamped(left)
-                return deadline < record.deadline
-                    ? .setEnd(id(slot), expiresAt: record.expiresAt, deadline: deadline) : nil
+                return deadline < grant.deadline
+                    ? .setEnd(grant.id, expiresAt: grant.expiresAt, deadline: deadline) : nil
             }
         )
     }
-
-    /// The earliest deadline of a live grant.
-    public var nextDeadline: Int64? { heap.first.map { records[at: $0].deadline } }
 }
 
 extension Plan {
     private mutating func open(_ grant: Grant, _ touched: inout TouchedElements) {
-        let record = Record(
-            source: grant.source,
-            port: grant.port,
-            policy: policies.intern(grant.policy),
-            requester: requesters.intern(grant.requester),
-            request: grant.id.request,
-            startsAt: grant.startsAt,
-            expiresAt: grant.expiresAt,
-            deadline: grant.deadline,
-            ordinal: UInt32(clamping: grant.id.ordinal)
-        )
-        let slot = records.place(record, reusing: &freeRecords)
-        link(slot)
-        openings.insert(slot, hash: openingHash(slot))
-        activeCounts[Holder(policy: record.policy, uid: grant.requester.uid), default: 0] += 1
-        hold(slot, &touched)
-        pushHeap(slot)
+        let request = grant.id.request
+        let later = requests[request]?.firstIndex { $0.id > grant.id }
+        let place = later ?? requests[request]?.count ?? 0
+        requests[request, default: []].insert(grant, at: place)
+        count += 1
+        activeCounts[grant.owner, default: 0] += 1
+        let holder = Holder(deadline: grant.deadline, id: grant.id)
+        deadlines.insert(holder)
+        for key in grant.elementKeys {
+            touched.note(key, end(of: key))
+            holders[key, default: []].append(holder)
+        }
     }
 
     private mutating func close(_ id: Grant.ID, _ touched: inout TouchedElements) -> Grant? {
-        guard let slot = slot(of: id) else { return nil }
-        let grant = grant(slot)
-        release(slot, &touched)
-        removeFromHeap(at: Int(records[at: slot].heapIndex))
-        openings.remove(slot, hash: openingHash(slot))
-        unlink(slot)
-        let holder = Holder(policy: records[at: slot].policy, uid: grant.requester.uid)
-        let left = (activeCounts[holder] ?? 0) - 1
-        activeCounts[holder] = left > 0 ? left : nil
-        freeRecords.append(slot)
+        guard let place = requests[id.request]?.firstIndex(where: { $0.id == id }),
+            let grant = requests[id.request]?.remove(at: place)
+        else { return nil }
+        if requests[id.request]?.isEmpty == true { requests[id.request] = nil }
+        count -= 1
+        let left = (activeCounts[grant.owner] ?? 0) - 1
+        activeCounts[grant.owner] = left > 0 ? left : nil
+        for key in grant.elementKeys {
+            touched.note(key, end(of: key))
+            holders[key]?.removeAll { $0.id == id }
+            if holders[key]?.isEmpty == true { holders[key] = nil }
+        }
         return grant
     }
 
-    private func grant(_ slot: UInt32) -> Grant {
-        let record = records[at: slot]
-        return Grant(
-            id: id(slot),
-            policy: policies[record.policy],
-            port: record.port,
-            source: record.source,
-            requester: requesters[record.requester],
-            startsAt: record.startsAt,
-            expiresAt: record.expiresAt,
-            deadline: record.deadline
-        )
+    private func isLive(_ holder: Holder) -> Bool { self[holder.id]?.deadline == holder.deadline }
+
+    /// Keeps the earliest deadline a live one's, and the heap in proportion to the grants.
+    private mutating func forgetPastDeadlines() {
+        if deadlines.count > 2 * count + 1024 {
+            deadlines = Heap(allGrants.map { Holder(deadline: $0.deadline, id: $0.id) })
+        }
+        while let next = deadlines.min, !isLive(next) { deadlines.removeMin() }
     }
 
-    func id(_ slot: UInt32) -> Grant.ID {
-        Grant.ID(request: records[at: slot].request, ordinal: Int(records[at: slot].ordinal))
+    private func netChanges(of touched: TouchedElements) -> [ElementChange] {
+        touched.ends.compactMap { key, before in
+            let last = holders[key]?.max()
+            return last?.deadline == before
+                ? nil
+                : ElementChange(
+                    key: key,
+                    before: before,
+                    after: last?.deadline,
+                    label: last.map(label) ?? ""
+                )
+        }
     }
 
     /// `17.1 alice`.
-    func label(_ slot: UInt32) -> String {
-        "\(id(slot)) \(requesters[records[at: slot].requester].user)"
+    private func label(_ holder: Holder) -> String {
+        "\(holder.id) \(self[holder.id]?.requester.user ?? "")"
     }
+}
 
-    private func openingHash(_ slot: UInt32) -> UInt32 {
-        let record = records[at: slot]
-        return SlotTable.hash(
-            OpeningKey(
-                uid: requesters[record.requester].uid,
-                port: record.port,
-                source: record.source
-            )
-        )
+/// The elements that a batch of changes touched, with their ends before it.
+private struct TouchedElements {
+    private(set) var ends: [(key: ElementKey, before: Int64?)] = []
+    private var known: Set<ElementKey> = []
+
+    /// Notes the end of an element before its first change.
+    mutating func note(_ key: ElementKey, _ end: Int64?) {
+        if known.insert(key).inserted { ends.append((key, end)) }
     }
+}
 
-    private func firstSlot(ofRequest request: Int64) -> UInt32? {
-        requests.first(SlotTable.hash(request)) { records[at: $0].request == request }
-    }
-
-    private func slot(of id: Grant.ID) -> UInt32? {
-        guard let first = firstSlot(ofRequest: id.request) else { return nil }
-        var slot = first
-        repeat {
-            if records[at: slot].ordinal == UInt32(clamping: id.ordinal) { return slot }
-            slot = records[at: slot].next
-        } while slot != first
-        return nil
-    }
-
-    /// Puts a record into the ring of its request, in the order of the ordinals.
-    private mutating func link(_ slot: UInt32) {
-        let (request, ordinal) = (records[at: slot].request, records[at: slot].ordinal)
-        guard let first = firstSlot(ofRequest: request) else {
-            records[at: slot].next = slot
-            records[at: slot].previous = slot
-            requests.insert(slot, hash: SlotTable.hash(request))
-            return
-        }
-        // Requests open in order, so the place is nearly always behind the last one.
-        var before = records[at: first].previous
-        while records[at: before].ordinal > ordinal, before != first {
-            before = records[at: before].previous
-        }
-        if ordinal < records[at: first].ordinal {
-            before = records[at: first].previous
-            requests.replace(first, by: slot, hash: SlotTable.hash(request))
-        }
-        let after = records[at: before].next
-        records[at: slot].previous = before
-        records[at: slot].next = after
-        records[at: before].next = slot
-        records[at: after].previous = slot
-    }
-
-    private mutating func unlink(_ slot: UInt32) {
-        let record = records[at: slot]
-        let hash = SlotTable.hash(record.request)
-        if record.next == slot {
-            requests.remove(slot, hash: hash)
-        } else {
-            records[at: record.previous].next = record.next
-            records[at: record.next].previous = record.previous
-            if firstSlot(ofRequest: record.request) == slot {
-                requests.replace(slot, by: record.next, hash: hash)
+extension Grant {
+    /// What the grant holds open in the kernel.
+    public var elementKeys: [ElementKey] {
+        port.portProtocol.transports.flatMap { transport in
+            (port.lower...port.upper).map {
+                ElementKey(source: source, transport: transport, port: $0)
             }
         }
     }
-}
 
-/// Values that recur, each kept once and known by a number.
-private struct Interned<Value: Hashable & Sendable>: Sendable {
-    private var values: [Value] = []
-    private var numbers: [Value: UInt32] = [:]
-
-    subscript(number: UInt32) -> Value { values[Int(number)] }
-
-    func number(of value: Value) -> UInt32? { numbers[value] }
-
-    mutating func intern(_ value: Value) -> UInt32 {
-        if let number = numbers[value] { return number }
-        let number = UInt32(values.count)
-        values.append(value)
-        numbers[value] = number
-        return number
-    }
-}
-
-extension Array {
-    /// The value in a slot.
-    subscript(at slot: UInt32) -> Element {
-        get { self[Int(slot)] }
-        _modify { yield &self[Int(slot)] }
-    }
-
-    /// Stores a value in a free slot or a new one.
-    mutating func place(_ value: Element, reusing free: inout [UInt32]) -> UInt32 {
-        if let slot = free.popLast() {
-            self[Int(slot)] = value
-            return slot
-        }
-        append(value)
-        return UInt32(count - 1)
-    }
+    fileprivate var owner: Plan.Owner { Plan.Owner(policy: policy, uid: requester.uid) }
 }

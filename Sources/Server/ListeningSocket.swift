@@ -47,7 +47,8 @@ public struct ListeningSocket: Sendable {
             throw error
         }
         do throws(Failure) {
-            if let gid = NameService.gid(ofGroup: group) {
+            // A service that has the group as its own may lack the right to change groups.
+            if let gid = NameService.gid(ofGroup: group), gid != Self.group(of: path) {
                 try check(unsafe lchown(path, uid_t.max, gid), path, "chown to group \(group)")
             }
             try check(unsafe chmod(path, mode), path, "chmod")
@@ -142,6 +143,11 @@ public struct ListeningSocket: Sendable {
         var status = stat()
         guard unsafe lstat(path, &status) == 0 else { return nil }
         return FileNumber(device: status.st_dev, inode: status.st_ino)
+    }
+
+    private static func group(of path: String) -> gid_t? {
+        var status = stat()
+        return unsafe lstat(path, &status) == 0 ? status.st_gid : nil
     }
 
     private static func option(_ name: CInt, of descriptor: CInt) -> CInt? {

@@ -1,4 +1,5 @@
 public import NIOCore
+import NIOPosix
 
 /// Runs Swift tasks on the thread of one event loop.
 ///
@@ -11,6 +12,11 @@ public final class LoopExecutor: TaskExecutor {
     /// Makes an executor for a loop.
     public init(_ eventLoop: any EventLoop) {
         self.eventLoop = eventLoop
+    }
+
+    /// Makes an executor with a loop and thread of its own, which last as long as the process.
+    public static func makeWithOwnThread() -> LoopExecutor {
+        LoopExecutor(MultiThreadedEventLoopGroup(numberOfThreads: 1).next())
     }
 
     /// Runs a job soon.

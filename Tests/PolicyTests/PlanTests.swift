@@ -76,7 +76,7 @@ import Testing
         let end = GrantChange.setEnd(id, expiresAt: Timestamp(milliseconds: 1), deadline: 1)
         let (changes, inverse) = plan.apply([.close(id), end])
         #expect(changes.isEmpty && inverse.isEmpty)
-        #expect(plan.nextDeadline == nil && plan.ended(at: .max).isEmpty)
+        #expect(plan.nextDeadline == nil && plan.takeEnded(at: .max).isEmpty)
     }
 
     @Test func aClockSetForwardShortensAndOneSetBackDoesNot() throws {
@@ -90,8 +90,17 @@ import Testing
             lines(plan.rebase(at: forward).changes) == ["10.0.0.5/32 tcp 22 100>40 1.1 alice"]
         )
         #expect(plan.nextDeadline == 40)
-        #expect(plan.ended(at: 39).isEmpty)
-        #expect(plan.ended(at: 40).map(\.description) == ["1.1"])
+        #expect(plan.takeEnded(at: 39).isEmpty)
+        #expect(plan.takeEnded(at: 40).map(\.description) == ["1.1"])
+    }
+
+    @Test func aGrantWhoseEndWasMovedAwayAndBackEndsOnce() throws {
+        var plan = Plan()
+        let grant = try grant("1.1", "22/tcp", "10.0.0.5", "alice", until: 100)
+        let late = GrantChange.setEnd(grant.id, expiresAt: grant.expiresAt, deadline: 200)
+        let back = GrantChange.setEnd(grant.id, expiresAt: grant.expiresAt, deadline: 100)
+        _ = plan.apply([.open(grant), late, back])
+        #expect(plan.takeEnded(at: 300) == [grant.id])
     }
 
     @Test func elementKeysAreSmall() {

@@ -88,7 +88,8 @@ import Testing
 
     @Test(
         arguments: [
-            (.seconds(5_400), "1h30m"), (.seconds(86_400), "1d"), (.milliseconds(1_999), "1s"),
+            (.seconds(5_400), "1h30m"), (.seconds(86_400), "24h"), (.seconds(172_800), "2d"),
+            (.milliseconds(1_999), "1s"),
             (.zero, "0s"), (.milliseconds(-5), "0s"), (.seconds(-90), "-1m30s"),
             (.seconds(Int64.max), "106751991167300d15h30m7s"),
             (.seconds(Int64.min), "-106751991167300d15h30m8s"),

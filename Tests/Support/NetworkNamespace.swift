@@ -39,6 +39,7 @@ public final class NetworkNamespace: Sendable {
     ///   - peer: The other namespace.
     ///   - peerName: The device's name there.
     ///   - peerAddresses: The other end's.
+    /// - Throws: what `ip` says when it fails.
     public func connect(
         _ name: String,
         _ addresses: [String],
@@ -73,6 +74,10 @@ public final class NetworkNamespace: Sendable {
                 try shell("ip", "link", "set", name, "up").get()
             }
         }
+        // Until the kernel has seen the carrier, a device drops what it is given.
+        for (namespace, name) in [(self, name), (peer, peerName)] {
+            try namespace.run { try waitUntilRunning(name) }
+        }
     }
 }
 
@@ -98,4 +103,20 @@ private func bringUpLoopback() throws {
     withUnsafeMutableBytes(of: &request.ifr_ifrn) { $0.copyBytes(from: "lo".utf8) }
     request.ifr_ifru.ifru_flags = Int16(IFF_UP | IFF_RUNNING)
     try SystemError.check("bring up loopback", ioctl(descriptor, UInt(SIOCSIFFLAGS), &request))
+}
+
+private func waitUntilRunning(_ name: String) throws {
+    let descriptor = try SystemError.check(
+        "socket",
+        socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    )
+    defer { close(descriptor) }
+    for _ in 0..<2000 {
+        var request = ifreq()
+        withUnsafeMutableBytes(of: &request.ifr_ifrn) { $0.copyBytes(from: name.utf8) }
+        try SystemError.check("read flags", ioctl(descriptor, UInt(SIOCGIFFLAGS), &request))
+        if request.ifr_ifru.ifru_flags & Int16(IFF_RUNNING) != 0 { return }
+        usleep(1000)
+    }
+    throw SystemError(call: "bring up \(name)", number: ETIMEDOUT)
 }

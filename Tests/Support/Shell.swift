@@ -23,6 +23,7 @@ public struct ShellResult: Sendable {
     public struct Failure: Error, CustomStringConvertible {
         let result: ShellResult
 
+        /// The command, its status and standard error.
         public var description: String {
             "cannot run \(result.command.joined(separator: " ")): status \(result.status)\n"
                 + result.errors
@@ -53,10 +54,18 @@ public func shell(_ command: [String], input: String = "") throws -> ShellResult
     for (target, file) in files.enumerated() {
         posix_spawn_file_actions_adddup2(&actions, file, Int32(target))
     }
+    // Swift's worker threads block signals, and a child that inherits that cannot be ended by any.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     let arguments = command.map { strdup($0) } + [nil]
     defer { for argument in arguments { free(argument) } }
     var child = pid_t()
-    let failure = posix_spawnp(&child, command[0], &actions, nil, arguments, Glibc.environ)
+    let failure = posix_spawnp(&child, command[0], &actions, &attributes, arguments, Glibc.environ)
     guard failure == 0 else { throw SystemError(call: "start \(command[0])", number: failure) }
     var status: Int32 = 0
     while waitpid(child, &status, 0) < 0 {

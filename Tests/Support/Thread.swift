@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Runs `body` on a pthread of its own and waits for it.
@@ -22,11 +23,19 @@ public func onOwnThread<Value>(_ body: @escaping () throws -> Value) throws -> V
     return try result.get()
 }
 
+/// Runs `body` as nobody, thus without capabilities, on the calling thread alone.
+public func withoutPrivileges<Value>(_ body: () throws -> Value) throws -> Value {
+    try SystemError.check("give up root", linux_set_thread_euid(65534))
+    defer { _ = linux_set_thread_euid(0) }
+    return try body()
+}
+
 /// A system call of the test's own that failed.
 public struct SystemError: Error, CustomStringConvertible {
     let call: String
     let number: Int32
 
+    /// What could not be done and why.
     public var description: String { "cannot \(call): \(String(cString: strerror(number)))" }
 
     /// Throws what `errno` says when `result` is negative.

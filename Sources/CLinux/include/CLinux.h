@@ -2,9 +2,11 @@
 #define SALLYPORT_CLINUX_H
 /* The Linux interfaces that Swift's Glibc module leaves out. */
 #include <netinet/in.h>
+#include <sys/eventfd.h>
 #include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
 #include <linux/inet_diag.h>
@@ -21,4 +23,11 @@
 int memfd_create(const char *name, unsigned int flags);
 int setns(int fd, int type);
 int unshare(int flags);
+
+/* setresuid(2) of the effective id for the calling thread alone. The C library's own function
+   changes all threads, and Swift does not import syscall(2), which is variadic. */
+static inline int linux_set_thread_euid(uid_t uid)
+{
+    return (int)syscall(SYS_setresuid, -1, uid, -1);
+}
 #endif

@@ -32,10 +32,11 @@ typealias Message = UnsafeMutablePointer<nlmsghdr>
 
     /// Begins a batch whose messages are numbered from `firstSequence` on.
     ///
-    /// With `generation` the kernel refuses the batch (`ERESTART`) if the ruleset is another by then.
+    /// With `generation` the kernel refuses the batch (`ERESTART`) if the ruleset is another by
+    /// then.
     static func make(firstSequence: UInt32, generation: UInt32?) throws(NetlinkError) -> Batch {
         // Pages of 256 KiB keep a million elements (60 MB) within the 1,024 parts of one sendmsg
-        // (UIO_MAXIOV). A message may start before a page's end and is at most 64 KiB and its header.
+        // (UIO_MAXIOV). A message may start before a page's end and has at most 64 KiB and a header.
         guard let pointer = unsafe nftnl_batch_alloc(256 << 10, 128 << 10) else {
             throw .outOfMemory
         }
@@ -127,20 +128,17 @@ struct SealedBatch: ~Copyable {
 
     /// What a sequence number stands for; nil for BEGIN, END and numbers of other batches.
     ///
-    /// - Parameter offset: The offending attribute's place in the message, from the extended
-    ///   acknowledgement: in a list of elements it tells which one.
+    /// The offset is the offending attribute's place in the message, from the extended
+    /// acknowledgement: in a list of elements it tells which one.
     func origin(of sequence: UInt32, offset: Int?) -> Batch.Origin? {
-        let index = Int(sequence &- batch.firstSequence) - 1
-        guard batch.origins.indices.contains(index) else { return nil }
-        var origin = batch.origins[index]
+        let message = Int(sequence &- batch.firstSequence) - 1
+        guard batch.origins.indices.contains(message) else { return nil }
+        var origin = batch.origins[message]
         guard let offset else { return origin }
-        for unsafepart in unsafe batch.parts {
-            let found = try? elementIndex(at: offset, ofMessage: sequence, in: unsafe part.bytes)
-            if let found {
-                origin.element += found
-                break
-            }
-        }
+        let index = unsafe batch.parts.lazy.compactMap { part in
+            try? unsafe elementIndex(at: offset, ofMessage: sequence, in: part.bytes)
+        }.first
+        origin.element += index ?? 0
         return origin
     }
 }

@@ -3,13 +3,15 @@ internal import CNftnl
 internal import Netlink
 
 extension Batch {
-    /// Appends elements in as many messages as they need.
-    mutating func append(
+    /// Appends an operation's elements in as many messages as they need.
+    ///
+    /// The verb says what to do now, since a renewal is two things.
+    mutating func appendElements(
         _ verb: Transaction.Verb,
-        _ elements: [SetElement],
-        _ set: NamedSet,
+        of operation: Transaction.Operation,
         _ index: Int
     ) throws(NetlinkError) {
+        guard case .elements(_, let elements, let set) = operation else { return }
         let handle = try ElementHandle.make()
         let type = verb == .delete ? Kernel.Message.deleteElement : Kernel.Message.newElement
         let flags =
@@ -40,8 +42,7 @@ extension Batch {
                         (reason) in
                         .invalid(
                             operation: index,
-                            description: Transaction.Operation.elements(verb, elements, set)
-                                .summary(element: next),
+                            description: operation.summary(element: next),
                             reason: reason
                         )
                     }

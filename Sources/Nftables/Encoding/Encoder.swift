@@ -23,11 +23,11 @@ extension Transaction {
             case .chain(let verb, let chain): try batch.append(verb, chain, index)
             case .rule(let verb, let rule): try batch.append(verb, rule, index)
             case .set(let verb, let set): try batch.append(verb, set, index)
-            case .elements(.renew, let elements, let set):
-                try batch.append(.delete, elements, set, index)
-                try batch.append(.add, elements, set, index)
-            case .elements(let verb, let elements, let set):
-                try batch.append(verb, elements, set, index)
+            case .elements(.renew, _, _):
+                try batch.appendElements(.delete, of: operation, index)
+                try batch.appendElements(.add, of: operation, index)
+            case .elements(let verb, _, _):
+                try batch.appendElements(verb, of: operation, index)
             }
         }
         return try batch.sealed()

@@ -22,21 +22,18 @@ extension Transaction.Operation: CustomStringConvertible {
         case .set(let verb, let set):
             "\(verb.rawValue) \(set.kind) \(set.path)\(verb.body(set.body))"
         case .elements(.renew, let elements, let set):
-            """
-            delete element \(set.path) { \(elements.map { $0.key(in: set) }.joined(separator: ", ")) }
-            add element \(set.path) { \(elements.map { $0.body(in: set) }.joined(separator: ", ")) }
-            """
-        case .elements(.delete, let elements, let set):
-            "delete element \(set.path) { \(elements.map { $0.key(in: set) }.joined(separator: ", ")) }"
+            Self.elements(.delete, elements, set).description + "\n"
+                + Self.elements(.add, elements, set).description
         case .elements(let verb, let elements, let set):
             "\(verb.rawValue) element \(set.path) { "
-                + elements.map { $0.body(in: set) }.joined(separator: ", ") + " }"
+                + elements.map { verb == .delete ? $0.key(in: set) : $0.body(in: set) }
+                .joined(separator: ", ") + " }"
         }
     }
 
     /// What the operation is, short, to stand behind "cannot" in an error.
     ///
-    /// - Parameter element: Which of its elements the error is about.
+    /// With `element`, the error is about that one of its elements.
     func summary(element: Int? = nil) -> String {
         switch self {
         case .table(let verb, let table): "\(verb.rawValue) table \(table.path)"
@@ -127,8 +124,10 @@ extension SetElement {
     func key(in set: NamedSet) -> String {
         var texts: [String] = []
         var offset = 0
+        // A key of another length than the set's is refused, but the refusal has to name it.
+        let count = min(key.count, 64)
         for type in set.key {
-            let range = offset..<min(offset + type.length, key.count)
+            let range = min(offset, count)..<min(offset + type.length, count)
             let low = range.map { key[$0] }
             let high = keyEnd.map { end in range.map { end[$0] } } ?? low
             texts.append(type.text(low, through: high))

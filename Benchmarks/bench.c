@@ -1,0 +1,352 @@
+/*
+ * The load generator and the floor. Results go to standard output, one "key value..." a line, times in
+ * microseconds unless the key says otherwise. bench.sh runs it and makes the table.
+ *
+ *   bench fill SOCKET FIRST COUNT        open COUNT grants, 1,024 a request, from source number FIRST on
+ *   bench latency SOCKET FOLDER ROUNDS   opening over the socket, 1 and 64 clients, in turn with the floor:
+ *                                        one netlink commit of one element with acknowledgement and one
+ *                                        fdatasync'ed append of 512 bytes in FOLDER; and with `nft` run as
+ *                                        a program. The floor's set is `inet floor grants` of this
+ *                                        network namespace.
+ *   bench restart NOTIFY COMMAND...      run the agent; how long until its table is there, and until READY=1
+ *                                        comes on the socket NOTIFY
+ */
+#include <netinet/in.h>        /* before the kernel's headers, which otherwise define the same again */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <libmnl/libmnl.h>
+#include <libnftnl/common.h>
+#include <libnftnl/set.h>
+#include <libnftnl/table.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum {
+    SINGLES = 50,              /* measured requests of one client in a round */
+    CLIENTS = 64,
+    CROWD = 4 * CLIENTS,       /* measured requests of all clients in a round */
+    PROGRAMS = 2,              /* runs of nft in a round */
+    PORTS = 64,                /* to fill, from port 20000 */
+    SOURCES = 16,
+    ANSWER = 4 << 20,          /* room for the answer about 1,024 grants */
+};
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
+}
+
+/* --- samples ---------------------------------------------------------------------------------------- */
+
+struct samples {
+    double *value;
+    size_t count, room;
+};
+
+static void note(struct samples *s, double value) {
+    if (s->count == s->room) {
+        s->room = s->room ? 2 * s->room : 1024;
+        s->value = realloc(s->value, s->room * sizeof *s->value);
+        if (!s->value) err(1, "samples");
+    }
+    s->value[s->count++] = value;
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_percentiles(const char *key, struct samples *s) {
+    qsort(s->value, s->count, sizeof *s->value, ascending);
+    printf("%s %.1f %.1f\n", key, s->value[s->count / 2], s->value[s->count * 99 / 100]);
+}
+
+/* --- HTTP over the Unix socket ---------------------------------------------------------------------- */
+
+struct client {
+    int socket;
+    char *answer;
+    size_t length;
+    double began;
+    char location[64];         /* path of the request that was opened */
+};
+
+static void connect_client(struct client *c, const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    c->socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->socket < 0 || connect(c->socket, (struct sockaddr *)&address, sizeof address)) err(1, "%s", path);
+    c->answer = malloc(ANSWER);
+    if (!c->answer) err(1, "answer");
+}
+
+static void send_request(struct client *c, const char *path, const char *body, size_t length) {
+    static char text[1 << 16];
+    int size = snprintf(text, sizeof text,
+                        "POST %s HTTP/1.1\r\nHost: sallyport\r\nContent-Type: application/json\r\n"
+                        "Content-Length: %zu\r\n\r\n%.*s", path, length, (int)length, body);
+    if (size < 0 || (size_t)size >= sizeof text) errx(1, "request too large");
+    c->length = 0;
+    c->began = now();
+    if (write(c->socket, text, size) != size) err(1, "cannot send a request");
+}
+
+/* Reads what has come; 1 once the answer is whole. Ends the program unless it is 2xx. */
+static int receive(struct client *c) {
+    ssize_t got = read(c->socket, c->answer + c->length, ANSWER - 1 - c->length);
+    if (got <= 0) errx(1, "the agent closed the connection");
+    c->length += got;
+    c->answer[c->length] = 0;
+    char *body = strstr(c->answer, "\r\n\r\n");
+    if (!body) return 0;
+    char *field = strcasestr(c->answer, "\r\ncontent-length:");
+    if (!field || field > body) errx(1, "no content length in: %.300s", c->answer);
+    if (c->length < (size_t)(body + 4 - c->answer) + strtoul(field + 17, NULL, 10)) return 0;
+    if (strncmp(c->answer, "HTTP/1.1 2", 10)) errx(1, "refused: %.2000s", c->answer);
+    char *location = strcasestr(c->answer, "\r\nlocation: ");
+    c->location[0] = 0;
+    if (location && location < body) sscanf(location + 12, "%63[^\r]", c->location);
+    return 1;
+}
+
+static void exchange(struct client *c, const char *path, const char *body, size_t length) {
+    send_request(c, path, body, length);
+    while (!receive(c)) {}
+}
+
+/* Asks for 22/tcp from an address of 10.0.0.0/8 that nobody had before. */
+static void ask(struct client *c) {
+    static unsigned next;
+    char body[128];
+    unsigned n = ++next;
+    int length = snprintf(body, sizeof body, "{\"targets\":[\"ssh\"],\"sources\":[\"10.%u.%u.%u/32\"],\"duration\":\"1h\"}",
+                          n >> 16 & 255, n >> 8 & 255, n & 255);
+    send_request(c, "/v1/requests", body, length);
+}
+
+static char (*opened)[64];
+static size_t opened_count;
+
+/* Opens `count` grants over `clients` connections at once; returns how long all took. */
+static double open_grants(struct client *all, int clients, int count, struct samples *samples) {
+    struct pollfd waiting[CLIENTS];
+    int asked = 0, answered = 0;
+    double began = now();
+    for (; asked < clients && asked < count; asked++) {
+        ask(&all[asked]);
+        waiting[asked] = (struct pollfd){.fd = all[asked].socket, .events = POLLIN};
+    }
+    while (answered < count) {
+        /* A single client just waits in read(2). */
+        if (clients > 1 && poll(waiting, clients, -1) < 0) err(1, "poll");
+        for (int i = 0; i < clients; i++) {
+            struct client *c = &all[i];
+            if ((clients > 1 && !waiting[i].revents) || !receive(c)) continue;
+            note(samples, now() - c->began);
+            memcpy(opened[opened_count++], c->location, sizeof c->location);
+            answered++;
+            if (asked < count) {
+                ask(c);
+                asked++;
+            }
+        }
+    }
+    return now() - began;
+}
+
+/* Closes again what a round opened, so that the next one meets as many live grants. */
+static void revoke_opened(struct client *c) {
+    char path[80];
+    while (opened_count) {
+        snprintf(path, sizeof path, "%s/revoke", opened[--opened_count]);
+        exchange(c, path, "", 0);
+    }
+}
+
+static void fill(const char *path, unsigned first, unsigned count) {
+    struct client c = {0};
+    static char body[1 << 15];
+    connect_client(&c, path);
+    double began = now();
+    for (unsigned done = 0; done < count;) {
+        unsigned left = count - done, ports = left < PORTS ? left : PORTS, sources = left / PORTS;
+        if (sources < 1) sources = 1;
+        if (sources > SOURCES) sources = SOURCES;
+        int size = snprintf(body, sizeof body, "{\"duration\":\"12h\",\"targets\":[");
+        for (unsigned i = 0; i < ports; i++)
+            size += snprintf(body + size, sizeof body - size, "%s\"%u/tcp\"", i ? "," : "", 20000 + i);
+        size += snprintf(body + size, sizeof body - size, "],\"sources\":[");
+        for (unsigned i = 0; i < sources; i++)
+            size += snprintf(body + size, sizeof body - size, "%s\"172.%u.%u.%u/32\"", i ? "," : "",
+                             16 + ((first + i) >> 16), (first + i) >> 8 & 255, (first + i) & 255);
+        size += snprintf(body + size, sizeof body - size, "]}");
+        exchange(&c, "/v1/requests", body, size);
+        done += ports * sources;
+        first += sources;
+    }
+    printf("fill_ms %.0f\n", (now() - began) / 1e3);
+}
+
+/* --- the floor -------------------------------------------------------------------------------------- */
+
+static struct mnl_socket *netlink_socket(void) {
+    struct mnl_socket *s = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+    if (!s || mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0) err(1, "netlink");
+    return s;
+}
+
+static void commit_element(struct mnl_socket *s, unsigned n) {
+    static uint32_t sequence;
+    char buffer[4096];
+    uint32_t address = htonl(11u << 24 | (n & 0xffffff)), key[3] = {address, 0, 0};
+    ((uint8_t *)&key[1])[0] = IPPROTO_TCP;
+    ((uint8_t *)&key[2])[1] = 22;
+
+    struct mnl_nlmsg_batch *batch = mnl_nlmsg_batch_start(buffer, sizeof buffer);
+    nftnl_batch_begin(mnl_nlmsg_batch_current(batch), ++sequence);
+    mnl_nlmsg_batch_next(batch);
+    struct nlmsghdr *header = nftnl_nlmsg_build_hdr(mnl_nlmsg_batch_current(batch), NFT_MSG_NEWSETELEM,
+                                                    NFPROTO_INET, NLM_F_CREATE | NLM_F_ACK, ++sequence);
+    struct nftnl_set *set = nftnl_set_alloc();
+    struct nftnl_set_elem *element = nftnl_set_elem_alloc();
+    if (!set || !element) errx(1, "libnftnl");
+    nftnl_set_set_str(set, NFTNL_SET_TABLE, "floor");
+    nftnl_set_set_str(set, NFTNL_SET_NAME, "grants");
+    nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, key, sizeof key);
+    nftnl_set_elem_set_u64(element, NFTNL_SET_ELEM_TIMEOUT, 3600 * 1000);
+    nftnl_set_elem_add(set, element);
+    nftnl_set_elems_nlmsg_build_payload(header, set);
+    nftnl_set_free(set);
+    mnl_nlmsg_batch_next(batch);
+    nftnl_batch_end(mnl_nlmsg_batch_current(batch), ++sequence);
+    mnl_nlmsg_batch_next(batch);
+
+    if (mnl_socket_sendto(s, mnl_nlmsg_batch_head(batch), mnl_nlmsg_batch_size(batch)) < 0) err(1, "commit");
+    mnl_nlmsg_batch_stop(batch);
+    ssize_t got = mnl_socket_recvfrom(s, buffer, sizeof buffer);
+    if (got < 0 || mnl_cb_run(buffer, got, 0, mnl_socket_get_portid(s), NULL, NULL) < 0) err(1, "element refused");
+}
+
+static void append(int file) {
+    static const char entry[512];
+    if (write(file, entry, sizeof entry) != sizeof entry || fdatasync(file)) err(1, "append");
+}
+
+static void run_nft(unsigned n) {
+    char element[80];
+    snprintf(element, sizeof element, "{ 12.%u.%u.%u . tcp . 22 timeout 3600s }", n >> 16 & 255, n >> 8 & 255, n & 255);
+    char *command[] = {"nft", "add", "element", "inet", "floor", "grants", element, NULL};
+    pid_t child;
+    int status;
+    if ((errno = posix_spawnp(&child, "nft", NULL, NULL, command, environ))) err(1, "nft");
+    if (waitpid(child, &status, 0) < 0 || status) errx(1, "nft failed");
+}
+
+static void latency(const char *path, const char *folder, int rounds) {
+    struct client clients[CLIENTS] = {0};
+    struct samples single = {0}, crowd = {0}, floor = {0}, program = {0};
+    double single_time = 0, crowd_time = 0, began;
+    char name[4096];
+    unsigned n = 0;
+
+    opened = calloc(SINGLES + CROWD, sizeof *opened);
+    snprintf(name, sizeof name, "%s/append", folder);
+    int file = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (!opened || file < 0) err(1, "%s", name);
+    struct mnl_socket *netlink = netlink_socket();
+    for (int i = 0; i < CLIENTS; i++) connect_client(&clients[i], path);
+
+    for (int round = -1; round < rounds; round++) {
+        if (round == 0)        /* the first round only warms up */
+            single.count = crowd.count = floor.count = program.count = 0, single_time = crowd_time = 0;
+        single_time += open_grants(clients, 1, SINGLES, &single);
+        for (int i = 0; i < SINGLES; i++) {
+            began = now();
+            commit_element(netlink, ++n);
+            append(file);
+            note(&floor, now() - began);
+        }
+        for (int i = 0; i < PROGRAMS; i++) {
+            began = now();
+            run_nft(++n);
+            note(&program, now() - began);
+        }
+        crowd_time += open_grants(clients, CLIENTS, CROWD, &crowd);
+        revoke_opened(&clients[0]);
+    }
+    print_percentiles("single", &single);
+    print_percentiles("crowd", &crowd);
+    print_percentiles("floor", &floor);
+    print_percentiles("program", &program);
+    printf("rates %.0f %.0f\n", single.count / single_time * 1e6, crowd.count / crowd_time * 1e6);
+    unlink(name);
+}
+
+/* --- restart ---------------------------------------------------------------------------------------- */
+
+static int armed(struct mnl_socket *s) {
+    char buffer[4096];
+    static uint32_t sequence;
+    struct nlmsghdr *header = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETTABLE, NFPROTO_INET, 0, ++sequence);
+    struct nftnl_table *table = nftnl_table_alloc();
+    if (!table) errx(1, "libnftnl");
+    nftnl_table_set_str(table, NFTNL_TABLE_NAME, "sallyport");
+    nftnl_table_nlmsg_build_payload(header, table);
+    nftnl_table_free(table);
+    if (mnl_socket_sendto(s, header, header->nlmsg_len) < 0) err(1, "get table");
+    ssize_t got = mnl_socket_recvfrom(s, buffer, sizeof buffer);
+    if (got < 0) err(1, "get table");
+    return ((struct nlmsghdr *)buffer)->nlmsg_type != NLMSG_ERROR;
+}
+
+static void restart(const char *notify, char **command) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", notify);
+    unlink(notify);
+    int ready = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (ready < 0 || bind(ready, (struct sockaddr *)&address, sizeof address)) err(1, "%s", notify);
+    setenv("NOTIFY_SOCKET", notify, 1);
+    struct mnl_socket *netlink = netlink_socket();
+
+    double began = now(), table = 0;
+    pid_t child;
+    if ((errno = posix_spawnp(&child, command[0], NULL, NULL, command, environ))) err(1, "%s", command[0]);
+    for (;;) {
+        char message[4096];
+        ssize_t got = recv(ready, message, sizeof message - 1, MSG_DONTWAIT);
+        if (got > 0) {
+            message[got] = 0;
+            if (strstr(message, "READY=1")) break;
+        }
+        if (!table && armed(netlink)) table = now();
+        if (waitpid(child, NULL, WNOHANG) == child) errx(1, "the agent ended");
+        poll(&(struct pollfd){.fd = ready, .events = POLLIN}, 1, 1);
+    }
+    double end = now();
+    printf("pid %d\narmed_ms %.1f\nrestored_ms %.1f\n", child, ((table ? table : end) - began) / 1e3, (end - began) / 1e3);
+}
+
+int main(int count, char **words) {
+    if (count == 5 && !strcmp(words[1], "fill")) fill(words[2], atoi(words[3]), atoi(words[4]));
+    else if (count == 5 && !strcmp(words[1], "latency")) latency(words[2], words[3], atoi(words[4]));
+    else if (count > 3 && !strcmp(words[1], "restart")) restart(words[2], words + 3);
+    else errx(64, "see the top of bench.c");
+    return 0;
+}

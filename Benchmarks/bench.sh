@@ -1,0 +1,157 @@
+#!/bin/bash
+# Measures the built agent and prints one table: what a user waits for, beside the floor under it on this machine
+# in the same run (bench.c), beside `nft`, and beside the target.
+# Usage: bench.sh FOLDER [--million]     FOLDER: the built programs; --million: with 1,000,000 grants, too
+set -euo pipefail
+folder=$(realpath "${1:?usage: $0 FOLDER [--million]}")
+here=$(dirname "$(realpath "$0")")
+# shellcheck source=Tests/Scenarios/world.sh
+source "$here/../Tests/Scenarios/world.sh"
+world_enter "$@"
+world_programs "$folder"
+
+levels=(0 10000 100000)
+[[ ${2:-} != --million ]] || levels+=(1000000)
+largest=${levels[-1]}
+restart_at=100000
+rounds=${ROUNDS:-20}
+idle_seconds=${IDLE:-30}
+
+# On a real disk: /run is memory, and durability would cost nothing there.
+disk=$(mktemp -d "$here/../.build/bench.XXXXXX")
+socket=$disk/agent.sock
+trap 'rm -rf "$disk"' EXIT
+gcc -O2 -Wall -Wextra -D_GNU_SOURCE -o "$disk/bench" "$here/bench.c" -lmnl -lnftnl
+
+declare -A result
+# measure KEY PLACE COMMAND...: files "name value..." lines of the output as result[KEY.name].
+measure() {
+  local key=$1 place=$2 name values
+  shift 2
+  ip netns exec "$place" "$@" >"$disk/out" || { tail -n 5 "$disk/agent.log" >&2; exit 1; }
+  while read -r name values; do result[$key.$name]=$values; done <"$disk/out"
+}
+progress() { [[ ! -t 2 ]] || printf '\r\e[K%s' "$*" >&2; }
+
+# start_agent KEY: runs the agent in `host`, and measures how long until it is armed and ready.
+start_agent() {
+  # shellcheck disable=SC2016
+  measure "$1" host "$disk/bench" restart "$disk/notify" /bin/bash -c \
+    'exec sallyportd --config "$0/sallyport.yaml" >>"$0/agent.log" 2>&1' "$disk"
+  agent=${result[$1.pid]}
+}
+resident_kib() { awk '/^VmRSS:/ { print $2 }' "/proc/$agent/status"; }
+# One "thread count" a line; a thread may end or begin between two readings.
+switches() { awk '/^Pid:/ { thread = $2 } /^voluntary_ctxt_switches:/ { print thread, $2 }' "/proc/$agent"/task/*/status; }
+live_grants() { sallyport --socket "$socket" status --json | sed -nE 's/.*"liveGrants" *: *([0-9]+).*/\1/p'; }
+
+# elements COUNT FIRST: as a file for nft -f, of the same form as the agent's.
+elements() {
+  [[ $1 -eq 0 ]] && return
+  awk -v count="$1" -v n="$2" 'BEGIN {
+    print "add element inet floor grants {"
+    for (i = 0; i < count; i++) {
+      source = int((n + i) / 64)
+      printf "172.%d.%d.%d . tcp . %d timeout 43200s,\n", 16 + int(source / 65536), int(source / 256) % 256,
+        source % 256, 20000 + (n + i) % 64
+    }
+    print "}" }'
+}
+fresh_floor() {
+  on_client nft -f - <<'NFT'
+table inet floor
+delete table inet floor
+table inet floor {
+  set grants { type ipv4_addr . inet_proto . inet_service; flags timeout; }
+}
+NFT
+}
+
+mkdir "$disk/policy.d"
+cat >"$disk/sallyport.yaml" <<YAML
+policy_dir: $disk/policy.d
+agent:
+  socket: $socket
+  state_dir: $disk/state
+YAML
+# The 64 ports to fill, over enough policies that one requester may hold 1,000,000 grants.
+{
+  echo 'policies:'
+  echo '  - { name: ssh, ports: [22/tcp], max_active_per_requester: 100000 }'
+  for ((port = 20000; port < 20064; port += 4)); do
+    echo "  - { name: fill-$port, ports: [$port-$((port + 3))/tcp], max_duration: 24h, max_active_per_requester: 100000 }"
+  done
+} >"$disk/policy.d/bench.yaml"
+
+fresh_floor
+start_agent empty
+result[rss.0]=$(resident_kib)
+live=0 first=0
+for level in "${levels[@]}"; do
+  if [[ $level -gt $live ]]; then
+    progress "opening grants up to $level"
+    measure "$level" host "$disk/bench" fill "$socket" "$first" $((level - live))
+    elements $((level - live)) $((first * 64)) | on_client nft -f -
+    # The next requests start with sources of their own: the last one may have used only some ports of its last.
+    first=$((first + (level - live) / 64 + 1))
+    live=$level
+    result[rss.$level]=$(resident_kib)
+  fi
+  progress "measuring with $level grants"
+  measure "$level" client "$disk/bench" latency "$socket" "$disk" "$rounds"
+  if [[ $level -eq $restart_at ]]; then
+    progress "restarting with $level grants"
+    kill -KILL "$agent"
+    while [[ -e /proc/$agent ]]; do sleep 0.02; done
+    # As after a reboot: nothing is in the kernel.
+    on_host nft delete table inet sallyport
+    start_agent restart
+    [[ $(live_grants) -eq $level ]] || { echo "after the restart $(live_grants) grants of $level are live" >&2; exit 1; }
+    fresh_floor
+    elements "$level" 0 >"$disk/elements.nft"
+    began=$EPOCHREALTIME
+    on_client nft -f "$disk/elements.nft"
+    result[nft_file_ms]=$(awk "BEGIN { printf \"%.1f\", ($EPOCHREALTIME - $began) * 1000 }")
+  fi
+done
+progress "idle for $idle_seconds s"
+sleep 2
+switches >"$disk/before"
+sleep "$idle_seconds"
+switches >"$disk/after"
+result[idle]=$(awk -v seconds="$idle_seconds" 'NR == FNR { before[$1] = $2; next } { n += $2 - before[$1] }
+  END { printf "%.2f", n / seconds }' "$disk/before" "$disk/after")
+progress ""
+
+# --- the table: what | measured | beside what | ratio | target
+row() { printf '%-46s %12s  %-30s %8s  %s\n' "$@"; }
+ratio() { awk "BEGIN { printf \"%.2f x\", $1 / $2 }"; }
+ms() { awk "BEGIN { printf \"%.2f ms\", $1 / 1000 }"; }
+column() { local values; read -ra values <<<"${result[$1]}"; echo "${values[$2]}"; }
+compare() { # WHAT KEY COLUMN OTHER-NAME OTHER-KEY TARGET
+  local mine other
+  mine=$(column "$2" "$3")
+  other=$(column "$5" "$3")
+  row "$1" "$(ms "$mine")" "$4 $(ms "$other")" "$(ratio "$mine" "$other")" "$6"
+}
+
+echo "Sallyport on $(nproc) cores, Linux $(uname -r); floor: one netlink commit and one durable append of 512 bytes"
+row what measured "beside (same run)" ratio target
+for level in "${levels[@]}"; do
+  compare "open, 1 client, $level grants, p50" "$level.single" 0 floor "$level.floor" '<= 1.5 x'
+  compare "open, 1 client, $level grants, p99" "$level.single" 1 floor "$level.floor" '<= 3 x'
+  compare "open, 1 client, $level grants, p50" "$level.single" 0 'nft add element' "$level.program" '-'
+  compare "open, 64 clients, $level grants, p50" "$level.crowd" 0 floor "$level.floor" '-'
+  compare "open, 64 clients, $level grants, p99" "$level.crowd" 1 floor "$level.floor" '-'
+  row "open, 64 clients, $level grants, rate" "$(column "$level.rates" 1)/s" \
+    "1 client $(column "$level.rates" 0)/s" "$(ratio "$(column "$level.rates" 1)" "$(column "$level.rates" 0)")" '>= 8 x'
+done
+row "open, 1 client, $largest grants, p50" "$(ms "$(column "$largest.single" 0)")" \
+  "no grants $(ms "$(column 0.single 0)")" "$(ratio "$(column "$largest.single" 0)" "$(column 0.single 0)")" '<= 1.3 x'
+row "start to armed, $restart_at grants" "${result[restart.armed_ms]} ms" - - '<= 100 ms'
+row "start to all restored, $restart_at grants" "${result[restart.restored_ms]} ms" "nft -f ${result[nft_file_ms]} ms" \
+  "$(ratio "${result[restart.restored_ms]}" "${result[nft_file_ms]}")" '<= 1.5 x'
+empty=${result[rss.0]} full=${result[rss.$largest]}
+row "resident, no grants" "$((empty / 1024)) MiB" - - '< 40 MiB'
+row "resident, $largest grants" "$((full / 1024)) MiB" "$(((full - empty) * 1024 / largest)) bytes a grant" - '-'
+row "idle with $largest grants" "${result[idle]}/s" "wakeups of all threads" - '<= 1/s'

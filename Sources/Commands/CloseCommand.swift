@@ -1,0 +1,102 @@
+import API
+import ArgumentParser
+import Client
+import Policy
+
+/// The command `sallyport close ID... | --mine | --policy NAME | --all`.
+struct CloseCommand: AgentCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "close",
+        abstract: "Close live grants before their time.",
+        discussion: """
+            New connections are refused at once; established sessions go on, as the
+            policy's "sessions: keep" says. Requesters close their own grants, admins
+            anyone's. Where some cannot be closed the rest still are.
+
+              sallyport close 17            the whole request
+              sallyport close 17.1 18.2     single grants
+              sallyport close --mine
+              sallyport close --policy rdp
+            """
+    )
+
+    @Argument(
+        help: ArgumentHelp("Requests (17) or grants (17.1).", valueName: "id"),
+        transform: { try GrantReference(argument: $0) }
+    )
+    var ids: [GrantReference] = []
+
+    @Flag(help: "Close your own live grants.")
+    var mine = false
+
+    @Option(help: ArgumentHelp("Close a policy's live grants.", valueName: "name"))
+    var policy: String?
+
+    @Flag(help: "Close every live grant.")
+    var all = false
+
+    @OptionGroup var shared: SharedOptions
+
+    func validate() throws {
+        let ways = [!ids.isEmpty, mine, policy != nil, all].count(where: \.self)
+        guard ways == 1 else {
+            throw ValidationError(
+                "say what to close: ids, --mine, --policy NAME or --all (one of them)"
+            )
+        }
+    }
+
+    func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
+        let targets = ids.isEmpty ? try await selected(from: agent, surroundings) : ids
+        var closed: [GrantDocument] = []
+        var failures: [ClientError] = []
+        for target in targets {
+            do throws(ClientError) {
+                closed += try await close(target, agent)
+            } catch .problem(let problem) where ids.isEmpty && problem.meansEnded {
+                // It ended after it was listed: nothing is left to close.
+            } catch {
+                failures.append(error)
+                if case .unreachable = error { break }
+            }
+        }
+        return Report(
+            document: GrantList(grants: closed),
+            lines: closed.map(line),
+            notes: closed.isEmpty && failures.isEmpty ? ["nothing to close"] : [],
+            failures: failures
+        )
+    }
+
+    private func selected(
+        from agent: Client,
+        _ surroundings: Surroundings
+    ) async throws(ClientError) -> [GrantReference] {
+        let filter = RequestFilter(policy: policy, requester: mine ? surroundings.user() : nil)
+        // Two users may share a name, so the number decides what is one's own.
+        return try await agent.grants(filter).grants
+            .filter { !mine || $0.requester.uid == surroundings.uid }
+            .map { .grant($0.id) }
+    }
+}
+
+private func close(
+    _ reference: GrantReference,
+    _ agent: Client
+) async throws(ClientError) -> [GrantDocument] {
+    switch reference {
+    case .grant(let id): [try await agent.close(grant: id)]
+    case .request(let id):
+        try await agent.revoke(request: id).grants.filter { $0.state == .revoked }
+    }
+}
+
+extension Problem {
+    /// Whether the grant that was named is over.
+    fileprivate var meansEnded: Bool { [.wrongState, .notFound].contains(code) }
+}
+
+private func line(_ grant: GrantDocument) -> String {
+    let opening = "\(grant.policy) \(grant.port) from \(grant.source)"
+    return "closed \(grant.id): \(opening) (\(grant.requester.user))"
+}

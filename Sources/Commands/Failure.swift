@@ -1,0 +1,77 @@
+import API
+import Client
+import Glibc
+import Policy
+
+/// An error as it is told: lines for standard error, and the status the process exits with.
+struct Failure {
+    var lines: [String]
+    var status: ExitStatus
+    /// The problem that was met, for `--json`; nil where there is none to show.
+    var problem: Problem?
+
+    init(_ error: any Error) {
+        switch error {
+        case let problem as Problem: self.init(problem)
+        case ClientError.problem(let problem): self.init(problem)
+        case let error as FileError: self.init(error.message, error.status)
+        case ClientError.unreachable(let socket, _):
+            // A socket that is there but not for this user is a matter of permission.
+            let isForbidden = access(socket, W_OK) < 0 && errno == EACCES
+            self.init("\(error)", isForbidden ? .notPermitted : .unreachable)
+        default: self.init("\(error)", .internalError)
+        }
+    }
+
+    private init(_ message: String, _ status: ExitStatus) {
+        lines = ["sallyport: \(message)"]
+        self.status = status
+    }
+
+    private init(_ problem: Problem) {
+        // The detail of a problem with one violation says what the violation says.
+        let violations = violations(problem)
+        lines =
+            violations.count == 1
+            ? violations.map { "sallyport: \($0)" }
+            : ["sallyport: \(problem.detail)"] + violations.map { "  " + $0 }
+        status =
+            switch problem.code {
+            case .badRequest, .outsidePolicy, .notFound, .wrongState, .idempotencyConflict,
+                .bodyTooLarge, .configurationInvalid:
+                .invalid
+            case .notPermitted: .notPermitted
+            case .methodNotAllowed, .ledgerUnavailable, .kernelRefused, .internalError:
+                .internalError
+            }
+        self.problem = problem
+    }
+}
+
+/// A line for every limit that was exceeded, with what would be allowed.
+private func violations(_ problem: Problem) -> [String] {
+    (problem.violations ?? []).map { violation in
+        // A configuration's fields are places in a file, a request's are options of `open`.
+        let name =
+            problem.code == .configurationInvalid ? violation.field : option(violation.field)
+        // Most messages name both already.
+        let (message, value, allowed) = (violation.message, violation.value, violation.allowed)
+        let asked = value.isEmpty || message.contains(value) ? "" : " \(value.clipped(to: 60))"
+        let limit =
+            allowed.isEmpty || message.contains(allowed) ? "" : " (allowed: \(allowed))"
+        return "\(name)\(asked): \(message)\(limit)"
+    }
+}
+
+/// How a field of a request is written on the command line.
+private func option(_ field: String) -> String {
+    switch field.prefix(while: { $0 != "[" }) {
+    case "targets": "target"
+    case "sources": "--from"
+    case "duration": "--for"
+    case "until": "--until"
+    case "reason": "--reason"
+    case "ticket": "--ticket"
+    default: field
+    }
+}

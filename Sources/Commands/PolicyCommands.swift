@@ -1,0 +1,146 @@
+import API
+import ArgumentParser
+import Client
+import Policy
+
+/// The command `sallyport policy ...`.
+struct PolicyCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "policy",
+        abstract: "Look at the policies, check a file, reload them.",
+        subcommands: [List.self, Show.self, Check.self, Reload.self]
+    )
+
+    @OptionGroup var shared: SharedOptions
+
+    /// The command `sallyport policy list`.
+    struct List: AgentCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "list",
+            abstract: "List the running policies."
+        )
+
+        @OptionGroup var shared: SharedOptions
+
+        func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
+            let list = try await agent.policies()
+            return policyReport(list)
+        }
+    }
+
+    /// The command `sallyport policy show NAME`.
+    struct Show: AgentCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "show",
+            abstract: "Show one policy, every default filled in.",
+            discussion: """
+                The names are those of the policy file.
+
+                  sallyport policy show ssh
+                """
+        )
+
+        @Argument(help: ArgumentHelp("The policy.", valueName: "name"))
+        var name: String
+
+        @OptionGroup var shared: SharedOptions
+
+        func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
+            let policy = try await agent.policy(named: name)
+            return Report(document: policy, lines: keyed(fields(policy)))
+        }
+    }
+
+    /// The command `sallyport policy check FILE`.
+    struct Check: AgentCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "check",
+            abstract: "Check a policy file without loading it.",
+            discussion: """
+                Names every fault with its place. The agent reads the text, not the file,
+                so it need not be able to open it.
+
+                  sallyport policy check /etc/sallyport/policy.d/management.yaml
+                  generate-policies | sallyport policy check /dev/stdin
+                """
+        )
+
+        @Argument(
+            help: ArgumentHelp("The file.", valueName: "file"),
+            completion: .file(extensions: ["yaml", "yml"])
+        )
+        var file: String
+
+        @OptionGroup var shared: SharedOptions
+
+        func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
+            let list = try await agent.check(policyText: try readText(file))
+            var report = policyReport(list)
+            report.notes = ["\(file) is valid"]
+            return report
+        }
+    }
+
+    /// The command `sallyport policy reload`.
+    struct Reload: AgentCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "reload",
+            abstract: "Read the policy files anew (admins).",
+            discussion: """
+                Live grants survive it. Where a file is refused, the running policies stay.
+                """
+        )
+
+        @OptionGroup var shared: SharedOptions
+
+        func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
+            let list = try await agent.reload()
+            var report = policyReport(list)
+            report.notes = ["reloaded"]
+            return report
+        }
+    }
+}
+
+let noPolicies = "no policies: no port is managed"
+
+private func policyReport(_ list: PolicyList) -> Report {
+    guard !list.policies.isEmpty else {
+        return Report(document: list, lines: [], notes: [noPolicies])
+    }
+    var table = Table(columns: [
+        .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "LONGEST"),
+        .init(title: "REASON"), .init(title: "TICKET"), .init(title: "DESCRIPTION"),
+    ])
+    table.rows = list.policies.map { policy in
+        [
+            policy.enabled ? policy.name : "\(policy.name) (disabled)",
+            policy.ports.map(\.description).joined(separator: ", "),
+            policy.maxDuration,
+            policy.reason.rawValue,
+            policy.ticketPattern == nil ? "-" : "required",
+            policy.description?.clipped(to: 60) ?? "-",
+        ]
+    }
+    return Report(document: list, lines: table.lines)
+}
+
+private func fields(_ policy: PolicyDocument) -> [(name: String, value: String)] {
+    let widest = policy.widestSource
+    return [
+        ("name", policy.name),
+        ("description", policy.description ?? "-"),
+        ("enabled", policy.enabled ? "yes" : "no"),
+        ("ports", policy.ports.map(\.description).joined(separator: ", ")),
+        ("allowed_sources", policy.allowedSources.map(\.description).joined(separator: ", ")),
+        ("widest_source", "IPv4 /\(widest.ipv4), IPv6 /\(widest.ipv6)"),
+        ("max_duration", policy.maxDuration),
+        ("default_duration", policy.defaultDuration),
+        ("requesters", policy.requesters?.joined(separator: ", ") ?? "all requesters"),
+        ("max_active_per_requester", "\(policy.maxActivePerRequester)"),
+        ("reason", policy.reason.rawValue),
+        ("reason_min_length", "\(policy.reasonMinLength)"),
+        ("ticket_pattern", policy.ticketPattern ?? "-"),
+        ("sessions", policy.sessions.rawValue),
+    ]
+}

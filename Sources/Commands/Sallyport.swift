@@ -1,0 +1,73 @@
+import API
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+import Policy
+
+/// The command line client of the agent.
+public enum Sallyport {
+    /// Runs one command line, given without the program's name, and prints what it has to say.
+    ///
+    /// Returns the status to exit with, one of `sysexits.h`.
+    public static func run(_ arguments: [String]) async -> Int32 {
+        let outcome = await outcome(of: arguments, in: .current)
+        // The HTTP client may have had the signal ignored; a reader that went away (`| head`)
+        // shall end this program like any other.
+        signal(SIGPIPE, SIG_DFL)
+        var (errors, status) = (outcome.errors, outcome.status)
+        do throws(FileError) {
+            try write(outcome.output, to: STDOUT_FILENO)
+        } catch {
+            errors += "sallyport: \(error.message)\n"
+            status = error.status.rawValue
+        }
+        // Where standard error itself cannot be written, the status alone has to tell.
+        try? write(errors, to: STDERR_FILENO)
+        return status
+    }
+}
+
+extension Surroundings {
+    /// Those of this process, now.
+    static var current: Surroundings {
+        var reading = timespec()
+        clock_gettime(CLOCK_REALTIME, &reading)
+        let now = Timestamp(
+            milliseconds: Int64(reading.tv_sec) * 1000 + Int64(reading.tv_nsec) / 1_000_000
+        )
+        return Surroundings(
+            environment: ProcessInfo.processInfo.environment,
+            uid: geteuid(),
+            user: { getpwuid(geteuid()).map { String(cString: $0.pointee.pw_name) } },
+            time: TimeTeller(now: now, local: CalendarMinute.local)
+        )
+    }
+}
+
+/// The command `sallyport`.
+struct RootCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "sallyport",
+        abstract: "Just-in-time access to this host's management ports.",
+        discussion: """
+            Managed ports are closed; ask for the one you need, from where you are, for as
+            long as you need it. It closes by itself.
+
+              sallyport open ssh --for 45m      let in where you are logged in from
+              sallyport list                    what is open, and until when
+              sallyport extend 17 --for 30m     more time for request 17
+              sallyport close 17                close it now
+              sallyport status                  the gate and the policies
+
+            Exit status: 0 done, 64 usage, 65 invalid or outside policy, 69 the agent is
+            not reachable, 70 internal error or gate not armed, 77 not permitted.
+            """,
+        version: version,
+        subcommands: [
+            StatusCommand.self, OpenCommand.self, ExtendCommand.self, CloseCommand.self,
+            ListCommand.self, PolicyCommands.self,
+        ]
+    )
+
+    @OptionGroup var shared: SharedOptions
+}

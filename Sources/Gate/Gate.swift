@@ -1,0 +1,212 @@
+import Netlink
+import Nftables
+public import Policy
+import Synchronization
+import SystemPackage
+
+/// The table `inet sallyport`: closes the managed ports, and opens what live grants cover.
+///
+/// Every function commits one kernel transaction, all of it or nothing, in the network namespace of
+/// the thread that made the gate. Nothing here opens a port by failing: a refused transaction leaves
+/// the table as it was, and the table outlives the process.
+public final class Gate: Sendable {
+    /// Whether the kernel keeps other processes from changing the table.
+    public let isOwned: Bool
+    let connection: Connection
+    private let state = Mutex(State())
+
+    struct State {
+        /// The sets of grants that are in the kernel.
+        var grantSets: Set<GrantSet> = []
+        var managed: [PortRange] = []
+        var breakGlass: [CIDR] = []
+    }
+
+    /// Opens a connection to the kernel and finds out whether it knows owned, persistent tables.
+    ///
+    /// - Parameter owning: false to leave the table open to other processes even where the kernel
+    ///   could keep them out.
+    /// - Throws: `GateError` without CAP_NET_ADMIN.
+    public init(owning: Bool = true) throws(GateError) {
+        do throws(NetlinkError) {
+            connection = try Connection()
+            isOwned = owning ? try Self.knowsOwnedTables(connection) : false
+        } catch {
+            throw GateError(error)
+        }
+    }
+
+    /// Probes by making a table and reading its flags back: `owner` without `persist` would take the
+    /// gate away with the process.
+    private static func knowsOwnedTables(_ connection: Connection) throws(NetlinkError) -> Bool {
+        let probe = Table(
+            family: .inet,
+            name: "sallyport-probe-\(connection.portID)",
+            flags: [.owner, .persist]
+        )
+        var make = Transaction()
+        make.create(probe)
+        do throws(NetlinkError) {
+            try connection.commit(make)
+        } catch .refused(_, _, .notSupported, _) {
+            return false
+        }
+        let isKnown = try connection.tables().contains {
+            $0.name == probe.name && $0.flags == probe.flags
+        }
+        var remove = Transaction()
+        remove.delete(probe)
+        try connection.commit(remove)
+        return isKnown
+    }
+
+    var table: Table {
+        var table = Layout.table
+        table.flags = isOwned ? [.owner, .persist] : []
+        return table
+    }
+
+    /// Makes the table what it should be, whatever is there now, in one transaction.
+    ///
+    /// A table that is there is adopted: what is open and stays open has no closed moment. Where there
+    /// is none, the sessions that already run to managed ports are let in from now on.
+    ///
+    /// - Parameters:
+    ///   - managed: The ports that are closed unless granted.
+    ///   - breakGlass: Sources that are always let in.
+    ///   - plan: What must be open; nil to leave what is open as it is.
+    ///   - now: Reads `CLOCK_BOOTTIME` in milliseconds.
+    /// - Returns: Whether the table was made from nothing, and holds no grants but the plan's.
+    /// - Throws: Where the kernel refuses, or another process owns the table.
+    @discardableResult
+    public func arm(
+        managed: [PortRange],
+        breakGlass: [CIDR],
+        plan: Plan?,
+        now: () -> Int64
+    ) throws(GateError) -> Bool {
+        let isNew = try commitArming(managed, breakGlass, plan, now)
+        if isNew {
+            // Those that were made between the listing and the commit.
+            do throws(NetlinkError) {
+                var late = Transaction()
+                try addEarlierSessions(to: managed, in: &late)
+                try connection.commit(late)
+            } catch {
+                throw GateError(error)
+            }
+        }
+        return isNew
+    }
+
+    private func commitArming(
+        _ managed: [PortRange],
+        _ breakGlass: [CIDR],
+        _ plan: Plan?,
+        _ now: () -> Int64
+    ) throws(GateError) -> Bool {
+        // An element can end by itself between the reading and the commit, and another process can
+        // change what it does not own: read again.
+        var triesLeft = 5
+        while true {
+            triesLeft -= 1
+            do throws(NetlinkError) {
+                let found = try readTable()
+                let (transaction, grantSets) = try arming(
+                    over: found,
+                    managed,
+                    breakGlass,
+                    plan,
+                    now()
+                )
+                try connection.commit(transaction)
+                state.withLock {
+                    $0 = State(grantSets: grantSets, managed: managed, breakGlass: breakGlass)
+                }
+                return found?.isOurs != true
+            } catch .refused(_, _, .notPermitted, _) {
+                throw .ownedByAnother
+            } catch {
+                guard triesLeft > 0, error.mayPass else { throw GateError(error) }
+            }
+        }
+    }
+
+    /// Brings the kernel to what changed in the plan, in one transaction.
+    ///
+    /// An element gets what is left until its end, rounded down; one whose end has come is the
+    /// kernel's to remove.
+    ///
+    /// - Parameters:
+    ///   - changes: What became of elements of the plan.
+    ///   - now: `CLOCK_BOOTTIME` in milliseconds.
+    /// - Throws: Where the kernel refuses; then nothing has changed.
+    public func apply(_ changes: [ElementChange], now: Int64) throws(GateError) {
+        var transaction = Transaction()
+        var sets = state.withLock { $0.grantSets }
+        for change in changes {
+            let set = GrantSet(of: change.key.source)
+            if change.after != nil, sets.insert(set).inserted {
+                transaction.add(set.named)
+                transaction.add(set.rule)
+            }
+            transaction.change(change, in: set, now: now)
+        }
+        do {
+            try connection.commit(transaction)
+        } catch {
+            throw GateError(error)
+        }
+        state.withLock { $0.grantSets = sets }
+    }
+
+    func withState<Result>(_ body: (State) -> Result) -> Result { state.withLock { body($0) } }
+}
+
+extension NetlinkError {
+    /// Whether reading the kernel again and trying anew can help.
+    fileprivate var mayPass: Bool {
+        switch self {
+        case .outcomeUnknown, .interrupted, .staleGeneration: true
+        default: isNotFound || isAlreadyExists
+        }
+    }
+}
+
+extension Transaction {
+    /// How close to its end an element may have ended by itself before the transaction commits.
+    private static let expiring: Int64 = 2000
+
+    /// Queues what brings an element from its end before to its end after.
+    fileprivate mutating func change(_ change: ElementChange, in set: GrantSet, now: Int64) {
+        let key = set.key(of: change.key)
+        if let before = change.before, before > now {
+            if before - now < Self.expiring {
+                // Deleting an element that has just ended by itself would refuse everything:
+                // make sure that there is one. What is added here is never seen.
+                add([SetElement(key, timeout: .seconds(1))], to: set.named)
+            }
+            delete([SetElement(key)], from: set.named)
+        }
+        if let after = change.after, after > now {
+            add(
+                [set.element(change.key, until: after, label: change.label, now: now)],
+                to: set.named
+            )
+        }
+    }
+}
+
+extension GrantSet {
+    /// The element for a key, with what is left until its end.
+    func element(_ key: ElementKey, until end: Int64, label: String, now: Int64) -> SetElement {
+        SetElement(
+            self.key(of: key),
+            timeout: .milliseconds(end - now),
+            comment: String(decoding: label.utf8.prefix(commentLength), as: UTF8.self)
+        )
+    }
+}
+
+/// nft shows comments of up to 128 bytes; a longer one is refused.
+private let commentLength = 120

@@ -1,0 +1,125 @@
+import Netlink
+import Nftables
+public import Policy
+
+/// Packets and bytes that an element let in since it was put into the kernel.
+public struct Traffic: Hashable, Sendable {
+    /// Packets that matched.
+    public var packets: UInt64
+    /// The bytes of those packets.
+    public var bytes: UInt64
+}
+
+/// What the kernel holds, as read back from it.
+public struct GateReport: Sendable {
+    /// What differs from an armed gate; nil where nothing does.
+    public var fault: String?
+    /// Packets to managed ports that were dropped since the gate was first armed.
+    public var droppedPackets: UInt64
+    /// For each break-glass source the packets it opened connections with.
+    public var breakGlass: [(source: CIDR, packets: UInt64)]
+
+    /// Takes what was read.
+    public init(
+        fault: String?,
+        droppedPackets: UInt64,
+        breakGlass: [(source: CIDR, packets: UInt64)]
+    ) {
+        self.fault = fault
+        self.droppedPackets = droppedPackets
+        self.breakGlass = breakGlass
+    }
+}
+
+extension Gate {
+    /// Reads the table back and compares it with what it should be.
+    public func inspect() throws(GateError) -> GateReport {
+        do throws(NetlinkError) {
+            guard let table = try connection.tables().first(where: Layout.isTable) else {
+                return GateReport(
+                    fault: "the table inet sallyport is missing",
+                    droppedPackets: 0,
+                    breakGlass: []
+                )
+            }
+            let rules = try connection.rules(in: Layout.table)
+            return GateReport(
+                fault: try fault(of: table, rules: rules),
+                droppedPackets: rules.lazy.compactMap(\.counted).first?.packets ?? 0,
+                breakGlass: try breakGlassTraffic()
+            )
+        } catch {
+            throw GateError(error)
+        }
+    }
+
+    /// What an element let in; nil where it is not in the kernel.
+    public func traffic(of key: ElementKey) throws(GateError) -> Traffic? {
+        let set = GrantSet(of: key.source)
+        do throws(NetlinkError) {
+            return try connection.element(set.key(of: key), in: set.named)?.counter.map {
+                Traffic(packets: $0.packets, bytes: $0.bytes)
+            }
+        } catch  where error.isNotFound {
+            return nil
+        } catch {
+            throw GateError(error)
+        }
+    }
+
+    private func fault(of found: Table, rules: [Rule]) throws(NetlinkError) -> String? {
+        guard found.flags == table.flags, !isOwned || found.owner == connection.portID else {
+            return "the table inet sallyport is not this agent's"
+        }
+        let chains = try connection.chains(in: Layout.table)
+        for chain in Layout.chains
+        where !chains.contains(where: { $0.name == chain.name && $0.base == chain.base }) {
+            return "the chain \(chain.name) is not what it should be"
+        }
+        let expected =
+            Layout.rules(dropped: Counter()) + withState { $0.grantSets.sorted().map(\.rule) }
+        for chain in Layout.chains {
+            let want = expected.filter { $0.chain.name == chain.name }.map(\.uncounted)
+            let have = rules.filter { $0.chain.name == chain.name }.map(\.uncounted)
+            // The rules of sets that came later stand in the order of their coming.
+            let isSame = chain == Layout.granted ? Set(want) == Set(have) : want == have
+            if !isSame { return "the rules of the chain \(chain.name) are not what they should be" }
+        }
+        let managed = Set(withState(\.managed).flatMap(Layout.elements(managing:)).map(\.bare))
+        guard try Set(connection.elements(of: Layout.managed).map(\.bare)) == managed else {
+            return "the managed ports in the kernel are not those of the policies"
+        }
+        return nil
+    }
+
+    private func breakGlassTraffic() throws(NetlinkError) -> [(source: CIDR, packets: UInt64)] {
+        var traffic: [(source: CIDR, packets: UInt64)] = []
+        for family in AddressFamily.allCases {
+            let elements = try connection.elements(of: Layout.breakGlass(family))
+            for source in withState(\.breakGlass) where source.family == family {
+                let wanted = Layout.element(alwaysLettingIn: source)
+                let counted = elements.first { $0.key == wanted.key }?.counter
+                traffic.append((source, counted?.packets ?? 0))
+            }
+        }
+        return traffic
+    }
+}
+
+extension Rule {
+    /// The state of the rule's counter, where it has one.
+    var counted: Counter? {
+        for case .counter(let counter) in expressions { return counter }
+        return nil
+    }
+
+    /// What the rule does, whatever it has counted.
+    fileprivate var uncounted: [Expression] {
+        expressions.map { if case .counter = $0 { .counter() } else { $0 } }
+    }
+}
+
+extension SetElement {
+    /// What the element says, whatever it has counted.
+    fileprivate var bare: SetElement { SetElement(key, through: keyEnd, verdict: verdict) }
+}

@@ -1,0 +1,181 @@
+import Policy
+
+/// A policy and where its parts stand, for the checks across policies.
+struct PlacedPolicy {
+    var policy: AccessPolicy
+    var name: (key: String, place: Place)
+    var ports: [(range: PortRange, key: String, place: Place)]
+}
+
+extension AccessPolicy {
+    private static let keys = [
+        "name", "description", "ports", "allowed_sources", "max_duration", "default_duration",
+        "widest_source", "requesters", "approvals", "approvers", "pending_for", "reason",
+        "reason_min_length", "ticket_pattern", "sessions", "max_active_per_requester", "enabled",
+    ]
+
+    /// Reads all policies of a file: `policies:` and a list of mappings.
+    static func read(_ root: Field) -> [PlacedPolicy] {
+        guard let fields = root.mapping(["policies"]) else { return [] }
+        return fields["policies"]?.list("- name: ssh", read(policy:)) ?? []
+    }
+
+    private static func read(policy field: Field) -> PlacedPolicy? {
+        guard let fields = field.mapping(keys) else { return nil }
+        let name = field.required("name", in: fields)
+        let ports = field.required("ports", in: fields)?.nonEmptyList("[22/tcp]") { item in
+            item.value(PortRange.self).map { (range: $0, key: item.key, place: item.place) }
+        }
+        var policy = AccessPolicy(
+            name: name.flatMap(readName) ?? "",
+            ports: ports?.map(\.range) ?? []
+        )
+        policy.description = fields["description"]?.text()
+        if let sources = fields["allowed_sources"] {
+            policy.allowedSources =
+                sources.nonEmptyList("[10.0.0.0/8]") { $0.value(CIDR.self) } ?? []
+        }
+        readDurations(fields, into: &policy)
+        if let widest = fields["widest_source"]?.mapping(["ipv4", "ipv6"]) {
+            policy.widestSource = WidestSource(
+                ipv4: widest["ipv4"]?.integer(in: 0...32) ?? policy.widestSource.ipv4,
+                ipv6: widest["ipv6"]?.integer(in: 0...128) ?? policy.widestSource.ipv6
+            )
+        }
+        policy.requesters = fields["requesters"]?.nonEmptyList("[\"group:ops\"]") { $0.principal() }
+        if let word = fields["reason"]?.word(ReasonRule.allCases.map(\.rawValue)) {
+            policy.reason = ReasonRule(rawValue: word) ?? .required
+        }
+        policy.reasonMinLength = fields["reason_min_length"]?.integer(in: 0...1_000) ?? 0
+        policy.ticketPattern = fields["ticket_pattern"].flatMap(readPattern)
+        if let most = fields["max_active_per_requester"]?.integer(in: 1...100_000) {
+            policy.maxActivePerRequester = most
+        }
+        policy.enabled = fields["enabled"]?.boolean() ?? true
+        refuseWhatIsNotSupported(fields)
+        return PlacedPolicy(
+            policy: policy,
+            name: (name?.key ?? field.key, name?.place ?? field.place),
+            ports: ports ?? []
+        )
+    }
+
+    private static func readName(_ field: Field) -> String? {
+        guard let name = field.text() else { return nil }
+        let letters = name.utf8.allSatisfy {
+            (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D
+        }
+        guard letters, (1...63).contains(name.utf8.count), !name.hasPrefix("-") else {
+            field.fault(
+                "must be 1...63 lower-case letters, digits and hyphens, and not begin with a hyphen"
+            )
+            return nil
+        }
+        guard name.utf8.contains(where: { (0x61...0x7A).contains($0) }) else {
+            field.fault("must have a letter, or it could be taken for a port")
+            return nil
+        }
+        return name
+    }
+
+    private static func readDurations(_ fields: [String: Field], into policy: inout AccessPolicy) {
+        let limits = Duration.seconds(5 * 60)...Duration.seconds(24 * 3_600)
+        if let longest = fields["max_duration"]?.duration(in: limits) {
+            policy.maxDuration = longest
+        }
+        policy.defaultDuration = policy.maxDuration
+        guard let field = fields["default_duration"],
+            let duration = field.duration(in: .seconds(1)...limits.upperBound)
+        else { return }
+        if duration > policy.maxDuration {
+            field.fault(
+                "must be at most max_duration, which is \(policy.maxDuration.compactDescription)"
+            )
+        }
+        policy.defaultDuration = duration
+    }
+
+    private static func readPattern(_ field: Field) -> String? {
+        guard let pattern = field.text() else { return nil }
+        guard pattern.utf8.count <= 256 else {
+            field.fault("must be at most 256 bytes long")
+            return nil
+        }
+        do {
+            _ = try Regex(pattern)
+            return pattern
+        } catch {
+            field.fault("is not a regular expression: \(error)")
+            return nil
+        }
+    }
+
+    /// Accepts the keys of later versions only with the values that change nothing.
+    private static func refuseWhatIsNotSupported(_ fields: [String: Field]) {
+        if let field = fields["approvals"], let count = field.integer(in: 0...100), count > 0 {
+            field.fault("approvals are not supported by this version; only 0 is")
+        }
+        _ = fields["approvers"]?.nonEmptyList("[\"group:leads\"]") { $0.principal() }
+        _ = fields["pending_for"]?.duration(in: .seconds(1)...(.seconds(7 * 86_400)))
+        if let field = fields["sessions"], field.word(["keep", "cut"]) == "cut" {
+            field.fault("cut is not supported by this version; only keep is")
+        }
+    }
+}
+
+extension Field {
+    /// The field of a key that must be there.
+    func required(_ name: String, in fields: [String: Field]) -> Field? {
+        if fields[name] == nil { faults.add(place, "\(key).\(name)", "is missing") }
+        return fields[name]
+    }
+
+    /// A user or group.
+    func principal() -> Principal? {
+        text() == nil ? nil : value(Principal.self)
+    }
+}
+
+/// Finds names and ports that belong to several policies.
+func refuseConflicts(among policies: [PlacedPolicy], _ faults: Faults) {
+    var names: [String: Place] = [:]
+    for (name, place) in policies.map({ ($0.policy.name, $0.name) }) where !name.isEmpty {
+        if let first = names[name] {
+            faults.add(
+                place.place,
+                place.key,
+                "\(name) is the name of the policy at \(first) already"
+            )
+        } else {
+            names[name] = place.place
+        }
+    }
+
+    // In the order of the ports a range can only overlap one before it that reaches far enough;
+    // of those the one that reaches farthest is remembered for each protocol.
+    let ports = policies.enumerated().flatMap { index, placed in
+        placed.ports.map { (policy: index, port: $0) }
+    }
+    var farthest: [Transport: Int] = [:]
+    for index in ports.indices.sorted(by: { ports[$0].port.range < ports[$1].port.range }) {
+        let range = ports[index].port.range
+        let other = range.portProtocol.transports.lazy.compactMap { farthest[$0] }
+            .first { ports[$0].port.range.overlaps(range) }
+        if let other {
+            let (early, late) = (ports[min(index, other)], ports[max(index, other)])
+            let owner = policies[early.policy].policy.name
+            faults.add(
+                late.port.place,
+                late.port.key,
+                early.policy == late.policy
+                    ? "\(late.port.range) overlaps \(early.port.range) of the same policy"
+                    : "\(late.port.range) overlaps \(early.port.range) of policy \(owner) at "
+                        + "\(early.port.place); a port can be in one policy only"
+            )
+        }
+        for transport in range.portProtocol.transports {
+            let reach = farthest[transport].map { ports[$0].port.range.upper } ?? 0
+            if range.upper > reach { farthest[transport] = index }
+        }
+    }
+}

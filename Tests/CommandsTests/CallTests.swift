@@ -1,0 +1,154 @@
+import API
+import FoundationEssentials
+import Glibc
+import Policy
+import Testing
+
+@testable import Commands
+
+/// What each command line asks of the agent.
+struct CallTests {
+    struct Line: CustomTestStringConvertible, Sendable {
+        var arguments: String
+        var calls: [String]
+        var testDescription: String { arguments }
+    }
+
+    static let lines = [
+        Line(arguments: "status", calls: ["GET /v1/status"]),
+        Line(arguments: "--json status", calls: ["GET /v1/status"]),
+        Line(
+            arguments: "open ssh --from 192.0.2.1",
+            calls: [#"POST /v1/requests {"sources":["192.0.2.1"],"targets":["ssh"]}"#]
+        ),
+        Line(
+            arguments: "open ssh 5986/tcp --from 192.0.2.1 10.0.0.0/24 --for 45m --ticket OPS-1",
+            calls: [
+                #"POST /v1/requests {"duration":"45m","sources":["192.0.2.1","10.0.0.0/24"],"#
+                    + #""targets":["ssh","5986/tcp"],"ticket":"OPS-1"}"#
+            ]
+        ),
+        Line(
+            arguments: "open ssh --from a --from b --reason why --until 2026-12-01T17:00:00Z",
+            calls: [
+                #"POST /v1/requests {"reason":"why","sources":["a","b"],"targets":["ssh"],"#
+                    + #""until":"2026-12-01T17:00:00Z"}"#
+            ]
+        ),
+        Line(
+            arguments: "extend 17 --for 30m",
+            calls: [#"POST /v1/requests/17/extend {"duration":"30m"}"#]
+        ),
+        Line(arguments: "close 17", calls: ["POST /v1/requests/17/revoke"]),
+        Line(
+            arguments: "close 17.1 18 17.2",
+            calls: [
+                "DELETE /v1/grants/17.1", "POST /v1/requests/18/revoke", "DELETE /v1/grants/17.2",
+            ]
+        ),
+        Line(arguments: "close --mine", calls: ["GET /v1/grants?requester=alice"]),
+        Line(arguments: "close --policy ssh", calls: ["GET /v1/grants?policy=ssh"]),
+        Line(arguments: "close --all", calls: ["GET /v1/grants"]),
+        Line(arguments: "list", calls: ["GET /v1/grants"]),
+        Line(arguments: "list --all", calls: ["GET /v1/grants?all=true"]),
+        Line(
+            arguments: "list --user böb --policy a&b=c",
+            calls: ["GET /v1/grants?policy=a%26b%3Dc&requester=b%C3%B6b"]
+        ),
+        Line(arguments: "policy list", calls: ["GET /v1/policies"]),
+        Line(arguments: "policy show ../x", calls: ["GET /v1/policies/..%2Fx"]),
+        Line(arguments: "policy reload", calls: ["POST /v1/policies/reload"]),
+        Line(arguments: "policy check /nonexistent", calls: []),
+    ]
+
+    @Test(arguments: lines)
+    func makesTheCall(_ line: Line) async throws {
+        let agent = try ScriptedAgent()
+        _ = try await carryOut(line.arguments, agent: agent)
+        #expect(agent.calls == line.calls)
+    }
+
+    @Test func closesOnesOwnGrantsByNumberNotByName() async throws {
+        let agent = try ScriptedAgent([
+            "GET /v1/grants?requester=alice": GrantList(grants: [
+                try grant("17.1"), try grant("18.1", uid: 2000), try grant("19.2"),
+            ])
+        ])
+        _ = try await carryOut("close --mine", agent: agent)
+        #expect(agent.calls.dropFirst() == ["DELETE /v1/grants/17.1", "DELETE /v1/grants/19.2"])
+    }
+
+    @Test func checkSendsTheTextOfTheFile() async throws {
+        let directory = try makeTemporaryDirectory()
+        let file = "\(directory)/p.yaml"
+        try "policies: []\n# ü\n".write(toFile: file, atomically: false, encoding: .utf8)
+        defer {
+            unlink(file)
+            rmdir(directory)
+        }
+        let agent = try ScriptedAgent(["POST /v1/policies/check": PolicyList(policies: [])])
+        let outcome = try await carryOut("policy check \(file)", agent: agent)
+        #expect(agent.calls == ["POST /v1/policies/check policies: []\n# ü\n"])
+        #expect(outcome == Outcome(errors: "\(file) is valid\n"))
+    }
+
+    @Test(
+        arguments: [
+            (nil, [:], "/run/sallyport/sallyport.sock"),
+            (nil, ["SALLYPORT_SOCKET": ""], "/run/sallyport/sallyport.sock"),
+            (nil, ["SALLYPORT_SOCKET": "/e"], "/e"),
+            ("/o", ["SALLYPORT_SOCKET": "/e"], "/o"),
+        ] as [(String?, [String: String], String)]
+    )
+    func choosesTheSocket(option: String?, environment: [String: String], socket: String) {
+        #expect(SharedOptions.socketPath(option: option, environment) == socket)
+    }
+
+    @Test(arguments: [
+        "--socket SOCKET policy list", "policy --socket SOCKET list",
+        "policy list --socket SOCKET",
+    ])
+    func takesTheSocketBeforeAndAfterTheCommand(line: String) async throws {
+        let (named, other) = (try ScriptedAgent(), try ScriptedAgent())
+        _ = try await carryOut(
+            String(line.replacing("SOCKET", with: named.socket)),
+            agent: other
+        )
+        #expect(named.calls == ["GET /v1/policies"])
+        #expect(other.calls.isEmpty)
+    }
+
+    @Test(arguments: [
+        (["SSH_CONNECTION": "198.51.100.7 50022 192.0.2.1 22"], "198.51.100.7"),
+        (["SSH_CONNECTION": "2001:db8::7 50022 2001:db8::1 22"], "2001:db8::7"),
+        (["SSH_CONNECTION": "::ffff:198.51.100.7 1 ::ffff:192.0.2.1 22"], "198.51.100.7"),
+        (["SSH_CLIENT": "198.51.100.8 50022 22"], "198.51.100.8"),
+        (
+            ["SSH_CONNECTION": "198.51.100.7 1 192.0.2.1 22", "SSH_CLIENT": "192.0.2.9 1 22"],
+            "198.51.100.7"
+        ),
+    ])
+    func letsInWhereTheSessionComesFrom(environment: [String: String], origin: String) async throws
+    {
+        let agent = try ScriptedAgent()
+        _ = try await carryOut("open ssh", agent: agent, in: environment)
+        #expect(agent.calls == [#"POST /v1/requests {"sources":["\#(origin)"],"targets":["ssh"]}"#])
+    }
+
+    @Test(
+        arguments: [
+            ([:], "this is no SSH session"),
+            (["SUDO_USER": "alice"], "sudo drops SSH_CONNECTION"),
+            (["SSH_CONNECTION": "UNKNOWN 65535 UNKNOWN 65535"], "SSH_CONNECTION is unusable"),
+            (["SSH_CONNECTION": "fe80::1%eth0 1 fe80::2%eth0 22"], "SSH_CONNECTION is unusable"),
+        ] as [([String: String], String)]
+    )
+    func refusesMeWithoutASession(environment: [String: String], reason: String) async throws {
+        let agent = try ScriptedAgent()
+        let outcome = try await carryOut("open ssh --from me", agent: agent, in: environment)
+        #expect(outcome.errors.hasPrefix(#"sallyport: cannot tell what "me" is: \#(reason)"#))
+        #expect(outcome.errors.contains("--from ADDRESS"))
+        #expect(outcome.status == 65)
+        #expect(agent.calls.isEmpty)
+    }
+}

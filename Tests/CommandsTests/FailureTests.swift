@@ -1,0 +1,154 @@
+import API
+import FoundationEssentials
+import Policy
+import Testing
+
+@testable import Commands
+
+/// What is told when the agent refuses, and the status that follows.
+struct FailureTests {
+    static let statuses: [Problem.Code: Int32] = [
+        .badRequest: 65, .outsidePolicy: 65, .notPermitted: 77, .notFound: 65,
+        .methodNotAllowed: 70, .wrongState: 65, .idempotencyConflict: 65, .bodyTooLarge: 65,
+        .configurationInvalid: 65, .ledgerUnavailable: 70, .kernelRefused: 70, .internalError: 70,
+    ]
+
+    @Test(arguments: Problem.Code.allCases)
+    func eachKindHasItsStatus(_ code: Problem.Code) async throws {
+        let status = try #require(Self.statuses[code])
+        let agent = try ScriptedAgent(["GET /v1/policies": Problem(code, "cannot do it")])
+        #expect(
+            try await carryOut("policy list", agent: agent)
+                == Outcome(errors: "sallyport: cannot do it\n", status: status)
+        )
+    }
+
+    @Test func aRefusalNamesEveryLimitAndWhatWouldBeAllowed() async throws {
+        let agent = try ScriptedAgent(["POST /v1/requests": refusal])
+        #expect(
+            try await carryOut("open ssh --from 10.0.0.0/8 --for 9h", agent: agent)
+                == Outcome(
+                    errors: """
+                        sallyport: cannot open: 4 limits are exceeded
+                          target 23/tcp: no policy manages it (allowed: ssh)
+                          --from 10.0.0.0/8: wider than ssh allows (allowed: 10.0.0.0/24)
+                          --for 9h: at most 3h
+                          --reason: a reason is required (allowed: 10 characters or more)
+
+                        """,
+                    status: 65
+                )
+        )
+    }
+
+    @Test func withJSONTheProblemIsOnStandardErrorAlone() async throws {
+        let agent = try ScriptedAgent(["POST /v1/requests": refusal])
+        let outcome = try await carryOut("open ssh --from me.example --json", agent: agent)
+        #expect(outcome.output.isEmpty)
+        #expect(outcome.status == 65)
+        #expect(
+            try JSONDecoder().decode(Problem.self, from: Data(outcome.errors.utf8)) == refusal
+        )
+    }
+
+    @Test func aFileIsRefusedByPlace() async throws {
+        let problem = Problem(
+            .configurationInvalid,
+            "cannot use the policies",
+            violations: [
+                Violation(
+                    field: "sources[1]",
+                    value: "",
+                    allowed: "",
+                    message: "no option of open"
+                )
+            ]
+        )
+        let agent = try ScriptedAgent(["POST /v1/policies/reload": problem])
+        #expect(
+            try await carryOut("policy reload", agent: agent).errors == """
+                sallyport: sources[1]: no option of open
+
+                """
+        )
+    }
+
+    @Test func closesTheRestWhenOneCannotBeClosed() async throws {
+        let agent = try ScriptedAgent([
+            "DELETE /v1/grants/17.1": Problem(.notPermitted, "cannot close 17.1: it is bob's"),
+            "DELETE /v1/grants/17.2": Problem(.wrongState, "cannot close 17.2: it has ended"),
+            "DELETE /v1/grants/18.1": try grant("18.1", state: .revoked),
+        ])
+        #expect(
+            try await carryOut("close 17.1 17.2 18.1", agent: agent)
+                == Outcome(
+                    output: "closed 18.1: ssh 22/tcp from 198.51.100.7/32 (alice)\n",
+                    errors: """
+                        sallyport: cannot close 17.1: it is bob's
+                        sallyport: cannot close 17.2: it has ended
+
+                        """,
+                    status: 77
+                )
+        )
+    }
+
+    @Test func stopsClosingWhenTheAgentIsGone() async {
+        let outcome = await outcome(
+            of: ["close", "17", "18", "--socket", "/nonexistent/s"],
+            in: .fixed()
+        )
+        #expect(outcome.status == 69)
+        #expect(outcome.errors.split(separator: "\n").count == 1)
+    }
+
+    @Test func closingAllPassesOverWhatEndedMeanwhile() async throws {
+        let agent = try ScriptedAgent([
+            "GET /v1/grants": GrantList(grants: [try grant("17.1"), try grant("17.2")]),
+            "DELETE /v1/grants/17.1": Problem(.wrongState, "cannot close 17.1: it has ended"),
+            "DELETE /v1/grants/17.2": try grant("17.2", state: .revoked),
+        ])
+        #expect(
+            try await carryOut("close --all", agent: agent)
+                == Outcome(output: "closed 17.2: ssh 22/tcp from 198.51.100.7/32 (alice)\n")
+        )
+    }
+
+    @Test func aFileThatCannotBeReadIsNamed() async throws {
+        #expect(
+            try await carryOut("policy check /nonexistent/p.yaml")
+                == Outcome(
+                    errors:
+                        "sallyport: cannot read /nonexistent/p.yaml: No such file or directory\n",
+                    status: 65
+                )
+        )
+    }
+
+    private let refusal = Problem(
+        .outsidePolicy,
+        "cannot open: 4 limits are exceeded",
+        violations: [
+            Violation(
+                field: "targets[0]",
+                value: "23/tcp",
+                allowed: "ssh",
+                message: "no policy manages it"
+            ),
+            Violation(
+                field: "sources[0]",
+                value: "10.0.0.0/8",
+                allowed: "10.0.0.0/24",
+                message: "wider than ssh allows"
+            ),
+            // What is allowed is not said twice.
+            Violation(field: "duration", value: "9h", allowed: "at most 3h", message: "at most 3h"),
+            Violation(
+                field: "reason",
+                value: "",
+                allowed: "10 characters or more",
+                message: "a reason is required"
+            ),
+        ]
+    )
+}

@@ -1,0 +1,282 @@
+import API
+import Policy
+import Testing
+
+@testable import Commands
+
+/// What people read, to the character.
+struct RenderingTests {
+    @Test func statusShowsTheGateAndEachPolicy() async throws {
+        let outcome = try await carryOut(
+            "status",
+            ["GET /v1/status": try status()]
+        )
+        #expect(
+            outcome
+                == Outcome(
+                    output: """
+                        gate         armed, owned by the agent (table inet sallyport, Linux 6.18.0)
+                                     1204 packets dropped
+                        agent        0.1.0, process 812, started 3d2h ago, 2 live grants
+                        policies     loaded 2h5m ago
+                        break glass  192.0.2.10/32: 1 connection let in
+                                     2001:db8::/64: 0 connections let in
+
+                        POLICY  PORTS                   SESSIONS  LIVE  7 DAYS  LAST ACCESS
+                        ssh     22/tcp                  keep         2      31  alice, 12m ago
+                        winrm   5985-5986/tcp, 443/udp  disabled     0       0  -
+
+                        """
+                )
+        )
+    }
+
+    @Test func statusIsLoudWhenTheGateIsNotArmed() async throws {
+        var document = try status()
+        document.gate.armed = false
+        document.gate.fault = "the table is gone"
+        document.gate.breakGlass = []
+        document.agent.configurationError = "ssh.yaml:3:5: one\nssh.yaml:4:5: two"
+        document.policies = []
+        let outcome = try await carryOut("status", ["GET /v1/status": document])
+        #expect(
+            outcome
+                == Outcome(
+                    output: """
+                        gate      NOT ARMED: the table is gone
+                        agent     0.1.0, process 812, started 3d2h ago, 2 live grants
+                        policies  loaded 2h5m ago
+                                  THE LAST RELOAD WAS REFUSED, these stay:
+                                  ssh.yaml:3:5: one
+                                  ssh.yaml:4:5: two
+
+                        no policies: no port is managed
+
+                        """,
+                    errors:
+                        "sallyport: THE GATE IS NOT ARMED: managed ports may be open to everybody\n",
+                    status: 70
+                )
+        )
+    }
+
+    @Test func openSaysWhatIsOpenUntilWhenAndHowToGoOn() async throws {
+        let answer = request(
+            "17",
+            [try grant("17.1"), try grant("17.2", policy: "winrm", port: "5985-5986/tcp")]
+        )
+        let agent = try ScriptedAgent(["POST /v1/requests": answer])
+        let outcome = try await carryOut("open ssh winrm --from 198.51.100.7", agent: agent)
+        #expect(
+            outcome
+                == Outcome(
+                    output: """
+                        request 17 is open until 13:42 (in 42m)
+
+                        ID    POLICY  PORT           SOURCE
+                        17.1  ssh     22/tcp         198.51.100.7/32
+                        17.2  winrm   5985-5986/tcp  198.51.100.7/32
+
+                        more time  sallyport extend 17 --for 30m
+                        close now  sallyport close 17
+
+                        """
+                )
+        )
+    }
+
+    @Test func extendShowsWhatIsStillOpen() async throws {
+        let answer = request(
+            "17",
+            [
+                try grant("17.1", ends: .seconds(3600 * 12)),
+                try grant("17.2", state: .revoked, ended: noon, endReason: .closedByRequester),
+            ]
+        )
+        let agent = try ScriptedAgent(["POST /v1/requests/17/extend": answer])
+        let outcome = try await carryOut("extend 17 --for 30m", agent: agent)
+        #expect(
+            outcome.output.hasPrefix(
+                """
+                request 17 is now open until 2026-12-02 01:00 (in 12h)
+
+                ID    POLICY  PORT    SOURCE
+                17.1  ssh     22/tcp  198.51.100.7/32
+
+
+                """
+            )
+        )
+    }
+
+    @Test func listShowsLiveGrants() async throws {
+        let list = GrantList(grants: [
+            try grant("9.1", packets: 3), try grant("17.12", user: "bob", ends: .seconds(30)),
+        ])
+        let outcome = try await carryOut("list", ["GET /v1/grants": list])
+        #expect(
+            outcome
+                == Outcome(
+                    output: """
+                        ID     POLICY  PORT    SOURCE           USER   ENDS            PACKETS
+                        9.1    ssh     22/tcp  198.51.100.7/32  alice  13:42 (in 42m)        3
+                        17.12  ssh     22/tcp  198.51.100.7/32  bob    13:00 (in 30s)        -
+
+                        """
+                )
+        )
+    }
+
+    @Test func listAllShowsHowGrantsEnded() async throws {
+        let list = GrantList(grants: [
+            try grant("9.1", reason: "disk full", packets: 12),
+            try grant(
+                "8.1",
+                state: .revoked,
+                ended: noon + .seconds(-60),
+                endReason: .closedByAdmin,
+                reason: String(repeating: "x", count: 41)
+            ),
+            try grant(
+                "7.1",
+                state: .expired,
+                ends: .seconds(-86_400),
+                ended: noon + .seconds(-86_400),
+                endReason: .expired
+            ),
+        ])
+        let outcome = try await carryOut(
+            "list --all",
+            ["GET /v1/grants?all=true": list]
+        )
+        #expect(
+            outcome.output == """
+                ID   POLICY  PORT    SOURCE           USER   STATE                      ENDS                        PACKETS  REASON
+                9.1  ssh     22/tcp  198.51.100.7/32  alice  active                     13:42 (in 42m)                   12  disk full
+                8.1  ssh     22/tcp  198.51.100.7/32  alice  revoked (closed-by-admin)  12:59 (1m ago)                    -  \(String(repeating: "x", count: 39))…
+                7.1  ssh     22/tcp  198.51.100.7/32  alice  expired                    2026-11-30 13:00 (24h ago)        -  -
+
+                """
+        )
+    }
+
+    @Test(arguments: [
+        ("list", "no live grants\n"), ("list --all", "no grants\n"),
+        ("close --all", "nothing to close\n"),
+    ])
+    func saysSoWhenThereIsNothing(line: String, note: String) async throws {
+        let none = GrantList(grants: [])
+        let agent = try ScriptedAgent(["GET /v1/grants": none, "GET /v1/grants?all=true": none])
+        let outcome = try await carryOut(line, agent: agent)
+        #expect(outcome == Outcome(errors: note))
+    }
+
+    @Test func closeNamesWhatItClosed() async throws {
+        let agent = try ScriptedAgent([
+            "POST /v1/requests/17/revoke": request(
+                "17",
+                [try grant("17.1", state: .revoked), try grant("17.2", state: .expired)]
+            ),
+            "DELETE /v1/grants/18.1": try grant("18.1", user: "bob", state: .revoked),
+        ])
+        let outcome = try await carryOut("close 17 18.1", agent: agent)
+        #expect(
+            outcome
+                == Outcome(
+                    output: """
+                        closed 17.1: ssh 22/tcp from 198.51.100.7/32 (alice)
+                        closed 18.1: ssh 22/tcp from 198.51.100.7/32 (bob)
+
+                        """
+                )
+        )
+    }
+
+    @Test func policyListAndShow() async throws {
+        let agent = try ScriptedAgent([
+            "GET /v1/policies": PolicyList(policies: [sshPolicy]),
+            "GET /v1/policies/ssh": sshPolicy,
+        ])
+        #expect(
+            try await carryOut("policy list", agent: agent)
+                == Outcome(
+                    output: """
+                        POLICY  PORTS   LONGEST  REASON    TICKET  DESCRIPTION
+                        ssh     22/tcp  3h       optional  -       SSH for operators
+
+                        """
+                )
+        )
+        #expect(
+            try await carryOut("policy show ssh", agent: agent)
+                == Outcome(
+                    output: """
+                        name                      ssh
+                        description               SSH for operators
+                        enabled                   yes
+                        ports                     22/tcp
+                        allowed_sources           0.0.0.0/0, ::/0
+                        widest_source             IPv4 /24, IPv6 /64
+                        max_duration              3h
+                        default_duration          3h
+                        requesters                all requesters
+                        max_active_per_requester  10
+                        reason                    optional
+                        reason_min_length         0
+                        ticket_pattern            -
+                        sessions                  keep
+
+                        """
+                )
+        )
+    }
+
+    private func status() throws -> StatusDocument {
+        StatusDocument(
+            agent: AgentStatus(
+                version: "0.1.0",
+                pid: 812,
+                startedAt: noon + .seconds(-74 * 3600 - 59),
+                configuredAt: noon + .seconds(-7500),
+                configurationError: nil,
+                liveGrants: 2
+            ),
+            gate: GateStatus(
+                armed: true,
+                fault: nil,
+                table: "inet sallyport",
+                owned: true,
+                kernel: "6.18.0",
+                droppedPackets: 1204,
+                breakGlass: [
+                    BreakGlassStatus(source: try CIDR(parsing: "192.0.2.10"), packets: 1),
+                    BreakGlassStatus(source: try CIDR(parsing: "2001:db8::/64"), packets: 0),
+                ]
+            ),
+            policies: [
+                PolicyStatus(
+                    name: "ssh",
+                    description: nil,
+                    ports: [try PortRange(parsing: "22/tcp")],
+                    sessions: .keep,
+                    enabled: true,
+                    activeGrants: 2,
+                    requests7d: 31,
+                    lastAccess: LastAccess(at: noon + .seconds(-750), user: "alice")
+                ),
+                PolicyStatus(
+                    name: "winrm",
+                    description: nil,
+                    ports: [
+                        try PortRange(parsing: "5985-5986/tcp"), try PortRange(parsing: "443/udp"),
+                    ],
+                    sessions: .keep,
+                    enabled: false,
+                    activeGrants: 0,
+                    requests7d: 0,
+                    lastAccess: nil
+                ),
+            ]
+        )
+    }
+}

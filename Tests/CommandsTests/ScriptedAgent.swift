@@ -1,0 +1,149 @@
+import API
+import FoundationEssentials
+import Glibc
+import Policy
+import Synchronization
+
+@testable import Commands
+
+/// A small HTTP server on a Unix socket that answers from a script and remembers what was asked.
+///
+/// It serves one connection after another until it is released.
+final class ScriptedAgent: Sendable {
+    /// The path of its socket.
+    let socket: String
+    private let answers: [String: any Encodable & Sendable]
+    private let listener: Int32
+    private let received = Mutex<[String]>([])
+
+    /// Answers with documents or problems, by `METHOD /path`; the rest is not found.
+    init(_ answers: [String: any Encodable & Sendable] = [:]) throws {
+        self.answers = answers
+        socket = "\(try makeTemporaryDirectory())/s"
+        listener = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: socket.utf8) }
+        let size = socklen_t(MemoryLayout<sockaddr_un>.size)
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, size) }
+        }
+        guard bound == 0, listen(listener, 16) == 0 else { throw SystemCallFailed() }
+        // The thread holds the agent weakly, so that releasing it ends the thread.
+        startThread { [weak self, listener] in
+            while true {
+                let connection = accept(listener, nil, nil)
+                guard connection >= 0 else { break }
+                while let call = readCall(connection), let reply = self?.reply(to: call) {
+                    try? write(reply, to: connection)
+                }
+                close(connection)
+            }
+            close(listener)
+        }
+    }
+
+    deinit {
+        shutdown(listener, Int32(SHUT_RDWR))
+        unlink(socket)
+        rmdir(String(socket.dropLast(2)))
+    }
+
+    /// The calls so far: `METHOD /path`, and the body after a space where there is one.
+    var calls: [String] { received.withLock { $0 } }
+
+    private func reply(to call: (line: String, body: String)) -> String {
+        // In a fixed order, so that tests can compare it.
+        let ask = try? JSONDecoder().decode(Ask.self, from: Data(call.body.utf8))
+        let asked = (try? ask.map { try json($0) }) ?? call.body
+        received.withLock { $0.append(asked.isEmpty ? call.line : "\(call.line) \(asked)") }
+        let answer = answers[call.line] ?? Problem(.notFound, "cannot find it in the script")
+        let problem = answer as? Problem
+        let body = (try? json(answer)) ?? ""
+        return """
+            HTTP/1.1 \(problem?.status ?? 200) x\r
+            content-type: application/\(problem == nil ? "json" : "problem+json")\r
+            content-length: \(body.utf8.count)\r
+            \r
+            \(body)
+            """
+    }
+}
+
+/// Reads one request; nil at the end of the connection.
+private func readCall(_ connection: Int32) -> (line: String, body: String)? {
+    var text = ""
+    var chunk = [UInt8](repeating: 0, count: 4096)
+    while true {
+        if let end = text.firstRange(of: "\r\n\r\n") {
+            let head = text[..<end.lowerBound].split(separator: "\r\n")
+            let length = head.lazy.map { $0.lowercased() }
+                .first { $0.hasPrefix("content-length: ") }
+                .flatMap { Int($0.dropFirst(16)) }
+            let body = text[end.upperBound...]
+            if body.utf8.count == length ?? 0 {
+                let line = head.first?.split(separator: " ").prefix(2).joined(separator: " ")
+                return (line ?? "", String(body))
+            }
+        }
+        let count = read(connection, &chunk, chunk.count)
+        guard count > 0 else { return nil }
+        text += String(decoding: chunk[..<count], as: UTF8.self)
+    }
+}
+
+struct SystemCallFailed: Error {
+    var number = errno
+}
+
+func makeTemporaryDirectory() throws -> String {
+    var template = Array("/tmp/sallyport-XXXXXX".utf8CString)
+    guard let made = mkdtemp(&template) else { throw SystemCallFailed() }
+    return String(cString: made)
+}
+
+/// Runs blocking work on a thread of its own, away from the pool of Swift's concurrency.
+func startThread(_ work: @escaping @Sendable () -> Void) {
+    let box = Unmanaged.passRetained(Box(work))
+    var thread = pthread_t()
+    let failed = pthread_create(
+        &thread,
+        nil,
+        { argument in
+            argument.map { Unmanaged<Box>.fromOpaque($0).takeRetainedValue().work() }
+            return nil
+        },
+        box.toOpaque()
+    )
+    if failed == 0 { pthread_detach(thread) } else { box.release() }
+}
+
+private final class Box: Sendable {
+    let work: @Sendable () -> Void
+    init(_ work: @escaping @Sendable () -> Void) { self.work = work }
+}
+
+func json(_ document: any Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(document), as: UTF8.self)
+}
+
+/// Carries out a command line, its words separated by spaces, with an agent that has a script.
+func carryOut(
+    _ line: String,
+    _ answers: [String: any Encodable & Sendable] = [:]
+) async throws -> Outcome {
+    try await carryOut(line, agent: ScriptedAgent(answers))
+}
+
+func carryOut(
+    _ line: String,
+    agent: ScriptedAgent,
+    in environment: [String: String] = [:]
+) async throws -> Outcome {
+    let surroundings = Surroundings.fixed(
+        environment.merging(["SALLYPORT_SOCKET": agent.socket]) { $1 }
+    )
+    return await outcome(of: line.split(separator: " ").map(String.init), in: surroundings)
+}

@@ -1,0 +1,89 @@
+/// What `nft -s list table inet sallyport` prints of a gate with three grants, without their times.
+///
+/// nft 1.0.6 does not know the flag `persist` and prints `owner` alone.
+let expectedTable = """
+    table inet sallyport {
+    \tflags owner
+
+    \tmap managed {
+    \t\ttype inet_proto . inet_service : verdict
+    \t\tflags interval
+    \t\telements = { tcp . 22 : jump keep,
+    \t\t\t     tcp . 5000-5010 : jump keep,
+    \t\t\t     udp . 5000-5010 : jump keep }
+    \t}
+
+    \tset breakglass4 {
+    \t\ttype ipv4_addr
+    \t\tflags interval
+    \t\tcounter
+    \t}
+
+    \tset earlier4 {
+    \t\ttype ipv4_addr . inet_service . ipv4_addr . inet_service
+    \t\tflags timeout
+    \t}
+
+    \tset breakglass6 {
+    \t\ttype ipv6_addr
+    \t\tflags interval
+    \t\tcounter
+    \t}
+
+    \tset earlier6 {
+    \t\ttype ipv6_addr . inet_service . ipv6_addr . inet_service
+    \t\tflags timeout
+    \t}
+
+    \tset grants4_32 {
+    \t\ttype ipv4_addr . inet_proto . inet_service
+    \t\tflags timeout
+    \t\tcounter
+    \t\telements = { 198.51.100.7 . tcp . 22 counter comment "1.1 alice" }
+    \t}
+
+    \tset grants4_24 {
+    \t\ttype ipv4_addr . inet_proto . inet_service
+    \t\tflags timeout
+    \t\tcounter
+    \t\telements = { 198.51.100.0 . tcp . 22 counter comment "2.1 alice" }
+    \t}
+
+    \tset grants6_64 {
+    \t\ttype ipv6_addr . inet_proto . inet_service
+    \t\tflags timeout
+    \t\tcounter
+    \t\telements = { 2001:db8:: . tcp . 5000 counter comment "3.1 alice",
+    \t\t\t     2001:db8:: . udp . 5000 counter comment "3.1 alice" }
+    \t}
+
+    \tchain granted {
+    \t\tip saddr . meta l4proto . th dport @grants4_32 accept
+    \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 accept
+    \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 accept
+    \t}
+
+    \tchain judge {
+    \t\tiif "lo" accept
+    \t\tip saddr @breakglass4 accept
+    \t\tip6 saddr @breakglass6 accept
+    \t\tjump granted
+    \t\ttcp flags ack / syn,ack ip saddr . tcp sport . ip daddr . tcp dport @earlier4 accept
+    \t\ttcp flags ack / syn,ack ip6 saddr . tcp sport . ip6 daddr . tcp dport @earlier6 accept
+    \t\tcounter drop
+    \t}
+
+    \tchain keep {
+    \t\ttcp flags syn / syn,ack goto judge
+    \t\tct state established accept
+    \t\tct direction reply accept
+    \t\tgoto judge
+    \t}
+
+    \tchain prerouting {
+    \t\ttype filter hook prerouting priority mangle; policy accept;
+    \t\tmeta l4proto . th dport vmap @managed
+    \t}
+    }
+
+    """

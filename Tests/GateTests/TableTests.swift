@@ -1,0 +1,199 @@
+import Gate
+import Glibc
+import Policy
+import TestSupport
+import Testing
+
+/// What the kernel holds, as `nft` shows it from outside.
+@Suite(.enabled(if: geteuid() == 0, "needs root"), .timeLimit(.minutes(1)))
+struct TableTests {
+    /// A gate in a fresh namespace.
+    private func withGate<Value>(
+        owning: Bool = true,
+        _ body: @escaping (Gate) throws -> Value
+    ) throws -> Value {
+        try inNetworkNamespace {
+            let gate = try Gate(owning: owning)
+            try arm(gate)
+            return try body(gate)
+        }
+    }
+
+    @Test func isTheTableThatTheDocumentsShow() throws {
+        let text = try withGate { gate in
+            var plan = Plan()
+            try gate.perform(
+                [
+                    .open(Grant(1, "22/tcp", from: "198.51.100.7")),
+                    .open(Grant(2, "22/tcp", from: "198.51.100.0/24")),
+                    .open(Grant(3, "5000/any", from: "2001:db8::/64")),
+                ],
+                in: &plan
+            )
+            return try shell("nft", "-s", "list", "table", "inet", "sallyport").get()
+        }
+        #expect(text.withoutTimes == expectedTable)
+    }
+
+    @Test func anElementSharedByTwoGrantsEndsWithTheLater() throws {
+        try withGate { gate in
+            var plan = Plan()
+            let short = try Grant(1, "22/tcp", from: "198.51.100.7", endsIn: 30_000)
+            let long = try Grant(2, "22/tcp", from: "198.51.100.7", endsIn: 90_000, by: "bob")
+            try gate.perform([.open(long)], in: &plan)
+            try gate.perform([.open(short)], in: &plan)
+            #expect(try timeLeft() == 80...90)
+            try gate.perform([.close(long.id)], in: &plan)
+            #expect(try timeLeft() == 20...30)
+            #expect(try elements().contains("1.1 alice"))
+            try gate.perform(
+                [.setEnd(short.id, expiresAt: short.expiresAt, deadline: bootTime() + 60_000)],
+                in: &plan
+            )
+            #expect(try timeLeft() == 50...60)
+            #expect(try gate.inspect().fault == nil)
+        }
+    }
+
+    @Test func takesAwayAnElementThatIsAboutToEndByItself() throws {
+        try withGate { gate in
+            // Around the end the kernel may or may not have removed it.
+            for offset in Int64(-6)...6 {
+                var plan = Plan()
+                let grant = try Grant(1, "22/tcp", from: "198.51.100.7", endsIn: 40)
+                try gate.perform([.open(grant)], in: &plan)
+                usleep(UInt32(max(0, grant.deadline + offset - bootTime())) * 1000)
+                try gate.perform([.close(grant.id)], in: &plan)
+                #expect(try !elements().contains("expires"))
+            }
+        }
+    }
+
+    @Test func aNewAgentAdoptsTheTableWithoutTouchingWhatStaysOpen() throws {
+        try inNetworkNamespace {
+            var plan = Plan()
+            let stays = try Grant(1, "22/tcp", from: "198.51.100.7", endsIn: 60_000)
+            let goes = try Grant(2, "22/tcp", from: "203.0.113.0/24", endsIn: 60_000)
+            let comes = try Grant(3, "22/tcp", from: "2001:db8::/64", endsIn: 60_000)
+            do {
+                let gate = try Gate()
+                try arm(gate)
+                try gate.perform([.open(stays), .open(goes)], in: &plan)
+            }
+            let handles = try shell("nft", "-as", "list", "table", "inet", "sallyport").get()
+            let next = try Gate()
+            try next.arm(
+                managed: Hosts.managed,
+                breakGlass: [],
+                plan: nil,
+                now: bootTime
+            )
+            #expect(try elements().contains("203.0.113.0"))
+
+            _ = plan.apply([.close(goes.id), .open(comes)])
+            try arm(next, plan)
+            let text = try elements()
+            #expect(text.contains("198.51.100.7"))
+            #expect(!text.contains("203.0.113.0"))
+            #expect(text.contains("2001:db8::"))
+            #expect(try next.inspect().fault == nil)
+            // The set itself was kept, not made anew.
+            let kept = handles.split(separator: "\n").filter { $0.contains("set grants4_32") }
+            let now = try shell("nft", "-as", "list", "table", "inet", "sallyport").get()
+            #expect(now.contains(kept.first ?? "missing"))
+        }
+    }
+
+    @Test func correctsElementsThatEndAtAnotherTime() throws {
+        try withGate { gate in
+            var plan = Plan()
+            let grant = try Grant(1, "22/tcp", from: "198.51.100.7", endsIn: 600_000)
+            try gate.perform([.open(grant)], in: &plan)
+            _ = plan.apply([
+                .setEnd(grant.id, expiresAt: grant.expiresAt, deadline: bootTime() + 60_000)
+            ])
+            try arm(gate, plan)
+            #expect(try timeLeft() == 50...60)
+        }
+    }
+
+    @Test func nobodyElseCanChangeAnOwnedTable() throws {
+        try withGate { gate in
+            try #require(gate.isOwned)
+            var plan = Plan()
+            try gate.perform([.open(Grant(1, "22/tcp", from: "198.51.100.7"))], in: &plan)
+            #expect(try shell("nft", "delete", "table", "inet", "sallyport").status != 0)
+            #expect(try shell("nft", "flush", "ruleset").status == 0)
+            #expect(try gate.inspect().fault == nil)
+            #expect(try elements().contains("198.51.100.7"))
+
+            let second = try Gate()
+            let error = #expect(throws: GateError.self) { try arm(second) }
+            #expect(error?.description.contains("is a second sallyportd running") == true)
+        }
+    }
+
+    @Test func noticesAndMendsWhatOthersChangeInATableThatIsNotOwned() throws {
+        try withGate(owning: false) { gate in
+            var plan = Plan()
+            try gate.perform([.open(Grant(1, "22/tcp", from: "198.51.100.7"))], in: &plan)
+            let monitor = try RulesetMonitor(besides: gate)
+            try arm(gate, plan)
+            #expect(!monitor.sawChange())
+
+            for damage in [
+                ["flush", "ruleset"], ["delete", "table", "inet", "sallyport"],
+                ["insert", "rule", "inet", "sallyport", "keep", "accept"],
+                ["flush", "chain", "inet", "sallyport", "keep"],
+                ["delete", "element", "inet", "sallyport", "managed", "{ tcp . 22 }"],
+                ["add", "set", "inet", "sallyport", "mine", "{ type ipv4_addr; }"],
+            ] {
+                _ = try shell(["nft"] + damage).get()
+                #expect(monitor.sawChange())
+                let isSet = damage.contains("set")
+                #expect(try (gate.inspect().fault != nil) == !isSet, "\(damage)")
+                try arm(gate, plan)
+                #expect(try gate.inspect().fault == nil, "\(damage)")
+                #expect(try elements().contains("198.51.100.7"))
+                #expect(try !shell("nft", "list", "ruleset").get().contains("set mine"))
+                _ = monitor.sawChange()
+            }
+        }
+    }
+
+    @Test func countsOnWhatWasDroppedBefore() throws {
+        let hosts = try Hosts()
+        let service = try hosts.listener(on: 22)
+        let gate = try hosts.armedGate()
+        #expect(try !hosts.connects(to: 22))
+        try hosts.host.run { try arm(gate) }
+        #expect(try gate.inspect().droppedPackets == 1)
+        withExtendedLifetime(service) {}
+    }
+}
+
+private func arm(_ gate: Gate, _ plan: Plan = Plan()) throws {
+    try gate.arm(managed: Hosts.managed, breakGlass: [], plan: plan, now: bootTime)
+}
+
+/// All sets of grants, as nft shows them.
+private func elements() throws -> String {
+    try shell("nft", "list", "sets", "inet").get()
+}
+
+/// The whole seconds that are left of the only element.
+private func timeLeft() throws -> Int {
+    let text = try elements()
+    let expiry = try #require(text.firstMatch(of: /expires (?:(\d+)m)?(?:(\d+)s)?/))
+    return (expiry.1.flatMap { Int($0) } ?? 0) * 60 + (expiry.2.flatMap { Int($0) } ?? 0)
+}
+
+private func == (seconds: Int, range: ClosedRange<Int>) -> Bool { range.contains(seconds) }
+
+extension String {
+    /// The text without what differs from run to run.
+    fileprivate var withoutTimes: String {
+        replacing(/\ timeout \S+( expires \S+)?/, with: "")
+            .replacing(/\ # progname \S+/, with: "")
+    }
+}

@@ -1,0 +1,76 @@
+import Glibc
+import GRDB
+import Policy
+import Testing
+
+@testable import Ledger
+
+/// A folder of the test's own, removed with it.
+final class Folder: Sendable {
+    let path: String
+
+    init() throws {
+        var template = Array("/tmp/ledger-XXXXXX".utf8CString)
+        let made = template.withUnsafeMutableBufferPointer { buffer in
+            buffer.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) }
+        }
+        path = try #require(made)
+    }
+
+    deinit {
+        for name in ["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.lock"] {
+            remove(state + "/" + name)
+        }
+        for path in [state, path + "/notes", path] { remove(path) }
+    }
+
+    var state: String { path + "/state" }
+    var file: String { state + "/ledger.sqlite" }
+
+    func open(bootID: String = "boot-1") throws(LedgerError) -> Ledger {
+        try Ledger(directory: state, bootID: bootID)
+    }
+}
+
+let noon = Timestamp(milliseconds: 1_770_000_000_000)
+let alice = Identity(uid: 1000, user: "alice", groups: [], pid: 4242)
+let root = Identity(uid: 0, user: "root", groups: [], pid: 77)
+
+func minutes(_ count: Int) -> Timestamp { noon + .seconds(60 * count) }
+
+/// A request of one grant for each policy, made `minute` minutes after noon.
+func request(
+    _ id: Int64,
+    policies: [String] = ["ssh"],
+    user: String = "alice",
+    uid: UInt32 = 1000,
+    minute: Int = 0,
+    key: String? = nil
+) throws -> AccessRequest {
+    let requester = Requester(uid: uid, user: user)
+    let port = try PortRange(parsing: "22/tcp")
+    let source = try CIDR(parsing: "2001:db8::/64")
+    return AccessRequest(
+        id: id,
+        requester: requester,
+        pid: 4242,
+        reason: "deploy",
+        ticket: "OPS-1",
+        createdAt: minutes(minute),
+        idempotencyKey: key,
+        grants: policies.enumerated().map { index, policy in
+            Grant(
+                id: Grant.ID(request: id, ordinal: index + 1),
+                policy: policy,
+                port: port,
+                source: source,
+                requester: requester,
+                startsAt: minutes(minute),
+                expiresAt: minutes(minute + 60),
+                deadline: 3_600_000 + Int64(index)
+            )
+        }
+    )
+}
+
+func id(_ text: String) throws -> Grant.ID { try Grant.ID(parsing: text) }

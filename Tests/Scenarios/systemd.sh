@@ -1,0 +1,89 @@
+#!/bin/bash
+# The unit under a real systemd: installs the programs inside a booted system as `make install` does, and uses them.
+# Usage: systemd.sh FOLDER    FOLDER: the built programs
+# Exit: 0 as it should be, 77 cannot run here, else failure.
+set -euo pipefail
+folder=$(realpath "${1:?usage: $0 FOLDER}")
+here=$(dirname "$(realpath "$0")")
+[[ -n ${SD_EXEC:-} ]] || exec "$here/systemd-boot.sh" run "$0" "$@"
+
+inside() { "$SD_EXEC" "$@"; }
+fail() { echo "FAILED: $*"; exit 1; }
+report() {
+  local status=$?
+  [[ $status -eq 0 ]] || inside journalctl --no-pager -n 60 -u sallyportd.service || true
+}
+trap report EXIT
+within() {
+  local limit=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [[ $SECONDS -lt $limit ]] || fail "not within the time: $*"
+    sleep 0.05
+  done
+}
+property() { inside systemctl show --value --property "$1" sallyportd.service; }
+as_alice() { inside setpriv --reuid alice --regid alice --init-groups -- sallyport "$@"; }
+
+# With the toolchain's own libraries beside the programs: the inner ProtectHome= hides a toolchain in a home folder.
+bin=$SD_ROOT/tmp/bin
+mkdir "$bin"
+cp "$folder/sallyport" "$folder/sallyportd" "$bin"
+ldd "$folder/sallyportd" "$folder/sallyport" | awk '$3 ~ /^\// && $3 !~ /^\/(usr\/)?lib\// { print $3 }' | sort -u |
+  xargs -r cp -t "$SD_ROOT/usr/local/lib"
+inside ldconfig
+mkdir -p "$SD_ROOT/tmp/source"
+cp -r "$here"/../../{config,packaging,systemd} "$SD_ROOT/tmp/source"
+
+echo "== install, arm, start"
+inside /tmp/source/packaging/install.sh install /tmp/bin
+inside useradd --create-home alice
+inside usermod -aG sallyport alice
+[[ $(property ActiveState) == active ]] || fail "the unit is not active"
+inside systemctl status sallyportd.service | head -n 12
+pid=$(property MainPID)
+inside stat -c '%a %U %G' /run/sallyport/sallyport.sock | grep -x '660 sallyport sallyport' >/dev/null ||
+  fail "the socket is $(inside stat -c '%a %U %G' /run/sallyport/sallyport.sock)"
+inside stat -c '%a %U' /var/lib/sallyport | grep -x '700 sallyport' >/dev/null || fail "the state directory is open to others"
+# CAP_NET_ADMIN is bit 12 (linux/capability.h); nothing else.
+inside grep -qx $'CapEff:\t0000000000001000' "/proc/$pid/status" || fail "other capabilities than CAP_NET_ADMIN"
+inside grep -qx $'CapBnd:\t0000000000001000' "/proc/$pid/status" || fail "other capabilities can be had"
+
+echo "== a person of the group opens and closes"
+as_alice open ssh --from 198.51.100.7 --for 10m
+inside nft list table inet sallyport | grep 198.51.100.7 >/dev/null || fail "the kernel does not have the grant"
+as_alice close --mine
+! inside nft list table inet sallyport | grep 198.51.100.7 >/dev/null || fail "the kernel still has the grant"
+
+echo "== reload"
+inside systemctl reload sallyportd.service
+as_alice open ssh --from 198.51.100.8 --for 10m
+
+echo "== killed, and back with its grants"
+inside kill -KILL "$pid"
+restarted() { [[ $(property MainPID) != "$pid" && $(property MainPID) != 0 && $(property ActiveState) == active ]]; }
+within 10 restarted
+as_alice list | grep 198.51.100.8 >/dev/null || fail "the grant is lost"
+
+echo "== hung, and back"
+[[ $(property WatchdogUSec) == 1min ]] || fail "no watchdog"
+inside mkdir /etc/systemd/system/sallyportd.service.d
+printf '[Service]\nWatchdogSec=2s\n' >"$SD_ROOT/etc/systemd/system/sallyportd.service.d/soon.conf"
+inside systemctl daemon-reload
+inside systemctl restart sallyportd.service
+pid=$(property MainPID)
+sleep 3
+[[ $(property MainPID) == "$pid" ]] || fail "the agent does not feed the watchdog"
+inside kill -STOP "$pid"
+within 10 restarted
+
+echo "== stopped, and the gate still there"
+inside systemctl stop sallyportd.service
+inside nft list table inet sallyport | grep 198.51.100.8 >/dev/null || fail "the gate is gone"
+
+echo "== uninstalled"
+inside /tmp/source/packaging/install.sh uninstall
+! inside nft list table inet sallyport 2>/dev/null || fail "uninstall left the gate"
+[[ ! -e $SD_ROOT/usr/local/sbin/sallyportd ]] || fail "uninstall left the agent"
+inside test -e /etc/sallyport/sallyport.yaml || fail "uninstall took the configuration"
+echo "ok: the unit under systemd"

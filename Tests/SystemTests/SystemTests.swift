@@ -1,0 +1,82 @@
+import Dispatch
+import Glibc
+import TestSupport
+import Testing
+
+/// The finished programs with real packets, each scenario in a world of its own.
+///
+/// A scenario is a shell function of that name in `Tests/Scenarios`; the world it runs in, two hosts joined
+/// by a cable, is described in `world.sh` there.
+@Suite(.serialized, .enabled(if: geteuid() == 0, "needs root, to make network namespaces"))
+struct SystemTests {
+    @Test(arguments: [
+        "the_kernel_opens_exactly_what_was_asked_and_closes_it_in_time",
+        "a_closed_grant_is_closed_at_once",
+        "an_extended_grant_ends_at_its_new_end",
+        "two_grants_on_the_same_element_end_each_in_its_time",
+        "policy_decides_who_may_ask",
+        "requests_at_once_are_all_served",
+    ])
+    func grantsOpenAndEnd(scenario: String) async throws { try await play("scenario.sh", scenario) }
+
+    @Test(arguments: [
+        "a_restart_has_no_open_and_no_closed_moment",
+        "a_reload_under_load_changes_nothing",
+        "nobody_else_can_take_the_gate_away",
+        "a_killed_agent_leaves_the_port_closed_and_grants_expiring",
+        "a_stopped_agent_leaves_the_port_closed",
+        "a_gate_deleted_while_the_agent_was_dead_comes_back_with_its_grants",
+        "a_second_agent_is_refused",
+    ])
+    func theAgentDiesAndComesBack(scenario: String) async throws {
+        try await play("scenario.sh", scenario)
+    }
+
+    @Test(arguments: ["an_ssh_session_outlives_arming_expiry_and_restart"])
+    func sessionsAreKept(scenario: String) async throws { try await play("scenario.sh", scenario) }
+
+    @Test(arguments: [
+        "a_full_disk_opens_nothing_and_recovers",
+        "a_read_only_disk_at_the_start_changes_nothing",
+        "a_corrupt_ledger_is_told_and_left_alone",
+    ])
+    func theStateDirectoryFails(scenario: String) async throws {
+        try await play("scenario.sh", scenario)
+    }
+
+    @Test(arguments: [
+        "a_published_container_port_is_gated",
+        "datagrams_and_fragments_are_gated",
+        "the_hosts_own_connections_pass",
+    ])
+    func packetsMeetTheGate(scenario: String) async throws {
+        try await play("scenario.sh", scenario)
+    }
+
+    @Test func theUnitRunsUnderSystemd() async throws { try await play("systemd.sh") }
+}
+
+/// Runs a script of `Tests/Scenarios`; status 77 means that this machine cannot run it.
+private func play(_ script: String, _ arguments: String...) async throws {
+    let scenarios = #filePath.split(separator: "/").dropLast(2).joined(separator: "/")
+    let path = "/\(scenarios)/Scenarios/\(script)"
+    let limited = ["timeout", "--kill-after", "1", "120", "setpriv", "--pdeathsig", "KILL", path]
+    let command = try limited + arguments + [programs()]
+    // On a thread that may wait: tests of other suites need the few that carry Swift's tasks.
+    let result = try await withCheckedThrowingContinuation { continuation in
+        DispatchQueue.global().async {
+            continuation.resume(with: Result { try shell(command) })
+        }
+    }
+    switch result.status {
+    case 0: break
+    case 77: Issue.record("not run: \(result.errors)", severity: .warning)
+    default: Issue.record("status \(result.status)\n\(result.output)\n\(result.errors)")
+    }
+}
+
+/// The folder of the built programs: where this test program is, too.
+private func programs() throws -> String {
+    let executable = try shell("readlink", "/proc/\(getpid())/exe").get()
+    return "/" + executable.split(separator: "/").dropLast().joined(separator: "/")
+}

@@ -1,0 +1,99 @@
+#!/bin/bash
+# Installs Sallyport from a folder of built programs, or removes it. Called by `make install` and `make uninstall`,
+# which set PREFIX, SYSCONFDIR, DESTDIR, UNITDIR and SYSUSERSDIR. With DESTDIR only files are written.
+set -euo pipefail
+cd "$(dirname "$0")"
+: "${PREFIX:=/usr/local}" "${SYSCONFDIR:=/etc}" "${DESTDIR:=}"
+: "${UNITDIR:=$PREFIX/lib/systemd/system}" "${SYSUSERSDIR:=$PREFIX/lib/sysusers.d}"
+config=$SYSCONFDIR/sallyport
+
+live() { [[ -z $DESTDIR ]]; }
+has_systemd() { [[ -d /run/systemd/system ]]; }
+
+# The address from which the SSH session we run in came; sudo hides it from our own environment.
+ssh_origin() {
+  local pid=$$ connection
+  while [[ $pid -gt 1 ]]; do
+    connection=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p') || true
+    [[ -n $connection ]] && { echo "${connection%% *}"; return; }
+    pid=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status")
+  done
+}
+
+install_new() { # FILE TARGET: never over what an administrator may have changed
+  if [[ -e $DESTDIR$2 ]]; then
+    echo "kept $2"
+  else
+    install -D -m 0644 "$1" "$DESTDIR$2"
+    sed -i "s|/etc/sallyport|$config|" "$DESTDIR$2"
+  fi
+}
+
+do_install() {
+  local bin=${1:?where are the built programs?} policies=$DESTDIR$config/policy.d
+  install -D -m 0755 "$bin/sallyportd" "$DESTDIR$PREFIX/sbin/sallyportd"
+  install -D -m 0755 "$bin/sallyport" "$DESTDIR$PREFIX/bin/sallyport"
+  install -D -m 0644 ../systemd/sallyport.sysusers "$DESTDIR$SYSUSERSDIR/sallyport.conf"
+  install -D -m 0644 ../systemd/sallyportd.service "$DESTDIR$UNITDIR/sallyportd.service"
+  sed -i -e "s|/usr/local/sbin/|$PREFIX/sbin/|" -e "s|/etc/sallyport|$config|" \
+    "$DESTDIR$UNITDIR/sallyportd.service"
+  # Our policies only where there are none: one that was removed must not come back with an upgrade.
+  [[ -d $policies ]] || install_new ../config/policy.d/management.yaml "$config/policy.d/management.yaml"
+  install_new ../config/sallyport.yaml "$config/sallyport.yaml"
+  live || return 0
+
+  "$PREFIX/sbin/sallyportd" --config "$config/sallyport.yaml" --check
+  if ! has_systemd; then
+    echo "Installed. systemd does not run here: start $PREFIX/sbin/sallyportd by hand or by your own service manager."
+    return
+  fi
+  systemd-sysusers "$SYSUSERSDIR/sallyport.conf"
+  systemctl daemon-reload
+  systemctl enable --quiet sallyportd.service
+  systemctl restart sallyportd.service
+  how_to_get_back_in
+}
+
+how_to_get_back_in() {
+  local origin
+  origin=$(ssh_origin)
+  cat <<MESSAGE
+
+The gate is armed: new connections to the managed ports are dropped from now on, SSH included.
+Sessions that exist stay. Before you close this one, open the way back in:
+
+    sudo $PREFIX/bin/sallyport open ssh --from ${origin:-YOUR.ADDRESS} --for 1h --reason "after installation"
+
+and name who may ask from now on:    sudo usermod -aG sallyport NAME
+An address that shall always get in: break_glass in $config/sallyport.yaml
+From the console, to take it all away: sudo systemctl disable --now sallyportd && sudo nft delete table inet sallyport
+MESSAGE
+}
+
+do_uninstall() {
+  if live && has_systemd; then
+    systemctl disable --quiet --now sallyportd.service 2>/dev/null || true
+  fi
+  rm -f "$DESTDIR$PREFIX/sbin/sallyportd" "$DESTDIR$PREFIX/bin/sallyport" \
+    "$DESTDIR$UNITDIR/sallyportd.service" "$DESTDIR$SYSUSERSDIR/sallyport.conf"
+  live || return 0
+  if has_systemd; then systemctl daemon-reload; fi
+  # Stopping the agent leaves the gate in place; with the programs gone nobody could open it any more.
+  if ! command -v nft >/dev/null; then
+    echo "nft is not installed: the table inet sallyport stays in the kernel until the next boot" >&2
+  elif nft list table inet sallyport >/dev/null 2>&1; then
+    nft delete table inet sallyport
+  fi
+  cat <<MESSAGE
+Sallyport is removed and its ports are as open as they were without it.
+Left in place: $config (configuration), /var/lib/sallyport (ledger), the user and groups
+sallyport and sallyport-admin. Remove them with:
+    rm -r $config /var/lib/sallyport; userdel sallyport; groupdel sallyport-admin
+MESSAGE
+}
+
+case ${1:-} in
+  install) do_install "$(cd .. && realpath "$2")" ;;
+  uninstall) do_uninstall ;;
+  *) echo "usage: $0 install FOLDER | uninstall" >&2; exit 64 ;;
+esac
