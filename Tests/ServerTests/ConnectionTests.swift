@@ -62,7 +62,7 @@ struct ConnectionTests {
             connection.send(String(repeating: status, count: 2000).utf8)
             #expect(connection.isHungUp(within: .seconds(10)))
             let answered = try connection.readToEnd().split(separator: "HTTP/1.1 200").count
-            #expect((1..<2000).contains(answered))
+            #expect(answered < 2000)
         }
     }
 
@@ -130,7 +130,10 @@ struct ConnectionTests {
     }
 
     @Test func refusesAConnectionWhereAllOthersAreBusy() async throws {
-        let service = RecordingService(during: { try await Task.sleep(for: .milliseconds(300)) })
+        let mayAnswer = Flag()
+        let service = RecordingService(during: {
+            while !mayAnswer.isSet { try await Task.sleep(for: .milliseconds(5)) }
+        })
         try await withServer(service, limits: limits { $0.connectionsPerUser = 2 }) { server in
             let busy = try (0..<2).map { _ in
                 let connection = try server.connect()
@@ -139,6 +142,7 @@ struct ConnectionTests {
             }
             while service.asked.count < 2 { usleep(1000) }
             #expect(try server.connect().readToEnd().isEmpty)
+            mayAnswer.set()
             for connection in busy { #expect(try connection.answer()?.status == 200) }
             #expect(try server.connect().ask(status).status == 200)
         }
