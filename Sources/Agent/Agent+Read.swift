@@ -191,6 +191,13 @@ extension Agent: AccessService {
         }
         configuredAt = clocks.now().wall
         configurationError = nil
+        let managed = configuration.policySet.managedPorts
+        for port in old.policySet.managedPorts
+        where !managed.contains(where: { $0.contains(port) }) {
+            logger.warning(
+                "\(port) is no longer managed as before: what of it no policy names is open"
+            )
+        }
         logger.info("configuration loaded: \(configuration.policies.count) policies")
     }
 }
