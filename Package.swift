@@ -18,7 +18,6 @@ let argumentParser = Target.Dependency.product(
 )
 let collections = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
-let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let httpCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let lifecycle = Target.Dependency.product(
     name: "ServiceLifecycle",
@@ -98,7 +97,7 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "API", "CLinux", "Policy", hummingbird, httpCore, lifecycle, logging, nioCore,
+                "API", "CLinux", "Policy", httpCore, lifecycle, logging, nioCore,
                 nioHTTP1, nioPosix,
             ],
             swiftSettings: memorySafe

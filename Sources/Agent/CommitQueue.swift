@@ -32,6 +32,7 @@ extension Agent {
     /// - Parameters:
     ///   - closesOnly: Whether the change only takes access away.
     ///   - step: Decides, and works out the change and the answer; called when its turn comes.
+    /// - Returns: The answer, once all is durable and in the kernel.
     /// - Throws: What `step` throws; `Problem` of kind `ledgerUnavailable` or `kernelRefused`.
     func commit<Answer: Sendable>(
         closesOnly: Bool,
@@ -124,8 +125,12 @@ extension Agent {
     /// The end of a grant that is not live in the ledger, as when somebody has edited it, is left
     /// out: nothing else could be recorded ever again.
     ///
-    /// - Parameter isAlone: Whether nobody else waits. Then the disk is waited for on the spot, which
-    ///   saves two changes of thread; a crowd is better served by reading the next requests meanwhile.
+    /// - Parameters:
+    ///   - changes: What is to be recorded.
+    ///   - time: When it happened.
+    ///   - isAlone: Whether nobody else waits. Then the disk is waited for on the spot, which saves
+    ///     two changes of thread; a crowd is better served by reading the next requests meanwhile.
+    /// - Throws: Where the ledger cannot be written; then nothing of it is recorded.
     private func record(
         _ changes: [LedgerChange],
         at time: Timestamp,
@@ -153,8 +158,10 @@ extension Agent {
         keysInCommit = []
     }
 
-    /// Refuses what opens, and closes in the kernel what closes: a full disk must not keep a port
-    /// open. What was closed is recorded as soon as the ledger can be written.
+    /// Refuses what opens, and closes in the kernel what closes.
+    ///
+    /// A full disk must not keep a port open. What was closed is recorded as soon as the ledger can
+    /// be written.
     private func closeUnrecorded(_ accepted: [Prepared], because error: LedgerError) {
         keysInCommit = []
         logger.error("\(error)")
