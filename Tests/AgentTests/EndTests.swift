@@ -90,7 +90,7 @@ import Testing
         // Nothing has told the agent yet.
         let late = await problem { try await agent.extend(request: 1, by: .seconds(60), by: alice) }
         #expect(late?.code == .wrongState)
-        #expect(try host.stored(1) == ["expired/expired"])
+        #expect(try await eventually { try host.stored(1) == ["expired/expired"] })
     }
 
     @Test func endsAreBookedWithinATenthOfASecond() async throws {

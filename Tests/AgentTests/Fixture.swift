@@ -262,7 +262,7 @@ func expectEnd(
     _ left: Int64?,
     of milliseconds: Int64,
     late: Int64 = 40,
-    _ place: SourceLocation = #_sourceLocation
+    at place: SourceLocation = #_sourceLocation
 ) {
     guard let left else {
         Issue.record("the element is not in the kernel", sourceLocation: place)
