@@ -25,6 +25,7 @@ let lifecycle = Target.Dependency.product(
 )
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let unixSignals = Target.Dependency.product(
@@ -120,8 +121,8 @@ let package = Package(
         // The command line.
         .target(
             name: "Client",
-            dependencies: ["API", nioCore, nioHTTP1, nioPosix],
-            swiftSettings: settings
+            dependencies: ["API", "Policy", nioCore, nioEmbedded, nioHTTP1],
+            swiftSettings: memorySafe
         ),
         .target(
             name: "Commands",

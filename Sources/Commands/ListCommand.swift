@@ -29,8 +29,8 @@ struct ListCommand: AgentCommand {
 
     @OptionGroup var shared: SharedOptions
 
-    func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
-        let list = try await agent.grants(
+    func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+        let list = try agent.grants(
             RequestFilter(policy: policy, requester: user),
             includeEnded: all
         )
