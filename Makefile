@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
-SECONDS ?= 60
+FUZZ_SECONDS ?= 60
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 
@@ -33,10 +33,11 @@ release: build-packages ## build the programs for installation
 	$(SWIFT) build $(RELEASE) --product sallyportd
 	$(SWIFT) build $(RELEASE) --product sallyport
 
-# The finished test program runs by itself: `swift test` as root would leave root's files in .build.
+# The finished test program runs by itself: `swift test` as root would leave root's files in .build. One test at
+# a time: many wait for the kernel or for packets, and would keep the threads that servers under test need.
 test: need-root test-packages ## run all tests (FILTER=regex: some)
 	$(SWIFT) build --build-tests
-	$(DEBUG_BIN)/sallyportPackageTests.xctest --testing-library swift-testing \
+	$(DEBUG_BIN)/sallyportPackageTests.xctest --testing-library swift-testing --no-parallel \
 	    $(if $(FILTER),--filter '$(FILTER)')
 
 demo: need-root test-packages ## show the whole story in throw-away network namespaces
@@ -47,14 +48,14 @@ bench: need-root test-packages release ## measure (ARGS=--million: with 1,000,00
 	Benchmarks/bench.sh $(RELEASE_BIN) $(ARGS)
 
 lint: test-packages ## check the form of sources, scripts and the unit
-	$(SWIFT) format lint --strict --recursive Sources Tests Benchmarks Package.swift
+	$(SWIFT) format lint --strict --recursive Sources Tests Fuzz Package.swift
 	for script in $(SCRIPTS); do bash -n "$$script"; done
 	shellcheck -x $(SCRIPTS)
 	perl -c Tests/Scenarios/traffic.pl 2>&1 | grep -v 'syntax OK' && exit 1 || true
 	packaging/check-unit.sh systemd/sallyportd.service
 
 format: ## bring the Swift sources into form
-	$(SWIFT) format --in-place --recursive Sources Tests Package.swift
+	$(SWIFT) format --in-place --recursive Sources Tests Fuzz Package.swift
 
 # From the build that is there: the module's public symbols, and pages made of their comments.
 docs: build ## build the reference of Nftables into .build/Nftables.doccarchive
@@ -67,15 +68,13 @@ docs: build ## build the reference of Nftables into .build/Nftables.doccarchive
 	    --fallback-bundle-identifier Nftables --additional-symbol-graph-dir .build/symbols \
 	    --output-path .build/Nftables.doccarchive
 
-# As one module and without the package: SwiftPM has no way to link a fuzzer. The backtracer and the address
-# sanitizer would wait for each other.
-fuzz: build-packages ## feed arbitrary text to the parsers (SECONDS=60)
+# The backtracer and the address sanitizer would wait for each other.
+fuzz: build-packages ## feed arbitrary input to the parsers (FUZZ_SECONDS=60)
+	SALLYPORT_FUZZ=1 $(SWIFT) build --scratch-path .build/fuzz --product fuzzer --sanitize=address \
+	    -Xswiftc -sanitize=fuzzer -Xswiftc -use-ld=lld
 	mkdir -p .build/fuzz/corpus
-	packaging/toolchain.sh swiftc -O -swift-version 6 -parse-as-library -sanitize=fuzzer,address -use-ld=lld \
-	    -package-name sallyport -enable-upcoming-feature InternalImportsByDefault -o .build/fuzz/policy-text \
-	    Tests/Fuzz/PolicyText.swift Sources/Policy/*.swift
-	SWIFT_BACKTRACE=enable=no .build/fuzz/policy-text -max_total_time=$(SECONDS) -max_len=64 \
-	    -artifact_prefix=.build/fuzz/ .build/fuzz/corpus
+	SWIFT_BACKTRACE=enable=no .build/fuzz/debug/fuzzer -max_total_time=$(FUZZ_SECONDS) \
+	    -artifact_prefix=.build/fuzz/ .build/fuzz/corpus Fuzz/Corpus
 
 check: lint build test docs ## everything a change must pass
 

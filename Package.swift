@@ -13,19 +13,25 @@ let settings: [SwiftSetting] = [
 let memorySafe = settings + [.strictMemorySafety()]
 
 let argumentParser = Target.Dependency.product(
-    name: "ArgumentParser", package: "swift-argument-parser")
+    name: "ArgumentParser",
+    package: "swift-argument-parser"
+)
 let collections = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
-let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let httpCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let lifecycle = Target.Dependency.product(
-    name: "ServiceLifecycle", package: "swift-service-lifecycle")
+    name: "ServiceLifecycle",
+    package: "swift-service-lifecycle"
+)
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let unixSignals = Target.Dependency.product(
-    name: "UnixSignals", package: "swift-service-lifecycle")
+    name: "UnixSignals",
+    package: "swift-service-lifecycle"
+)
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -44,25 +50,38 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(
-            url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+            url: "https://github.com/hummingbird-project/hummingbird",
+            from: "2.28.1",
+            traits: []
+        ),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
         // C libraries of the system, and what Swift's Glibc module leaves out.
         .systemLibrary(
-            name: "CMnl", pkgConfig: "libmnl", providers: [.apt(["libmnl-dev"])]),
+            name: "CMnl",
+            pkgConfig: "libmnl",
+            providers: [.apt(["libmnl-dev"])]
+        ),
         .systemLibrary(
-            name: "CNftnl", pkgConfig: "libnftnl", providers: [.apt(["libnftnl-dev"])]),
+            name: "CNftnl",
+            pkgConfig: "libnftnl",
+            providers: [.apt(["libnftnl-dev"])]
+        ),
         .target(name: "CLinux"),
 
         // The kernel. These two know nothing of grants and could be published alone.
         .target(
-            name: "Netlink", dependencies: ["CLinux", "CMnl", systemPackage],
-            swiftSettings: memorySafe),
+            name: "Netlink",
+            dependencies: ["CLinux", "CMnl", systemPackage],
+            swiftSettings: memorySafe
+        ),
         .target(
-            name: "Nftables", dependencies: ["CMnl", "CNftnl", "Netlink", systemPackage],
-            swiftSettings: memorySafe),
+            name: "Nftables",
+            dependencies: ["CMnl", "CNftnl", "Netlink", systemPackage],
+            swiftSettings: memorySafe
+        ),
 
         // Values and decisions: no I/O, no clock.
         .target(name: "Policy", dependencies: [collections], swiftSettings: settings),
@@ -71,70 +90,117 @@ let package = Package(
         // The agent.
         .target(name: "API", dependencies: ["Policy"], swiftSettings: settings),
         .target(
-            name: "Gate", dependencies: ["Netlink", "Nftables", "Policy", systemPackage],
-            swiftSettings: settings),
+            name: "Gate",
+            dependencies: ["Netlink", "Nftables", "Policy", systemPackage],
+            swiftSettings: settings
+        ),
         .target(name: "Ledger", dependencies: ["Policy", grdb], swiftSettings: settings),
         .target(
             name: "Server",
             dependencies: [
-                "API", "CLinux", "Policy", hummingbird, httpCore, lifecycle, logging, nioCore,
+                "API", "CLinux", "Policy", httpCore, lifecycle, logging, nioCore,
                 nioHTTP1, nioPosix,
             ],
-            swiftSettings: memorySafe),
+            swiftSettings: memorySafe
+        ),
         .target(
             name: "Agent",
             dependencies: [
-                "API", "CLinux", "Gate", "Ledger", "Policy", "Server", "Settings", lifecycle, logging,
+                "API", "CLinux", "Gate", "Ledger", "Policy", "Server", "Settings", lifecycle,
+                logging,
                 unixSignals,
             ],
-            swiftSettings: memorySafe),
+            swiftSettings: memorySafe
+        ),
         .executableTarget(
-            name: "sallyportd", dependencies: ["API", "Agent", argumentParser, logging],
-            swiftSettings: settings),
+            name: "sallyportd",
+            dependencies: ["API", "Agent", argumentParser, logging],
+            swiftSettings: settings
+        ),
 
         // The command line.
         .target(
-            name: "Client", dependencies: ["API", nioCore, nioHTTP1, nioPosix],
-            swiftSettings: settings),
+            name: "Client",
+            dependencies: ["API", "Policy", nioCore, nioEmbedded, nioHTTP1],
+            swiftSettings: memorySafe
+        ),
         .target(
-            name: "Commands", dependencies: ["API", "Client", "Policy", argumentParser],
-            swiftSettings: settings),
+            name: "Commands",
+            dependencies: ["API", "Client", "Policy", argumentParser],
+            swiftSettings: settings
+        ),
         .executableTarget(name: "sallyport", dependencies: ["Commands"], swiftSettings: settings),
 
         // Tests, one target per library and one for the finished programs.
         .target(
-            name: "TestSupport", dependencies: ["CLinux"], path: "Tests/Support",
-            swiftSettings: settings),
+            name: "TestSupport",
+            dependencies: ["CLinux"],
+            path: "Tests/Support",
+            swiftSettings: settings
+        ),
         .testTarget(
-            name: "NetlinkTests", dependencies: ["Netlink", "TestSupport"], swiftSettings: settings),
+            name: "NetlinkTests",
+            dependencies: ["Netlink", "TestSupport"],
+            swiftSettings: settings
+        ),
         .testTarget(
-            name: "NftablesTests", dependencies: ["Netlink", "Nftables", "TestSupport"],
-            swiftSettings: settings),
+            name: "NftablesTests",
+            dependencies: ["Netlink", "Nftables", "TestSupport"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "PolicyTests", dependencies: ["Policy"], swiftSettings: settings),
         .testTarget(
-            name: "SettingsTests", dependencies: ["Settings", "Policy"],
-            swiftSettings: settings),
+            name: "SettingsTests",
+            dependencies: ["Settings", "Policy"],
+            swiftSettings: settings
+        ),
         .testTarget(
-            name: "GateTests", dependencies: ["Gate", "Nftables", "Policy", "TestSupport"],
-            swiftSettings: settings),
+            name: "GateTests",
+            dependencies: ["Gate", "Nftables", "Policy", "TestSupport"],
+            swiftSettings: settings
+        ),
         .testTarget(
-            name: "LedgerTests", dependencies: ["Ledger", "Policy", grdb], swiftSettings: settings),
+            name: "LedgerTests",
+            dependencies: ["Ledger", "Policy", grdb],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "API", "CLinux", "Client", "Policy", "Server", "TestSupport", yams, nioCore, nioPosix,
+                "API", "CLinux", "Client", "Policy", "Server", "TestSupport", yams, nioCore,
+                nioPosix,
                 lifecycle, logging,
             ],
-            swiftSettings: settings),
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "AgentTests",
             dependencies: ["API", "Agent", "Gate", "Ledger", "Policy", "TestSupport"],
-            swiftSettings: settings),
+            swiftSettings: settings
+        ),
         .testTarget(
-            name: "CommandsTests", dependencies: ["API", "Commands", "Policy"],
-            swiftSettings: settings),
+            name: "CommandsTests",
+            dependencies: ["API", "Commands", "Policy"],
+            swiftSettings: settings
+        ),
         .testTarget(
-            name: "SystemTests", dependencies: ["API", "TestSupport"], swiftSettings: settings),
+            name: "SystemTests",
+            dependencies: ["API", "TestSupport"],
+            swiftSettings: settings
+        ),
     ],
     swiftLanguageModes: [.v6]
 )
+
+// Not in an ordinary build: without libFuzzer it does not link. See `make fuzz`.
+if Context.environment["SALLYPORT_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "fuzzer",
+            dependencies: ["Netlink", "Nftables", "Policy"],
+            path: "Fuzz",
+            exclude: ["Corpus"],
+            swiftSettings: memorySafe + [.unsafeFlags(["-parse-as-library"])]
+        )
+    )
+}

@@ -41,7 +41,7 @@ enum {
     CLIENTS = 64,
     CROWD = 4 * CLIENTS,       /* measured requests of all clients in a round */
     PROGRAMS = 2,              /* runs of nft in a round */
-    PORTS = 64,                /* of policy `fill`, from port 20000 */
+    PORTS = 64,                /* to fill, from port 20000 */
     SOURCES = 16,
     ANSWER = 4 << 20,          /* room for the answer about 1,024 grants */
 };

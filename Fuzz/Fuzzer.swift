@@ -1,8 +1,8 @@
 import Netlink
 import Nftables
 
-// Feeds arbitrary datagrams to everything that reads the kernel's answers. Each may be refused by a
-// NetlinkError; anything else that ends the process is a finding.
+// Feeds arbitrary datagrams to everything that reads the kernel's answers, and arbitrary text to the
+// parsers of Policy. Each may be refused by an error; anything else that ends the process is a finding.
 
 /// libFuzzer's loop; the name SwiftPM gives to the entry point of a target called `fuzzer`.
 @_cdecl("fuzzer_main")
@@ -12,10 +12,16 @@ func main(
 ) -> CInt {
     var count = count
     var arguments = unsafe arguments
-    return unsafe runDriver(&count, &arguments) { bytes, count in
-        unsafe read(UnsafeBufferPointer(start: bytes, count: count))
-        return 0
-    }
+    return unsafe runDriver(&count, &arguments, tryInput)
+}
+
+/// One input; libFuzzer's own entry point, which is linked but not used, wants this name.
+@_cdecl("LLVMFuzzerTestOneInput")
+func tryInput(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+    let input = unsafe UnsafeBufferPointer(start: bytes, count: count)
+    unsafe read(input)
+    readPolicyText(unsafe String(decoding: input, as: UTF8.self))
+    return 0
 }
 
 // Declared here since libFuzzer has no header for it; its arguments are the same in C and Swift.

@@ -38,8 +38,8 @@ do_install() {
   sed -i -e "s|/usr/local/sbin/|$PREFIX/sbin/|" -e "s|/etc/sallyport|$config|" \
     "$DESTDIR$UNITDIR/sallyportd.service"
   # Our policies only where there are none: one that was removed must not come back with an upgrade.
-  [[ -d $policies ]] || install_new policy.d/management.yaml "$config/policy.d/management.yaml"
-  install_new sallyport.yaml "$config/sallyport.yaml"
+  [[ -d $policies ]] || install_new ../config/policy.d/management.yaml "$config/policy.d/management.yaml"
+  install_new ../config/sallyport.yaml "$config/sallyport.yaml"
   live || return 0
 
   "$PREFIX/sbin/sallyportd" --config "$config/sallyport.yaml" --check

@@ -4,19 +4,33 @@ public import Policy
 ///
 /// Field names are those of the policy file.
 public struct PolicyDocument: Codable, Hashable, Sendable {
+    /// The name.
     public var name: String
+    /// What it is for; absent where the file does not say.
     public var description: String?
+    /// Its managed ports.
     public var ports: [PortRange]
+    /// The ranges a source must lie in.
     public var allowedSources: [CIDR]
+    /// The longest duration: `3h`.
     public var maxDuration: String
+    /// The duration of a request that names none: `1h`.
     public var defaultDuration: String
+    /// The largest range of one source.
     public var widestSource: WidestSource
+    /// Who of the requesters may ask; absent where all may.
     public var requesters: [String]?
+    /// Whether a reason is required.
     public var reason: ReasonRule
+    /// How long a reason has to be, in characters.
     public var reasonMinLength: Int
+    /// The pattern a ticket has to match; absent where none is required.
     public var ticketPattern: String?
+    /// What becomes of sessions when a grant ends.
     public var sessions: SessionMode
+    /// How many live grants one requester may hold.
     public var maxActivePerRequester: Int
+    /// Whether its ports are managed.
     public var enabled: Bool
 
     enum CodingKeys: String, CodingKey {
@@ -30,6 +44,7 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
         case maxActivePerRequester = "max_active_per_requester"
     }
 
+    /// Makes it of its parts.
     public init(_ policy: AccessPolicy) {
         name = policy.name
         description = policy.description
@@ -50,7 +65,9 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
 
 /// The answer of `GET /v1/policies`.
 public struct PolicyList: Codable, Hashable, Sendable {
+    /// The policies, in the order of the files.
     public var policies: [PolicyDocument]
 
+    /// Makes it of its parts.
     public init(policies: [PolicyDocument]) { self.policies = policies }
 }

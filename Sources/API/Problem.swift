@@ -2,7 +2,7 @@ public import Policy
 
 /// What the agent answers instead of a result: RFC 9457 `application/problem+json`.
 public struct Problem: Error, Codable, Hashable, Sendable {
-    /// The kinds of problem. Raw values are stable: scripts compare them.
+    /// The kinds of problem, whose raw values are stable: scripts compare them.
     public enum Code: String, Codable, Hashable, Sendable, CaseIterable {
         /// The body or a parameter is not of the form the route takes.
         case badRequest = "bad-request"

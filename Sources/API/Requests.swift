@@ -2,11 +2,14 @@ public import Policy
 
 /// Who asked, as the kernel told it when the connection was accepted.
 public struct RequesterDocument: Codable, Hashable, Sendable {
+    /// The Unix user id.
     public var uid: UInt32
+    /// The Unix user name.
     public var user: String
     /// The process that asked; absent where it is not recorded.
     public var pid: Int32?
 
+    /// Makes it of its parts.
     public init(uid: UInt32, user: String, pid: Int32?) {
         self.uid = uid
         self.user = user
@@ -16,18 +19,33 @@ public struct RequesterDocument: Codable, Hashable, Sendable {
 
 /// One request, as `GET /v1/requests/{id}` shows it.
 public struct RequestDocument: Codable, Hashable, Sendable {
+    /// The id, a number.
     public var id: String
+    /// What has become of it.
     public var state: GrantState
+    /// Who asked.
     public var requester: RequesterDocument
+    /// Why, in the requester's words; absent where none was given.
     public var reason: String?
+    /// The ticket it is for; absent where none was given.
     public var ticket: String?
+    /// When it was asked.
     public var createdAt: Timestamp
+    /// When policy decided.
     public var decidedAt: Timestamp
+    /// The grants, in the order of their ids.
     public var grants: [GrantDocument]
 
+    /// Makes it of its parts.
     public init(
-        id: String, state: GrantState, requester: RequesterDocument, reason: String?,
-        ticket: String?, createdAt: Timestamp, decidedAt: Timestamp, grants: [GrantDocument]
+        id: String,
+        state: GrantState,
+        requester: RequesterDocument,
+        reason: String?,
+        ticket: String?,
+        createdAt: Timestamp,
+        decidedAt: Timestamp,
+        grants: [GrantDocument]
     ) {
         self.id = id
         self.state = state
@@ -42,32 +60,56 @@ public struct RequestDocument: Codable, Hashable, Sendable {
 
 /// One opening, as `GET /v1/grants` shows it.
 public struct GrantDocument: Codable, Hashable, Sendable {
+    /// The id; a grant's is that of its request, a point and a number.
     public var id: String
     /// The request this grant belongs to.
     public var request: String
+    /// Who asked.
     public var requester: RequesterDocument
+    /// Why, in the requester's words; absent where none was given.
     public var reason: String?
+    /// The name of the policy.
     public var policy: String
+    /// The ports that are opened.
     public var port: PortRange
+    /// The addresses that are let in.
     public var source: CIDR
+    /// What has become of it.
     public var state: GrantState
+    /// When it was opened.
     public var startsAt: Timestamp
+    /// When it ends, or would have ended.
     public var expiresAt: Timestamp
+    /// When it ended; absent while it is live.
     public var endedAt: Timestamp?
+    /// Why it ended; absent while it is live.
     public var endReason: EndReason?
     /// Whole seconds left, rounded down; absent once the grant has ended.
     public var remainingSeconds: Int64?
-    /// Packets let in by the grant since it was last put into the kernel: with `sessions: keep`
-    /// those that opened a connection. Absent where the kernel was not asked.
+    /// Packets let in by the grant since it was last put into the kernel.
+    ///
+    /// With `sessions: keep` those that opened a connection. Absent where the kernel was not asked.
     public var packets: UInt64?
     /// The bytes of those packets.
     public var bytes: UInt64?
 
+    /// Makes it of its parts.
     public init(
-        id: String, request: String, requester: RequesterDocument, reason: String?, policy: String,
-        port: PortRange, source: CIDR, state: GrantState, startsAt: Timestamp,
-        expiresAt: Timestamp, endedAt: Timestamp?, endReason: EndReason?,
-        remainingSeconds: Int64?, packets: UInt64?, bytes: UInt64?
+        id: String,
+        request: String,
+        requester: RequesterDocument,
+        reason: String?,
+        policy: String,
+        port: PortRange,
+        source: CIDR,
+        state: GrantState,
+        startsAt: Timestamp,
+        expiresAt: Timestamp,
+        endedAt: Timestamp?,
+        endReason: EndReason?,
+        remainingSeconds: Int64?,
+        packets: UInt64?,
+        bytes: UInt64?
     ) {
         self.id = id
         self.request = request
@@ -89,17 +131,26 @@ public struct GrantDocument: Codable, Hashable, Sendable {
 
 /// The answer of `GET /v1/grants`.
 public struct GrantList: Codable, Hashable, Sendable {
+    /// The grants, those of the newest request first.
     public var grants: [GrantDocument]
+    /// The `before` parameter that reads the next page; absent on the last one.
+    public var next: String?
 
-    public init(grants: [GrantDocument]) { self.grants = grants }
+    /// Makes an answer.
+    public init(grants: [GrantDocument], next: String? = nil) {
+        self.grants = grants
+        self.next = next
+    }
 }
 
 /// The answer of `GET /v1/requests`, newest first.
 public struct RequestList: Codable, Hashable, Sendable {
+    /// The requests of this page.
     public var requests: [RequestDocument]
     /// The `before` parameter that reads the next page; absent on the last one.
     public var next: String?
 
+    /// Makes it of its parts.
     public init(requests: [RequestDocument], next: String?) {
         self.requests = requests
         self.next = next
@@ -108,18 +159,24 @@ public struct RequestList: Codable, Hashable, Sendable {
 
 /// Which requests `GET /v1/requests` shows, or which grants `GET /v1/grants` does.
 public struct RequestFilter: Hashable, Sendable {
+    /// What has become of it.
     public var state: GrantState?
+    /// The name of the policy.
     public var policy: String?
     /// A user name.
     public var requester: String?
     /// Only requests older than this id.
     public var before: Int64?
-    /// How many at the most, 1 ... 1000.
+    /// How many at the most: one to 1,000.
     public var limit: Int
 
+    /// Makes it of its parts.
     public init(
-        state: GrantState? = nil, policy: String? = nil, requester: String? = nil,
-        before: Int64? = nil, limit: Int = 100
+        state: GrantState? = nil,
+        policy: String? = nil,
+        requester: String? = nil,
+        before: Int64? = nil,
+        limit: Int = 100
     ) {
         self.state = state
         self.policy = policy
@@ -134,8 +191,10 @@ public struct ExtendBody: Codable, Hashable, Sendable {
     /// How much later the grants end: `30m`, `PT30M`.
     public var duration: String
 
+    /// Makes it of its parts.
     public init(duration: String) { self.duration = duration }
 
+    /// Reads it; a field it does not know is refused.
     public init(from decoder: any Decoder) throws {
         try decoder.refuseUnknownFields(["duration"])
         let fields = try decoder.container(keyedBy: FieldName.self)
@@ -156,9 +215,11 @@ extension Ask: Codable {
             duration: try fields.decodeIfPresent(String.self, forKey: FieldName("duration")),
             until: try fields.decodeIfPresent(String.self, forKey: FieldName("until")),
             reason: try fields.decodeIfPresent(String.self, forKey: FieldName("reason")),
-            ticket: try fields.decodeIfPresent(String.self, forKey: FieldName("ticket")))
+            ticket: try fields.decodeIfPresent(String.self, forKey: FieldName("ticket"))
+        )
     }
 
+    /// Writes the body of `POST /v1/requests`.
     public func encode(to encoder: any Encoder) throws {
         var fields = encoder.container(keyedBy: FieldName.self)
         try fields.encode(targets, forKey: FieldName("targets"))

@@ -2,10 +2,14 @@ public import Policy
 
 /// The answer of `GET /v1/status`.
 public struct StatusDocument: Codable, Hashable, Sendable {
+    /// The running agent.
     public var agent: AgentStatus
+    /// The gate in the kernel.
     public var gate: GateStatus
+    /// Every policy, in the order of the files.
     public var policies: [PolicyStatus]
 
+    /// Makes it of its parts.
     public init(agent: AgentStatus, gate: GateStatus, policies: [PolicyStatus]) {
         self.agent = agent
         self.gate = gate
@@ -15,8 +19,11 @@ public struct StatusDocument: Codable, Hashable, Sendable {
 
 /// The running agent.
 public struct AgentStatus: Codable, Hashable, Sendable {
+    /// The version of the program.
     public var version: String
+    /// The process.
     public var pid: Int32
+    /// When the process started.
     public var startedAt: Timestamp
     /// When the running policies were loaded.
     public var configuredAt: Timestamp
@@ -25,9 +32,14 @@ public struct AgentStatus: Codable, Hashable, Sendable {
     /// Grants live now.
     public var liveGrants: Int
 
+    /// Makes it of its parts.
     public init(
-        version: String, pid: Int32, startedAt: Timestamp, configuredAt: Timestamp,
-        configurationError: String?, liveGrants: Int
+        version: String,
+        pid: Int32,
+        startedAt: Timestamp,
+        configuredAt: Timestamp,
+        configurationError: String?,
+        liveGrants: Int
     ) {
         self.version = version
         self.pid = pid
@@ -55,9 +67,15 @@ public struct GateStatus: Codable, Hashable, Sendable {
     /// Sources that are always let in.
     public var breakGlass: [BreakGlassStatus]
 
+    /// Makes it of its parts.
     public init(
-        armed: Bool, fault: String?, table: String, owned: Bool, kernel: String,
-        droppedPackets: UInt64, breakGlass: [BreakGlassStatus]
+        armed: Bool,
+        fault: String?,
+        table: String,
+        owned: Bool,
+        kernel: String,
+        droppedPackets: UInt64,
+        breakGlass: [BreakGlassStatus]
     ) {
         self.armed = armed
         self.fault = fault
@@ -71,10 +89,12 @@ public struct GateStatus: Codable, Hashable, Sendable {
 
 /// One source that is always let in, and what it used.
 public struct BreakGlassStatus: Codable, Hashable, Sendable {
+    /// The addresses that are let in.
     public var source: CIDR
     /// Packets that opened a connection.
     public var packets: UInt64
 
+    /// Makes it of its parts.
     public init(source: CIDR, packets: UInt64) {
         self.source = source
         self.packets = packets
@@ -83,20 +103,33 @@ public struct BreakGlassStatus: Codable, Hashable, Sendable {
 
 /// One policy with its figures of the last seven days.
 public struct PolicyStatus: Codable, Hashable, Sendable {
+    /// The name.
     public var name: String
+    /// What it is for; absent where the file does not say.
     public var description: String?
+    /// Its managed ports.
     public var ports: [PortRange]
+    /// What becomes of sessions when a grant ends.
     public var sessions: SessionMode
+    /// Whether its ports are managed.
     public var enabled: Bool
+    /// Grants live now.
     public var activeGrants: Int
     /// Requests granted in the last seven days.
     public var requests7d: Int
     /// The newest grant of the last seven days; absent where there is none.
     public var lastAccess: LastAccess?
 
+    /// Makes it of its parts.
     public init(
-        name: String, description: String?, ports: [PortRange], sessions: SessionMode,
-        enabled: Bool, activeGrants: Int, requests7d: Int, lastAccess: LastAccess?
+        name: String,
+        description: String?,
+        ports: [PortRange],
+        sessions: SessionMode,
+        enabled: Bool,
+        activeGrants: Int,
+        requests7d: Int,
+        lastAccess: LastAccess?
     ) {
         self.name = name
         self.description = description
@@ -111,9 +144,12 @@ public struct PolicyStatus: Codable, Hashable, Sendable {
 
 /// When a policy was last used, and by whom.
 public struct LastAccess: Codable, Hashable, Sendable {
+    /// When it was opened.
     public var at: Timestamp
+    /// The Unix user name of the requester.
     public var user: String
 
+    /// Makes it of its parts.
     public init(at: Timestamp, user: String) {
         self.at = at
         self.user = user

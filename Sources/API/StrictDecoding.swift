@@ -18,7 +18,8 @@ extension Decoder {
                     codingPath: codingPath + [unknown],
                     debugDescription:
                         "unknown field \"\(unknown.stringValue)\"; known are \(known.joined(separator: ", "))"
-                ))
+                )
+            )
         }
     }
 }

@@ -54,7 +54,7 @@ extension Agent {
             case .refused(let violations):
                 throw Problem(
                     .outsidePolicy,
-                    violations.map(\.message).joined(separator: "; "),
+                    Problem.summary(of: violations),
                     violations: violations
                 )
             case .extend(let ends):
@@ -158,6 +158,12 @@ extension Agent {
 }
 
 extension Problem {
+    /// One limit is told in the detail; of several each is told as a violation.
+    static func summary(of violations: [Violation]) -> String {
+        violations.count == 1
+            ? violations[0].message : "\(violations.count) limits are exceeded; nothing was changed"
+    }
+
     static func noSuch(_ what: String) -> Problem { Problem(.notFound, "there is no \(what)") }
 
     static func notLive(_ what: String) -> Problem {

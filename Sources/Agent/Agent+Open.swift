@@ -55,7 +55,7 @@ extension Agent {
         case .refused(let violations):
             throw Problem(
                 .outsidePolicy,
-                violations.map(\.message).joined(separator: "; "),
+                Problem.summary(of: violations),
                 violations: violations
             )
         case .open(let openings, for: let duration):

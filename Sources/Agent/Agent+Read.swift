@@ -97,10 +97,17 @@ extension Agent: AccessService {
     ) async throws -> GrantList {
         var wanted = filter.forLedger(caller)
         if !includeEnded { wanted.state = .active }
-        let stored = try await reading { [wanted] ledger throws(LedgerError) in
+        // A page holds whole requests, and so at least the largest there can be.
+        wanted.limit = RequestLimits.grants + 1
+        var stored = try await reading { [wanted] ledger throws(LedgerError) in
             try await ledger.grants(wanted)
         }
-        return GrantList(grants: stored.map(document(of:)))
+        var next: String?
+        if stored.count == wanted.limit, let cut = stored.last?.id.request {
+            stored.removeAll { $0.id.request == cut }
+            next = stored.last.map { "\($0.id.request)" }
+        }
+        return GrantList(grants: stored.map(document(of:)), next: next)
     }
 
     private func document(of request: StoredRequest) -> RequestDocument {
@@ -171,7 +178,9 @@ extension Agent: AccessService {
         return policies(for: caller)
     }
 
-    /// Reads the configuration again. Where it is invalid the running one stays; grants survive.
+    /// Reads the configuration again.
+    ///
+    /// Where it is invalid the running one stays; grants survive.
     func reload() async throws {
         let old = configuration
         do throws(ConfigurationError) {
@@ -182,13 +191,20 @@ extension Agent: AccessService {
             throw Problem(error)
         }
         do throws(GateError) {
-            try reassert()
+            try armWithoutElements()
         } catch {
             configuration = old
             throw Problem(.kernelRefused, "the old policies stay: \(error)")
         }
         configuredAt = clocks.now().wall
         configurationError = nil
+        let managed = configuration.policySet.managedPorts
+        for port in old.policySet.managedPorts
+        where !managed.contains(where: { $0.contains(port) }) {
+            logger.warning(
+                "\(port) is no longer managed as before: what of it no policy names is open"
+            )
+        }
         logger.info("configuration loaded: \(configuration.policies.count) policies")
     }
 }
@@ -218,7 +234,8 @@ extension Problem {
     fileprivate init(_ error: ConfigurationError) {
         self.init(
             .configurationInvalid,
-            "\(error)",
+            error.faults.count == 1
+                ? "\(error)" : "the configuration has \(error.faults.count) faults",
             violations: error.faults.map {
                 Violation(
                     field: "\($0.file):\($0.line):\($0.column)",

@@ -12,6 +12,7 @@ public protocol Clocks: Sendable {
 
 /// The machine's own clocks: `CLOCK_REALTIME` and `CLOCK_BOOTTIME`, which also counts suspend.
 public struct SystemClocks: Clocks {
+    /// The kernel's `boot_id`.
     public let bootID: String
 
     /// Reads the boot's identity from `/proc/sys/kernel/random/boot_id`.
@@ -24,6 +25,7 @@ public struct SystemClocks: Clocks {
         bootID = text
     }
 
+    /// Both clocks, one right after the other.
     public func now() -> Moment {
         Moment(
             wall: Timestamp(milliseconds: milliseconds(of: CLOCK_REALTIME)),

@@ -32,6 +32,7 @@ extension Agent {
     /// - Parameters:
     ///   - closesOnly: Whether the change only takes access away.
     ///   - step: Decides, and works out the change and the answer; called when its turn comes.
+    /// - Returns: The answer, once all is durable and in the kernel.
     /// - Throws: What `step` throws; `Problem` of kind `ledgerUnavailable` or `kernelRefused`.
     func commit<Answer: Sendable>(
         closesOnly: Bool,
@@ -86,7 +87,11 @@ extension Agent {
             accepted.append(prepared)
         }
         do throws(LedgerError) {
-            try await record(accepted.flatMap(\.change.ledger), at: now.wall)
+            try await record(
+                accepted.flatMap(\.change.ledger),
+                at: now.wall,
+                isAlone: batch.count == 1
+            )
         } catch {
             for inverse in inFlight.reversed() { _ = plan.apply(inverse) }
             inFlight = []
@@ -119,16 +124,28 @@ extension Agent {
     ///
     /// The end of a grant that is not live in the ledger, as when somebody has edited it, is left
     /// out: nothing else could be recorded ever again.
+    ///
+    /// - Parameters:
+    ///   - changes: What is to be recorded.
+    ///   - time: When it happened.
+    ///   - isAlone: Whether nobody else waits. Then the disk is waited for on the spot, which saves
+    ///     two changes of thread; a crowd is better served by reading the next requests meanwhile.
+    /// - Throws: Where the ledger cannot be written; then nothing of it is recorded.
     private func record(
         _ changes: [LedgerChange],
-        at time: Timestamp
+        at time: Timestamp,
+        isAlone: Bool = false
     ) async throws(LedgerError) {
         guard !(unrecorded.isEmpty && changes.isEmpty) else { return }
         var pending = unrecorded + changes
         var isRecorded = false
         while !isRecorded {
             do throws(LedgerError) {
-                try await ledger.commit(pending, at: time)
+                if isAlone {
+                    try ledger.commitBlocking(pending, at: time)
+                } else {
+                    try await ledger.commit(pending, at: time)
+                }
                 isRecorded = true
             } catch {
                 let rest = pending.filter { $0.endedGrant == nil || $0.endedGrant != error.grant }
@@ -141,8 +158,10 @@ extension Agent {
         keysInCommit = []
     }
 
-    /// Refuses what opens, and closes in the kernel what closes: a full disk must not keep a port
-    /// open. What was closed is recorded as soon as the ledger can be written.
+    /// Refuses what opens, and closes in the kernel what closes.
+    ///
+    /// A full disk must not keep a port open. What was closed is recorded as soon as the ledger can
+    /// be written.
     private func closeUnrecorded(_ accepted: [Prepared], because error: LedgerError) {
         keysInCommit = []
         logger.error("\(error)")
@@ -230,6 +249,17 @@ extension Agent {
             healLater()
             throw error
         }
+    }
+
+    /// Makes all of the table anew but what is open, which stays as it is.
+    func armWithoutElements() throws(GateError) {
+        let wasMissing = try gate.arm(
+            managed: configuration.policySet.managedPorts,
+            breakGlass: configuration.breakGlass,
+            plan: nil,
+            now: { clocks.now().boot }
+        )
+        if wasMissing || isKernelBehind { try reassert() }
     }
 
     /// Tries again in a while what the ledger or the kernel did not take.

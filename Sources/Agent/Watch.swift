@@ -3,8 +3,10 @@ import Gate
 import Glibc
 import Synchronization
 
-/// Wakes the agent when a grant ends, when the wall clock is set or the machine resumes, and when
-/// somebody else changes the ruleset. Sleeps in `poll(2)` on a thread of its own otherwise.
+/// Wakes the agent when there is something to do.
+///
+/// That is when a grant ends, when the wall clock is set or the machine resumes, and when somebody
+/// else changes the ruleset. Sleeps in `poll(2)` on a thread of its own otherwise.
 final class Watch: Sendable {
     enum Event: Sendable { case grantEnds, clockStepped, rulesetChanged, stopped }
 

@@ -29,7 +29,12 @@ struct Failure {
     }
 
     private init(_ problem: Problem) {
-        lines = ["sallyport: \(problem.detail)"] + violations(problem)
+        // The detail of a problem with one violation says what the violation says.
+        let violations = violations(problem)
+        lines =
+            violations.count == 1
+            ? violations.map { "sallyport: \($0)" }
+            : ["sallyport: \(problem.detail)"] + violations.map { "  " + $0 }
         status =
             switch problem.code {
             case .badRequest, .outsidePolicy, .notFound, .wrongState, .idempotencyConflict,
@@ -54,7 +59,7 @@ private func violations(_ problem: Problem) -> [String] {
         let asked = value.isEmpty || message.contains(value) ? "" : " \(value.clipped(to: 60))"
         let limit =
             allowed.isEmpty || message.contains(allowed) ? "" : " (allowed: \(allowed))"
-        return "  \(name)\(asked): \(message)\(limit)"
+        return "\(name)\(asked): \(message)\(limit)"
     }
 }
 

@@ -21,8 +21,8 @@ struct StatusCommand: AgentCommand {
 
     @OptionGroup var shared: SharedOptions
 
-    func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
-        let status = try await agent.status()
+    func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+        let status = try agent.status()
         var report = Report(
             document: status,
             lines: header(status, surroundings.time) + [""]

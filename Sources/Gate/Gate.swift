@@ -68,21 +68,23 @@ public final class Gate: Sendable {
 
     /// Makes the table what it should be, whatever is there now, in one transaction.
     ///
-    /// A table that is there is adopted: what is open and stays open is not touched, so that a
-    /// restart has no closed moment for it. Where there is none, the sessions that already run to
-    /// managed ports are let in from now on.
+    /// A table that is there is adopted: what is open and stays open has no closed moment. Where there
+    /// is none, the sessions that already run to managed ports are let in from now on.
     ///
     /// - Parameters:
     ///   - managed: The ports that are closed unless granted.
     ///   - breakGlass: Sources that are always let in.
     ///   - plan: What must be open; nil to leave what is open as it is.
     ///   - now: Reads `CLOCK_BOOTTIME` in milliseconds.
+    /// - Returns: Whether the table was made from nothing, and holds no grants but the plan's.
+    /// - Throws: Where the kernel refuses, or another process owns the table.
+    @discardableResult
     public func arm(
         managed: [PortRange],
         breakGlass: [CIDR],
         plan: Plan?,
         now: () -> Int64
-    ) throws(GateError) {
+    ) throws(GateError) -> Bool {
         let isNew = try commitArming(managed, breakGlass, plan, now)
         if isNew {
             // Those that were made between the listing and the commit.
@@ -94,6 +96,7 @@ public final class Gate: Sendable {
                 throw GateError(error)
             }
         }
+        return isNew
     }
 
     private func commitArming(
@@ -120,7 +123,7 @@ public final class Gate: Sendable {
                 state.withLock {
                     $0 = State(grantSets: grantSets, managed: managed, breakGlass: breakGlass)
                 }
-                return found == nil
+                return found?.isOurs != true
             } catch .refused(_, _, .notPermitted, _) {
                 throw .ownedByAnother
             } catch {
@@ -131,8 +134,13 @@ public final class Gate: Sendable {
 
     /// Brings the kernel to what changed in the plan, in one transaction.
     ///
-    /// - Parameter now: Reads `CLOCK_BOOTTIME` in milliseconds. An element gets what is left until
-    ///   its end, rounded down; one whose end has come is the kernel's to remove.
+    /// An element gets what is left until its end, rounded down; one whose end has come is the
+    /// kernel's to remove.
+    ///
+    /// - Parameters:
+    ///   - changes: What became of elements of the plan.
+    ///   - now: `CLOCK_BOOTTIME` in milliseconds.
+    /// - Throws: Where the kernel refuses; then nothing has changed.
     public func apply(_ changes: [ElementChange], now: Int64) throws(GateError) {
         var transaction = Transaction()
         var sets = state.withLock { $0.grantSets }

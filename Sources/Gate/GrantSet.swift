@@ -7,7 +7,7 @@ import Policy
 /// ranges without their ever overlapping and at the same cost whether it holds one or a million.
 struct GrantSet: Hashable, Comparable, Sendable {
     let family: AddressFamily
-    /// 0 ... 32 or 0 ... 128.
+    /// At most 32 or 128 bits.
     let prefixLength: Int
 
     init(of source: CIDR) {

@@ -17,13 +17,16 @@ enum Layout {
         in: table,
         base: .init(hook: .prerouting, priority: -150, policy: .accept)
     )
-    /// Judges the packets to managed ports whose sessions outlive their grant.
+    /// Lets in what belongs to a running session, of managed ports whose sessions outlive their
+    /// grant, and has the rest judged.
     static let keep = Chain("keep", in: table)
+    /// Lets in what has a right of its own, and drops the rest.
+    static let judge = Chain("judge", in: table)
     /// Lets in what a live grant covers; returns otherwise.
     static let granted = Chain("granted", in: table)
 
     /// Chains in the order they can be added: each before what jumps to it.
-    static let chains = [granted, keep, prerouting]
+    static let chains = [granted, judge, keep, prerouting]
 
     /// The verdict map of managed ports: everybody else's traffic pays this one lookup.
     static let managed = NamedSet(
@@ -63,29 +66,34 @@ enum Layout {
     /// The rules of all chains but `granted`, whose rules follow from the sets in use.
     ///
     /// - Parameter dropped: what the dropping rule has counted so far.
+    /// - Returns: The rules, in the order of their evaluation.
     static func rules(dropped: Counter) -> [Rule] {
         let letIn: [Expression] = [.verdict(.accept)]
+        let judged: [Expression] = [.verdict(.goto(judge.name))]
         var rules = [Rule(in: prerouting, [], then: .protocolPort(verdictMap: managed))]
+        // A SYN is judged whatever conntrack says: it counts one to an established connection as long
+        // as it holds an entry of the same four numbers, and each handshake needs a live grant.
+        let opens = Match.tcpFlags(.syn, of: [.syn, .ack])
+        rules.append(Rule(in: keep, [opens], then: judged))
         // Never "related": a conntrack helper's expectation must not open a managed port.
         rules.append(Rule(in: keep, [.connection(.established)], then: letIn))
         // Answers to connections this host made itself, even from a managed port. All else is
         // judged, also what conntrack does not track: judging only its "original" direction would
         // let untracked and invalid packets walk in.
         rules.append(Rule(in: keep, [.isReply], then: letIn))
-        rules.append(Rule(in: keep, [.inputIsLoopback], then: letIn))
+        rules.append(Rule(in: keep, [], then: judged))
+        rules.append(Rule(in: judge, [.inputIsLoopback], then: letIn))
         for family in AddressFamily.allCases {
             let always = Match.source(family.match, in: breakGlass(family))
-            rules.append(Rule(in: keep, [always], then: letIn))
+            rules.append(Rule(in: judge, [always], then: letIn))
         }
-        rules.append(Rule(in: keep, [], then: [.verdict(.jump(granted.name))]))
+        rules.append(Rule(in: judge, [], then: [.verdict(.jump(granted.name))]))
         for family in AddressFamily.allCases {
-            // ACK without SYN: the same four numbers cannot open a session anew.
             let runs = Match.tcpFlags(.ack, of: [.syn, .ack])
-            rules.append(
-                Rule(in: keep, [runs, .tcpSession(family.match, in: earlier(family))], then: letIn)
-            )
+            let isEarlier = Match.tcpSession(family.match, in: earlier(family))
+            rules.append(Rule(in: judge, [runs, isEarlier], then: letIn))
         }
-        rules.append(Rule(in: keep, [], then: [.counter(dropped), .verdict(.drop)]))
+        rules.append(Rule(in: judge, [], then: [.counter(dropped), .verdict(.drop)]))
         return rules
     }
 
@@ -126,9 +134,10 @@ enum Layout {
         return SetElement(key, timeout: earlierLifetime)
     }
 
-    /// How long a session that never sends a packet is remembered: as long as conntrack remembers
-    /// an established one (`nf_conntrack_tcp_timeout_established`, five days). With its first
-    /// packet it is conntrack's to know.
+    /// How long a session that never sends a packet is remembered.
+    ///
+    /// As long as conntrack remembers an established one, five days
+    /// (`nf_conntrack_tcp_timeout_established`). With its first packet it is conntrack's to know.
     private static let earlierLifetime: Duration = .seconds(5 * 24 * 3600)
 }
 

@@ -99,7 +99,7 @@ public struct NetlinkSocket: ~Copyable, Sendable {
     ///   - waiting: Whether to wait for a datagram when there is none.
     ///   - body: Reads the datagram, which is gone when it returns.
     /// - Returns: What `body` returns; nil when there is none and `waiting` is false.
-    /// - Throws: `outcomeUnknown` when the kernel dropped answers (`ENOBUFS`) or one was larger than
+    /// - Throws: `outcomeUnknown` when the kernel dropped answers (`ENOBUFS`) or one did not fit
     ///   the buffer.
     public mutating func receive<Result>(
         waiting: Bool,

@@ -36,12 +36,12 @@ public struct ReplyCursor: Sendable {
 
     /// The next message; nil at the end of the datagram.
     ///
-    /// - Throws: `malformedReply` when a length leads out of the datagram, `outcomeUnknown` when the
-    ///   kernel says that it dropped answers (`NLMSG_OVERRUN`).
+    /// - Throws: `malformedReply` when a length leads out of the datagram, `outcomeUnknown` when
+    ///   the kernel says that it dropped answers (`NLMSG_OVERRUN`).
     public mutating func next(in datagram: RawSpan) throws(NetlinkError) -> Reply? {
         let start = offset
         guard start < datagram.byteCount else { return nil }
-        // linux/netlink.h, struct nlmsghdr: u32 length, u16 type, u16 flags, u32 sequence, u32 port.
+        // linux/netlink.h, nlmsghdr: u32 length, u16 type, u16 flags, u32 sequence, u32 port.
         let length = Int(try datagram.uint32(at: start))
         guard length >= headerSize, length <= datagram.byteCount - start else {
             throw .malformedReply(offset: start)

@@ -97,9 +97,12 @@ extension Connection {
 
     /// Hands each element of a set to `body`, without keeping them: for sets of millions.
     ///
-    /// Other calls of this connection wait until the listing is over, so `body` must make none.
-    /// While the kernel grows a hash table, in the milliseconds after many additions, it hands out
-    /// some elements twice and misses as many; ``elements(of:)`` notices and lists again.
+    /// Other calls of this connection wait until the listing is over, so `body` must make none; use
+    /// a connection of its own for long listings. The kernel's effort for a hash set grows with the
+    /// square of its size: 0.4 s for 100,000 elements, 40 s for a million, where ``element(_:in:)``
+    /// stays at microseconds. While the kernel grows a hash table, in the milliseconds after many
+    /// additions, it hands out some elements twice and misses as many; ``elements(of:)`` notices
+    /// and lists again.
     /// - Throws: `interrupted` when the ruleset changed on the way: elements may then have been
     ///   missed or handed out twice.
     public func forEachElement(
@@ -197,6 +200,7 @@ extension Connection {
             try request.send(over: &socket, sequence: sequence)
             var isDone = false
             var isInterrupted = false
+            var generation: UInt16?
             var failure: NetlinkError?
             while !isDone {
                 _ = try socket.receive(waiting: true) { (datagram) throws(NetlinkError) in
@@ -212,6 +216,11 @@ extension Connection {
                                 throw .malformedReply(offset: range.lowerBound)
                             }
                             let family = try datagram.uint8(at: range.lowerBound)
+                            // The resource id is the generation's lower half. The kernel flags
+                            // interrupted listings of all objects but elements.
+                            let current = try datagram.uint16(at: range.lowerBound + 2)
+                            if generation ?? current != current { isInterrupted = true }
+                            generation = current
                             try body(datagram, range.lowerBound + 4..<range.upperBound, family)
                         case .acknowledged, .done: isDone = true
                         case .refused(let errno, let message, _):

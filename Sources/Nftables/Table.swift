@@ -24,8 +24,8 @@ public struct Table: Hashable, Sendable {
         public static let owner = Flags(rawValue: 0x2)
         /// With ``owner``: it stays, without an owner, when the socket closes.
         ///
-        /// Linux 6.9 and later; older kernels refuse it with `EOPNOTSUPP`. nft 1.0.6 prints it as an
-        /// empty `flags` line.
+        /// Linux 6.9 and later; older kernels refuse it with `EOPNOTSUPP`. nft 1.0.6 prints it as
+        /// an empty `flags` line.
         public static let persist = Flags(rawValue: 0x4)
     }
 

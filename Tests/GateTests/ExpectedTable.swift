@@ -63,9 +63,7 @@ let expectedTable = """
     \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 accept
     \t}
 
-    \tchain keep {
-    \t\tct state established accept
-    \t\tct direction reply accept
+    \tchain judge {
     \t\tiif "lo" accept
     \t\tip saddr @breakglass4 accept
     \t\tip6 saddr @breakglass6 accept
@@ -73,6 +71,13 @@ let expectedTable = """
     \t\ttcp flags ack / syn,ack ip saddr . tcp sport . ip daddr . tcp dport @earlier4 accept
     \t\ttcp flags ack / syn,ack ip6 saddr . tcp sport . ip6 daddr . tcp dport @earlier6 accept
     \t\tcounter drop
+    \t}
+
+    \tchain keep {
+    \t\ttcp flags syn / syn,ack goto judge
+    \t\tct state established accept
+    \t\tct direction reply accept
+    \t\tgoto judge
     \t}
 
     \tchain prerouting {

@@ -6,8 +6,10 @@ import Testing
 
 /// Two hosts with a cable between them: `host` has the gate, `client` knocks.
 struct Hosts {
-    static let managed = [try? PortRange(parsing: "22/tcp"), try? PortRange(parsing: "5000-5010/any")]
-        .compactMap { $0 }
+    static let managed = [
+        try? PortRange(parsing: "22/tcp"), try? PortRange(parsing: "5000-5010/any"),
+    ]
+    .compactMap { $0 }
 
     let host: NetworkNamespace
     let client: NetworkNamespace
@@ -16,29 +18,42 @@ struct Hosts {
         host = try NetworkNamespace()
         client = try NetworkNamespace()
         try host.connect(
-            "eth0", ["198.51.100.1/24", "2001:db8::1/64"], to: client, "eth0",
-            ["198.51.100.7/24", "198.51.100.8/24", "2001:db8::7/64", "2001:db8::8/64"])
+            "eth0",
+            ["198.51.100.1/24", "2001:db8::1/64"],
+            to: client,
+            "eth0",
+            ["198.51.100.7/24", "198.51.100.8/24", "2001:db8::7/64", "2001:db8::8/64"]
+        )
     }
 
     /// A gate on the host, armed with the managed ports and no grants.
     func armedGate(
-        owning: Bool = true, breakGlass: [CIDR] = [], plan: Plan? = Plan()
+        owning: Bool = true,
+        breakGlass: [CIDR] = [],
+        plan: Plan? = Plan()
     ) throws -> Gate {
         try host.run {
             let gate = try Gate(owning: owning)
             try gate.arm(
-                managed: Self.managed, breakGlass: breakGlass, plan: plan, now: bootTime)
+                managed: Self.managed,
+                breakGlass: breakGlass,
+                plan: plan,
+                now: bootTime
+            )
             return gate
         }
     }
 
     /// Whether a connection from the client to a port of the host is made.
     func connects(
-        to port: UInt16, at address: String = "198.51.100.1", from source: String = "198.51.100.7"
+        to port: UInt16,
+        at address: String = "198.51.100.1",
+        from source: String = "198.51.100.7",
+        fromPort sourcePort: UInt16 = 0
     ) throws -> Bool {
         try client.run {
             let socket = try Endpoint(isIPv6: address.contains(":"))
-            try socket.bind(to: source, port: 0)
+            try socket.bind(to: source, port: sourcePort)
             return try socket.connect(to: address, port: port, withinMilliseconds: 150)
         }
     }
@@ -55,12 +70,15 @@ struct Hosts {
 
     /// A connection between client and host, as its two ends.
     func session(
-        to listener: Endpoint, on port: UInt16, at address: String = "198.51.100.1",
-        from source: String = "198.51.100.7"
+        to listener: Endpoint,
+        on port: UInt16,
+        at address: String = "198.51.100.1",
+        from source: String = "198.51.100.7",
+        port sourcePort: UInt16 = 0
     ) throws -> (client: Endpoint, host: Endpoint) {
         let end = try client.run {
             let socket = try Endpoint(isIPv6: address.contains(":"))
-            try socket.bind(to: source, port: 0)
+            try socket.bind(to: source, port: sourcePort)
             try #require(try socket.connect(to: address, port: port, withinMilliseconds: 1000))
             return socket
         }
@@ -82,15 +100,22 @@ func bootTime() -> Int64 {
 extension Grant {
     /// A grant that ends in so many milliseconds.
     init(
-        _ request: Int64, _ port: String, from source: String, endsIn milliseconds: Int64 = 60_000,
+        _ request: Int64,
+        _ port: String,
+        from source: String,
+        endsIn milliseconds: Int64 = 60_000,
         by user: String = "alice"
     ) throws {
         self.init(
-            id: ID(request: request, ordinal: 1), policy: "test",
-            port: try PortRange(parsing: port), source: try CIDR(parsing: source),
-            requester: Requester(uid: 1000, user: user), startsAt: Timestamp(milliseconds: 0),
+            id: ID(request: request, ordinal: 1),
+            policy: "test",
+            port: try PortRange(parsing: port),
+            source: try CIDR(parsing: source),
+            requester: Requester(uid: 1000, user: user),
+            startsAt: Timestamp(milliseconds: 0),
             expiresAt: Timestamp(milliseconds: milliseconds),
-            deadline: bootTime() + milliseconds)
+            deadline: bootTime() + milliseconds
+        )
     }
 }
 
@@ -121,6 +146,14 @@ final class Endpoint: Sendable {
     }
 
     deinit { close(descriptor) }
+
+    /// Ends the connection without a packet: in repair mode (tcp(7) of the kernel's CRIU) closing
+    /// tells nobody.
+    func vanish() {
+        var yes: Int32 = 1
+        setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_REPAIR, &yes, 4)
+        shut()
+    }
 
     /// Ends the connection as `close` would, with the descriptor still in use.
     func shut() {
@@ -183,7 +216,9 @@ final class Endpoint: Sendable {
     }
 
     private func withAddress<Result>(
-        _ text: String, _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
+        _ text: String,
+        _ port: UInt16,
+        _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
     ) -> Result {
         if family == AF_INET6 {
             var address = sockaddr_in6()

@@ -12,7 +12,9 @@ struct PacketTests {
         (address: "2001:db8::1", granted: "2001:db8::7", other: "2001:db8::8"),
     ])
     func opensAManagedPortToExactlyTheGrantedSource(
-        address: String, granted: String, other: String
+        address: String,
+        granted: String,
+        other: String
     ) throws {
         let hosts = try Hosts()
         let service = try hosts.listener(on: 22, at: address)
@@ -106,6 +108,28 @@ struct PacketTests {
         #expect(try !hosts.connects(to: 22))
     }
 
+    /// conntrack counts a SYN to the connection it still holds of the same four numbers.
+    @Test(arguments: [false, true])
+    func doesNotLetAnEndedSessionBeOpenedAnew(hostSpokeFirst: Bool) throws {
+        let hosts = try Hosts()
+        let service = try hosts.listener(on: 22)
+        let earlier = hostSpokeFirst ? try hosts.session(to: service, on: 22, port: 40_000) : nil
+        let gate = try hosts.armedGate()
+        var plan = Plan()
+        if !hostSpokeFirst {
+            try gate.perform([.open(Grant(1, "22/tcp", from: "198.51.100.7"))], in: &plan)
+        }
+        let session = try earlier ?? hosts.session(to: service, on: 22, port: 40_000)
+        #expect(session.host.says("hello", to: session.client))
+        #expect(session.client.says("hello yourself", to: session.host))
+        // Both ends forget the session, and conntrack does not hear of it.
+        session.client.vanish()
+        session.host.vanish()
+        try gate.perform([.close(.init(request: 1, ordinal: 1))], in: &plan)
+        #expect(try !hosts.connects(to: 22, fromPort: 40_000))
+        withExtendedLifetime(service) {}
+    }
+
     @Test(arguments: [
         (address: "198.51.100.1", source: "198.51.100.7"),
         (address: "2001:db8::1", source: "2001:db8::7"),
@@ -131,17 +155,24 @@ struct PacketTests {
             let first = try Endpoint()
             try first.bind(to: "198.51.100.7", port: 40_000)
             try #require(
-                try first.connect(to: "198.51.100.1", port: 22, withinMilliseconds: 1000))
+                try first.connect(to: "198.51.100.1", port: 22, withinMilliseconds: 1000)
+            )
             let gate = try hosts.armedGate()
             // Reset instead of TIME_WAIT, so that the same numbers can be used at once.
             var now = linger(l_onoff: 1, l_linger: 0)
             setsockopt(
-                first.descriptor, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
+                first.descriptor,
+                SOL_SOCKET,
+                SO_LINGER,
+                &now,
+                socklen_t(MemoryLayout<linger>.size)
+            )
             first.shut()
             let second = try Endpoint()
             try second.bind(to: "198.51.100.7", port: 40_000)
             #expect(
-                try !second.connect(to: "198.51.100.1", port: 22, withinMilliseconds: 150))
+                try !second.connect(to: "198.51.100.1", port: 22, withinMilliseconds: 150)
+            )
             withExtendedLifetime((gate, service)) {}
         }
     }
@@ -169,7 +200,8 @@ struct PacketTests {
         let service = try hosts.listener(on: 22)
         _ = try hosts.nft("add table inet raw")
         _ = try hosts.nft(
-            "add chain inet raw pre { type filter hook prerouting priority raw; }")
+            "add chain inet raw pre { type filter hook prerouting priority raw; }"
+        )
         _ = try hosts.nft("add rule inet raw pre notrack")
         let gate = try hosts.armedGate()
         var plan = Plan()
@@ -183,7 +215,12 @@ struct PacketTests {
         let hosts = try Hosts()
         let container = try NetworkNamespace()
         try hosts.host.connect(
-            "docker0", ["172.17.0.1/24"], to: container, "eth0", ["172.17.0.2/24"])
+            "docker0",
+            ["172.17.0.1/24"],
+            to: container,
+            "eth0",
+            ["172.17.0.2/24"]
+        )
         let service = try container.run {
             try shell("ip", "route", "add", "default", "via", "172.17.0.1").get()
             let socket = try Endpoint()

@@ -168,6 +168,33 @@ func wholePrefixesOfIPv6AreRanges(_ length: Int) throws {
     }
 }
 
+@Test func aListingThatACommitInterruptsIsNotTakenForWhole() throws {
+    try inNetworkNamespace {
+        let (connection, other) = (try Connection(), try Connection())
+        try connection.commit(Ruleset.creation)
+        let set = NamedSet("many", in: Ruleset.table, key: Ruleset.grants4.key)
+        var many = Transaction()
+        many.add(set)
+        many.add(
+            (0..<5000).map { SetElement(key([10, 0, UInt8($0 >> 8), UInt8($0 & 255)], 6, 22)) },
+            to: set
+        )
+        try connection.commit(many)
+        var change = Transaction()
+        change.add(Chain("new", in: Ruleset.table))
+        var count = 0
+        #expect(throws: NetlinkError.interrupted) {
+            try connection.forEachElement(of: set) { _ in
+                count += 1
+                if count == 1 { try? other.commit(change) }
+            }
+        }
+        // It was read to its end all the same, so that nothing is left over.
+        #expect(count == 5000)
+        #expect(try connection.elements(of: set).count == 5000)
+    }
+}
+
 @Test func theWidestElementsFitTheirMessages() throws {
     try inNetworkNamespace {
         let connection = try Connection()

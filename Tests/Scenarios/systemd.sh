@@ -33,7 +33,7 @@ ldd "$folder/sallyportd" "$folder/sallyport" | awk '$3 ~ /^\// && $3 !~ /^\/(usr
   xargs -r cp -t "$SD_ROOT/usr/local/lib"
 inside ldconfig
 mkdir -p "$SD_ROOT/tmp/source"
-cp -r "$here/../../packaging" "$here/../../systemd" "$SD_ROOT/tmp/source"
+cp -r "$here"/../../{config,packaging,systemd} "$SD_ROOT/tmp/source"
 
 echo "== install, arm, start"
 inside /tmp/source/packaging/install.sh install /tmp/bin
@@ -80,6 +80,9 @@ within 10 restarted
 echo "== stopped, and the gate still there"
 inside systemctl stop sallyportd.service
 inside nft list table inet sallyport | grep 198.51.100.8 >/dev/null || fail "the gate is gone"
+
+echo "== nothing was refused by the sandbox"
+if inside journalctl --no-pager -u sallyportd.service | grep -i 'not permitted'; then fail "see the journal"; fi
 
 echo "== uninstalled"
 inside /tmp/source/packaging/install.sh uninstall

@@ -2,8 +2,9 @@ package import Netlink
 
 /// Reads the elements of a set from the messages of one listing.
 ///
-/// The kernel lists ranges of single-field sets as two elements, from the highest to the lowest key:
-/// first the one behind the range, flagged as its end, then its start. They may be in two messages.
+/// The kernel lists ranges of single-field sets as two elements, from the highest to the lowest
+/// key: first the one behind the range, flagged as its end, then its start. They may be in two
+/// messages.
 package struct ElementDecoder {
     private let pairs: Bool
     /// The key behind the range whose start comes next.
@@ -74,10 +75,10 @@ package struct ElementDecoder {
             end = element.key
             return nil
         }
-        // Without an end the range goes up to the highest key.
+        // Without an end of its own the range goes up to the next one, or to the highest key.
         let last = end.map { $0.stepped(up: false) } ?? element.key.highest
         if last != element.key { element.keyEnd = last }
-        end = nil
+        end = element.key
         return element
     }
 

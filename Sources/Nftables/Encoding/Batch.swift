@@ -32,10 +32,11 @@ typealias Message = UnsafeMutablePointer<nlmsghdr>
 
     /// Begins a batch whose messages are numbered from `firstSequence` on.
     ///
-    /// With `generation` the kernel refuses the batch (`ERESTART`) if the ruleset is another by then.
+    /// With `generation` the kernel refuses the batch (`ERESTART`) if the ruleset is another by
+    /// then.
     static func make(firstSequence: UInt32, generation: UInt32?) throws(NetlinkError) -> Batch {
         // Pages of 256 KiB keep a million elements (60 MB) within the 1,024 parts of one sendmsg
-        // (UIO_MAXIOV). A message may start before a page's end and is at most 64 KiB and its header.
+        // (UIO_MAXIOV). A message may start before a page's end and has at most 64 KiB and a header.
         guard let pointer = unsafe nftnl_batch_alloc(256 << 10, 128 << 10) else {
             throw .outOfMemory
         }

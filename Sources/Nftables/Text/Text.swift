@@ -22,15 +22,12 @@ extension Transaction.Operation: CustomStringConvertible {
         case .set(let verb, let set):
             "\(verb.rawValue) \(set.kind) \(set.path)\(verb.body(set.body))"
         case .elements(.renew, let elements, let set):
-            """
-            delete element \(set.path) { \(elements.map { $0.key(in: set) }.joined(separator: ", ")) }
-            add element \(set.path) { \(elements.map { $0.body(in: set) }.joined(separator: ", ")) }
-            """
-        case .elements(.delete, let elements, let set):
-            "delete element \(set.path) { \(elements.map { $0.key(in: set) }.joined(separator: ", ")) }"
+            Self.elements(.delete, elements, set).description + "\n"
+                + Self.elements(.add, elements, set).description
         case .elements(let verb, let elements, let set):
             "\(verb.rawValue) element \(set.path) { "
-                + elements.map { $0.body(in: set) }.joined(separator: ", ") + " }"
+                + elements.map { verb == .delete ? $0.key(in: set) : $0.body(in: set) }
+                .joined(separator: ", ") + " }"
         }
     }
 

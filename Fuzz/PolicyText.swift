@@ -1,9 +1,7 @@
-/// Feeds arbitrary text to every parser of `Policy`; what is accepted must print and parse to itself.
-///
-/// Built by `make fuzz` together with the sources of `Policy`, as one module.
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzzPolicyText(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> CInt {
-    let text = String(decoding: UnsafeBufferPointer(start: bytes, count: count), as: UTF8.self)
+import Policy
+
+/// Gives text to every parser of `Policy`; what is accepted must print, and parse to itself.
+func readPolicyText(_ text: String) {
     if let address = try? IPAddress(parsing: text) {
         precondition((try? IPAddress(parsing: address.description)) == address)
     }
@@ -22,5 +20,4 @@ public func fuzzPolicyText(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> CInt 
     if let time = try? Timestamp(parsing: text) {
         precondition((try? Timestamp(parsing: time.description)) == time)
     }
-    return 0
 }
