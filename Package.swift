@@ -175,7 +175,10 @@ let package = Package(
         ),
         .testTarget(
             name: "AgentTests",
-            dependencies: ["API", "Agent", "Gate", "Ledger", "Policy", "TestSupport"],
+            dependencies: [
+                "API", "Agent", "Gate", "Ledger", "Nftables", "Policy", "Server", "Settings",
+                "TestSupport", grdb, logging,
+            ],
             swiftSettings: settings
         ),
         .testTarget(

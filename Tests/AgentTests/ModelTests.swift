@@ -134,7 +134,9 @@ import Testing
         let elements = try host.elements()
         let expected = model.elements
         #expect(Set(elements.keys) == Set(expected.keys), "step \(step)")
-        for (key, end) in expected { expectEnd(elements[key], of: end - now, late: 100) }
+        for (key, end) in expected {
+            expectEnd(elements[key], of: end - now, late: 100, early: 5000)
+        }
         let recorded = try host.otherConnection().read {
             try Int64.fetchSet($0, sql: "SELECT request FROM grants WHERE state = 'active'")
         }
