@@ -97,10 +97,17 @@ extension Agent: AccessService {
     ) async throws -> GrantList {
         var wanted = filter.forLedger(caller)
         if !includeEnded { wanted.state = .active }
-        let stored = try await reading { [wanted] ledger throws(LedgerError) in
+        // A page holds whole requests, and so at least the largest there can be.
+        wanted.limit = RequestLimits.grants + 1
+        var stored = try await reading { [wanted] ledger throws(LedgerError) in
             try await ledger.grants(wanted)
         }
-        return GrantList(grants: stored.map(document(of:)))
+        var next: String?
+        if stored.count == wanted.limit, let cut = stored.last?.id.request {
+            stored.removeAll { $0.id.request == cut }
+            next = stored.last.map { "\($0.id.request)" }
+        }
+        return GrantList(grants: stored.map(document(of:)), next: next)
     }
 
     private func document(of request: StoredRequest) -> RequestDocument {

@@ -94,7 +94,7 @@ public final class Client {
         )
     }
 
-    /// Grants; of the filter only policy and requester count.
+    /// Grants, one page of up to 1,024; of the filter state and limit do not count.
     public func grants(
         _ filter: RequestFilter,
         includeEnded: Bool = false
@@ -103,9 +103,22 @@ public final class Client {
             "/v1/grants",
             [
                 ("policy", filter.policy), ("requester", filter.requester),
+                ("before", filter.before.map { String($0) }),
                 ("all", includeEnded ? "true" : nil),
             ]
         )
+    }
+
+    /// All live grants that meet a filter, from as many pages as it takes.
+    public func liveGrants(_ filter: RequestFilter) throws(ClientError) -> GrantList {
+        var filter = filter
+        var found = GrantList(grants: [])
+        while true {
+            let page = try grants(filter)
+            found.grants += page.grants
+            guard let next = page.next.flatMap({ Int64($0) }) else { return found }
+            filter.before = next
+        }
     }
 
     /// Ends one grant.

@@ -74,7 +74,7 @@ struct CloseCommand: AgentCommand {
     ) throws(ClientError) -> [GrantReference] {
         let filter = RequestFilter(policy: policy, requester: mine ? surroundings.user() : nil)
         // Two users may share a name, so the number decides what is one's own.
-        return try agent.grants(filter).grants
+        return try agent.liveGrants(filter).grants
             .filter { !mine || $0.requester.uid == surroundings.uid }
             .map { .grant($0.id) }
     }

@@ -67,19 +67,22 @@ struct ConnectionTests {
     }
 
     @Test func keepsAConnectionThatIsUsed() async throws {
-        try await withServer(limits: limits { $0.requestTimeout = .seconds(1) }) { server in
+        try await withServer(limits: limits { $0.requestTimeout = .seconds(2) }) { server in
             let connection = try server.connect()
-            for _ in 0..<5 {
+            for _ in 0..<4 {
                 let answer = try connection.ask(status)
                 #expect(answer.status == 200)
-                usleep(300_000)
+                usleep(600_000)
             }
         }
     }
 
     @Test func givesTheServiceAllTheTimeItNeeds() async throws {
-        let service = RecordingService(during: { try await Task.sleep(for: .milliseconds(300)) })
-        let answer = try await withServer(service, limits: impatient) { server in
+        let service = RecordingService(during: { try await Task.sleep(for: .milliseconds(1500)) })
+        let answer = try await withServer(
+            service,
+            limits: limits { $0.requestTimeout = .seconds(1) }
+        ) { server in
             try server.connect().ask(status)
         }
         #expect(answer.status == 200)
@@ -96,7 +99,7 @@ struct ConnectionTests {
                 try (0..<20).map { _ in try server.connect().ask(status).status }
             }
             #expect(answers.allSatisfy { $0 == 200 })
-            #expect(time < .seconds(2))
+            #expect(time < .seconds(8))
             withExtendedLifetime(slow) {}
         }
     }
@@ -180,7 +183,7 @@ struct StopTests {
     }
 
     @Test func doesNotWaitLongerThanItsTimeout() async throws {
-        let service = RecordingService(during: { try? await Task.sleep(for: .seconds(2)) })
+        let service = RecordingService(during: { try? await Task.sleep(for: .seconds(20)) })
         let start = Mutex(ContinuousClock.now)
         try await withRunningServer(
             service,
@@ -197,7 +200,7 @@ struct StopTests {
             await server.group.triggerGracefulShutdown()
             #expect(try await offPool { try busy.value.readToEnd() }.isEmpty)
         }
-        #expect(ContinuousClock.now - start.withLock { $0 } < .seconds(1.5))
+        #expect(ContinuousClock.now - start.withLock { $0 } < .seconds(10))
     }
 }
 

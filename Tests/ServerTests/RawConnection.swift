@@ -99,9 +99,12 @@ final class RawConnection {
     }
 
     /// Sends a request and reads its answer.
-    func ask(_ request: String) throws -> Answer {
+    func ask(
+        _ request: String,
+        at place: SourceLocation = #_sourceLocation
+    ) throws -> Answer {
         send(request)
-        return try #require(try answer())
+        return try #require(try answer(), sourceLocation: place)
     }
 
     /// Reads until the server closes the connection; answers what came before.
