@@ -124,8 +124,6 @@ extension Agent {
     /// - Parameters:
     ///   - changes: What is to be recorded.
     ///   - time: When it happened.
-    ///   - isAlone: Whether nobody else waits. Then the disk is waited for on the spot, which saves
-    ///     two changes of thread; a crowd is better served by reading the next requests meanwhile.
     /// - Throws: Where the ledger cannot be written; then nothing of it is recorded.
     private func record(
         _ changes: [LedgerChange],
