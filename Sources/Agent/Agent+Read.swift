@@ -132,15 +132,12 @@ extension Agent: AccessService {
         guard stored.state == .active, let live = plan[stored.id] else { return document }
         let left = max(0, live.deadline - clocks.now().boot)
         document.remainingSeconds = left / 1000
-        let traffic = try? gate.traffic(
-            of: ElementKey(
-                source: live.source,
-                transport: live.port.portProtocol.transports[0],
-                port: live.port.lower
-            )
-        )
-        document.packets = traffic?.packets
-        document.bytes = traffic?.bytes
+        // A wide range of ports is not worth as many questions to the kernel.
+        let keys = live.elementKeys
+        if keys.count <= 16, let traffic = try? keys.compactMap(gate.traffic(of:)) {
+            document.packets = traffic.map(\.packets).reduce(0, &+)
+            document.bytes = traffic.map(\.bytes).reduce(0, &+)
+        }
         return document
     }
 
