@@ -87,11 +87,7 @@ extension Agent {
             accepted.append(prepared)
         }
         do throws(LedgerError) {
-            try await record(
-                accepted.flatMap(\.change.ledger),
-                at: now.wall,
-                isAlone: batch.count == 1
-            )
+            try await record(accepted.flatMap(\.change.ledger), at: now.wall)
         } catch {
             for inverse in inFlight.reversed() { _ = plan.apply(inverse) }
             inFlight = []
@@ -128,24 +124,17 @@ extension Agent {
     /// - Parameters:
     ///   - changes: What is to be recorded.
     ///   - time: When it happened.
-    ///   - isAlone: Whether nobody else waits. Then the disk is waited for on the spot, which saves
-    ///     two changes of thread; a crowd is better served by reading the next requests meanwhile.
     /// - Throws: Where the ledger cannot be written; then nothing of it is recorded.
     private func record(
         _ changes: [LedgerChange],
-        at time: Timestamp,
-        isAlone: Bool = false
+        at time: Timestamp
     ) async throws(LedgerError) {
         guard !(unrecorded.isEmpty && changes.isEmpty) else { return }
         var pending = unrecorded + changes
         var isRecorded = false
         while !isRecorded {
             do throws(LedgerError) {
-                if isAlone {
-                    try ledger.commitBlocking(pending, at: time)
-                } else {
-                    try await ledger.commit(pending, at: time)
-                }
+                try await ledger.commit(pending, at: time)
                 isRecorded = true
             } catch {
                 let rest = pending.filter { $0.endedGrant == nil || $0.endedGrant != error.grant }

@@ -28,6 +28,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private var head: HTTPRequestHead?
     private var body = ByteBuffer()
     private var isLast = false
+    /// Whether the client has ended its side; what it asked before is answered.
+    private var hasEnded = false
     /// Whether answers wait for the client to read those before.
     private var isStalled = false
     private var deadline: NIODeadline
@@ -135,7 +137,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
     ) {
         switch unwrapOutboundIn(data) {
         case .head(var head):
-            if isLast {
+            if isFinal {
                 state = .closing
                 head.headers.replaceOrAdd(name: "connection", value: "close")
                 context.write(wrapOutboundOut(.head(head)), promise: promise)
@@ -147,7 +149,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
         case .end:
             deadline = .now() + timeout
             startTimer(context)
-            if isLast {
+            if isFinal {
                 let written = promise ?? context.eventLoop.makePromise()
                 written.futureResult.assumeIsolated().whenComplete { _ in self.close() }
                 context.writeAndFlush(data, promise: written)
@@ -158,6 +160,9 @@ final class ConnectionGuard: ChannelDuplexHandler {
             }
         }
     }
+
+    /// Whether the connection ends with the answer that is being written.
+    private var isFinal: Bool { isLast || hasEnded && held.isEmpty }
 
     /// Lets the next request through, once the one before it is answered.
     private func releaseHeld(_ context: ChannelHandlerContext) {
@@ -180,8 +185,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .inputClosed? = event as? ChannelEvent { stop() }
-        context.fireUserInboundEventTriggered(event)
+        guard case .inputClosed? = event as? ChannelEvent else {
+            return context.fireUserInboundEventTriggered(event)
+        }
+        hasEnded = true
+        if case .reading = state { close() }
     }
 
     /// Refuses what is no HTTP; the errors of the socket just end the connection.

@@ -42,7 +42,11 @@ struct ClientTests {
                 .open(ask, key: "k"), .open(ask, key: nil), .request(17), .requests(filter),
                 .revoke(17), .extend(17, .seconds(1800)),
                 .grants(
-                    RequestFilter(policy: filter.policy, requester: filter.requester),
+                    RequestFilter(
+                        policy: filter.policy,
+                        requester: filter.requester,
+                        before: filter.before
+                    ),
                     includeEnded: true
                 ),
                 .grants(RequestFilter(), includeEnded: false),

@@ -203,16 +203,3 @@ struct StopTests {
         #expect(ContinuousClock.now - start.withLock { $0 } < .seconds(10))
     }
 }
-
-/// Something that one thread after another uses.
-private final class Held<Value>: @unchecked Sendable {  // Each user waits for the one before.
-    let value: Value
-    init(_ value: Value) { self.value = value }
-}
-
-/// Something that one thread waits for and another one does.
-private final class Flag: Sendable {
-    private let value = Mutex(false)
-    var isSet: Bool { value.withLock { $0 } }
-    func set() { value.withLock { $0 = true } }
-}
