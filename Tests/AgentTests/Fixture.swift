@@ -272,8 +272,8 @@ func key(_ source: String, _ port: UInt16 = 22) throws -> ElementKey {
     )
 }
 
-/// Whether an element ends when it should: never later, and sooner by no more than the test may have
-/// taken on a busy machine.
+/// Whether an element ends when it should: never later, and sooner by no more than the test may
+/// have taken on a busy machine.
 func expectEnd(
     _ left: Int64?,
     of milliseconds: Int64,
