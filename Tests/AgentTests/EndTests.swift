@@ -102,7 +102,7 @@ import Testing
             try await Task.sleep(for: .milliseconds(70))
         }
         #expect(try await eventually { await agent.plan.count == 1 })
-        // The middle one: other tests keep the machine busy.
+        // The two clocks are rounded apart. The middle one: other tests keep the machine busy.
         let late = try await host.otherConnection().read {
             try Int64.fetchAll(
                 $0,
@@ -110,7 +110,7 @@ import Testing
             )
         }
         #expect(late.count == 7)
-        #expect((0..<100).contains(late[late.count / 2]))
+        #expect((-1..<100).contains(late[late.count / 2]))
         #expect(try host.elements().count == 1)
         await agent.watch.cancel()
     }

@@ -130,6 +130,10 @@ final class Host: Sendable {
     func agent(owning: Bool = true, watched: Bool = false) async throws -> Agent {
         let executor = watched ? LoopExecutor.makeWithOwnThread() : Self.executor
         let ledger = try await openLedger()
+        // A program that another test starts keeps the old gate's socket until it is executed.
+        _ = try await eventually {
+            try kernel.tables().first { $0.name == table.name }?.owner == nil
+        }
         let gate = try gate(owning: owning)
         let load = { @Sendable [self] () throws(ConfigurationError) in
             try configuration.withLock(\.self).get()
@@ -268,8 +272,8 @@ func key(_ source: String, _ port: UInt16 = 22) throws -> ElementKey {
     )
 }
 
-/// Whether an element ends when it should: never later, and sooner by no more than the test may have
-/// taken on a busy machine.
+/// Whether an element ends when it should: never later, and sooner by no more than the test may
+/// have taken on a busy machine.
 func expectEnd(
     _ left: Int64?,
     of milliseconds: Int64,
