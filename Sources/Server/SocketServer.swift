@@ -9,6 +9,12 @@ public import ServiceLifecycle
 ///
 /// All of it runs on one event loop, the service's functions included.
 public final class SocketServer: Service {
+    /// Connections that are taken before the sockets of others are looked at again.
+    private static let acceptsAtATime: UInt = 64
+    /// Bytes read from a connection at a time: more than all common requests. What a client sends
+    /// ahead costs the agent this much and no more.
+    private static let readBuffer = 4096
+
     private let listener: ListeningSocket
     private let executor: LoopExecutor
     private let limits: Limits
@@ -55,7 +61,11 @@ public final class SocketServer: Service {
             let connections = Connections(limits: limits, ended: ended)
             return (NIOLoopBound(connections, eventLoop: loop), ended.futureResult)
         }.get()
-        let channel = try await bootstrap(connections).withBoundSocket(listener.descriptor).get()
+        let (turns, pipe) = try await Turns.open(on: loop)
+        ended.whenComplete { _ in pipe.close(promise: nil) }
+        let channel = try await bootstrap(connections, turns)
+            .withBoundSocket(listener.descriptor).get()
+        try listener.extendBacklog()
         // However it comes about: a server that accepts no more has ended.
         channel.closeFuture.whenComplete { [limits] _ in
             connections.value.stop(within: TimeAmount(limits.stopTimeout), on: loop)
@@ -68,22 +78,38 @@ public final class SocketServer: Service {
         }
     }
 
-    private func bootstrap(_ connections: NIOLoopBound<Connections>) -> ServerBootstrap {
+    private func bootstrap(
+        _ connections: NIOLoopBound<Connections>,
+        _ turns: NIOLoopBound<Turns>
+    ) -> ServerBootstrap {
         ServerBootstrap(group: executor.eventLoop)
+            .serverChannelOption(.maxMessagesPerRead, value: Self.acceptsAtATime)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelOption(
+                .recvAllocator,
+                value: FixedSizeRecvByteBufferAllocator(capacity: Self.readBuffer)
+            )
             .childChannelInitializer { [self] channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try start(channel, connections.value)
+                    try start(channel, connections.value, turns.value)
                 }
             }
     }
 
     /// Sets up one connection; an error closes it.
-    private func start(_ channel: any Channel, _ connections: Connections) throws {
+    private func start(
+        _ channel: any Channel,
+        _ connections: Connections,
+        _ turns: Turns
+    ) throws {
         let pipeline = channel.pipeline.syncOperations
         let peer = try pipeline.peerCredentials()
-        let guardian = ConnectionGuard(limits)
-        try connections.add(guardian, of: peer.uid, closing: channel.closeFuture)
+        let guardian = try connections.add(
+            of: peer.uid,
+            turns: turns,
+            closing: channel.closeFuture
+        )
 
         let http = HTTP1Channel(
             responder: { [responder] request, writer, _ in
@@ -105,8 +131,12 @@ public final class SocketServer: Service {
                 try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
             )
         )
+        let bound = NIOLoopBound(guardian, eventLoop: channel.eventLoop)
         ready.whenSuccess { [executor, logger] value in
-            Task(executorPreference: executor) { await http.handle(value: value, logger: logger) }
+            Task(executorPreference: executor) {
+                await http.handle(value: value, logger: logger)
+                bound.value.end()
+            }
         }
     }
 }

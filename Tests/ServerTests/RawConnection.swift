@@ -11,15 +11,19 @@ final class RawConnection {
     }
 
     /// Longer than anything a test waits for; a test that meets it fails.
-    private static let patience = timeval(tv_sec: 10, tv_usec: 0)
+    static let patience: Duration = .seconds(10)
 
     private let socket: CInt
     private var received: [UInt8] = []
 
-    init(path: String) throws {
+    init(path: String, patience: Duration = patience) throws {
         socket = Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard socket >= 0 else { throw SystemFailure("make a socket") }
-        var patience = Self.patience
+        let microseconds = Int(patience / .microseconds(1))
+        var patience = timeval(
+            tv_sec: microseconds / 1_000_000,
+            tv_usec: microseconds % 1_000_000
+        )
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
             setsockopt(
                 socket,
