@@ -14,6 +14,9 @@ final class ConnectionGuard: ChannelDuplexHandler {
     typealias OutboundIn = HTTPServerResponsePart
     typealias OutboundOut = HTTPServerResponsePart
 
+    /// More parts than a read buffer of 4 KiB can hold: the shortest ones, chunks, take 6 bytes.
+    private static let mostHeld = 1024
+
     private enum State {
         /// The client owes a request, or the rest of one.
         case reading
@@ -87,8 +90,22 @@ final class ConnectionGuard: ChannelDuplexHandler {
         let part = unwrapInboundIn(data)
         switch state {
         case .reading: pass(part, context)
-        case .waiting, .answering: held.append(part)
+        case .waiting, .answering: hold(part)
         case .closing: break
+        }
+    }
+
+    /// Keeps what came ahead, which is the parts of one read buffer.
+    ///
+    /// Unless the client has hung up: then all it ever sent is read, and nobody waits for answers.
+    private func hold(_ part: HTTPServerRequestPart) {
+        if held.count < Self.mostHeld {
+            held.append(part)
+        } else {
+            state = .closing
+            isLast = true
+            held.removeAll()
+            close()
         }
     }
 

@@ -5,8 +5,7 @@ import NIOCore
 /// Where a limit is reached, the connection that has been idle longest makes room; so connections
 /// that are only held open keep nobody out, neither their own user nor another.
 final class Connections {
-    /// A connection is refused: as many requests as allowed are being answered, or its user
-    /// connects too often.
+    /// A connection is refused: as many requests as allowed are being answered.
     struct Refused: Error {}
 
     private let limits: Limits
@@ -32,7 +31,6 @@ final class Connections {
         closing: EventLoopFuture<Void>
     ) throws -> ConnectionGuard {
         if isStopping { throw Refused() }
-        if uid != 0 { try countConnect(of: uid) }
         if let user = users[uid], user.open.count >= limits.connectionsPerUser {
             try closeLongestIdle(of: user)
         }
@@ -53,15 +51,16 @@ final class Connections {
         return guardian
     }
 
-    /// Refuses a user who connects more often than the limit allows, before it costs more.
-    private func countConnect(of uid: UInt32) throws {
+    /// Whether a user may connect once more in this second.
+    func admits(_ uid: UInt32) -> Bool {
+        if uid == 0 { return true }
         let now = NIODeadline.now()
         if now - second >= .seconds(1) {
             second = now
             connects.removeAll(keepingCapacity: true)
         }
         connects[uid, default: 0] += 1
-        if connects[uid, default: 0] > limits.connectsPerSecond { throw Refused() }
+        return connects[uid, default: 0] <= limits.connectsPerSecond
     }
 
     /// Closes idle connections now, the others after their answer or when the time is over.

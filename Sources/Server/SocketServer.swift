@@ -9,10 +9,9 @@ public import ServiceLifecycle
 ///
 /// All of it runs on one event loop, the service's functions included.
 public final class SocketServer: Service {
-    /// Connections that are taken before the sockets of others are looked at again.
-    private static let acceptsAtATime: UInt = 64
-    /// Bytes read from a connection at a time: more than all common requests. What a client sends
-    /// ahead costs the agent this much and no more.
+    /// Bytes read from a connection at a time, which are more than all common requests have.
+    ///
+    /// What a client sends ahead costs the agent this much and no more.
     private static let readBuffer = 4096
 
     private let listener: ListeningSocket
@@ -82,19 +81,29 @@ public final class SocketServer: Service {
         _ connections: NIOLoopBound<Connections>,
         _ turns: NIOLoopBound<Turns>
     ) -> ServerBootstrap {
-        ServerBootstrap(group: executor.eventLoop)
-            .serverChannelOption(.maxMessagesPerRead, value: Self.acceptsAtATime)
-            .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelOption(.maxMessagesPerRead, value: 1)
-            .childChannelOption(
-                .recvAllocator,
-                value: FixedSizeRecvByteBufferAllocator(capacity: Self.readBuffer)
-            )
-            .childChannelInitializer { [self] channel in
+        let setUp: @Sendable (any Channel) -> EventLoopFuture<Void> = { [self] channel in
+            channel.eventLoop.makeCompletedFuture {
+                try start(channel, connections.value, turns.value)
+            }
+        }
+        return ServerBootstrap(group: executor.eventLoop)
+            .serverChannelInitializer { [executor, listener] channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try start(channel, connections.value, turns.value)
+                    let doorkeeper = Doorkeeper(
+                        socket: listener.descriptor,
+                        connections: connections.value,
+                        setUp: { socket in
+                            _ = ClientBootstrap(group: executor.eventLoop)
+                                .channelInitializer(setUp)
+                                .withConnectedSocket(socket)
+                        }
+                    )
+                    try channel.pipeline.syncOperations.addHandler(doorkeeper)
                 }
             }
+            // The doorkeeper takes the others.
+            .serverChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelInitializer(setUp)
     }
 
     /// Sets up one connection; an error closes it.
@@ -103,6 +112,13 @@ public final class SocketServer: Service {
         _ connections: Connections,
         _ turns: Turns
     ) throws {
+        let options = channel.syncOptions
+        try options?.setOption(.allowRemoteHalfClosure, value: true)
+        try options?.setOption(.maxMessagesPerRead, value: 1)
+        try options?.setOption(
+            .recvAllocator,
+            value: FixedSizeRecvByteBufferAllocator(capacity: Self.readBuffer)
+        )
         let pipeline = channel.pipeline.syncOperations
         let peer = try pipeline.peerCredentials()
         let guardian = try connections.add(
