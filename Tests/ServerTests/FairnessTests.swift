@@ -42,7 +42,7 @@ struct FairnessTests {
             }
         })
         try await withServer(service) { server in
-            let connection = try server.connect(patience: .milliseconds(300))
+            let connection = try server.connect(sendPatience: .milliseconds(300))
             let request = get("/v1/status")
             // Buffers that grow with what comes have grown after these.
             connection.send(String(repeating: request, count: 500))
@@ -107,16 +107,16 @@ struct FairnessTests {
     }
 
     @Test func aPipelineOfOneDoesNotKeepAnotherWaiting() async throws {
-        let service = RecordingService(during: { usleep(500) })
+        let service = RecordingService(during: { usleep(100) })
         try await withServer(service) { server in
-            let floods = try (0..<50).map { _ in try server.connect() }
+            let floods = try (0..<20).map { _ in try server.connect() }
             for flood in floods {
                 flood.send(String(repeating: get("/v1/requests/1"), count: 100))
             }
             #expect(wait { service.asked.count > 100 })
             #expect(try server.connect().ask(get("/v1/status")).status == 200)
-            // 5,000 were asked before this one.
-            #expect(service.asked.count < 2500)
+            // 2,000 were asked before this one.
+            #expect(service.asked.count < 1000)
             withExtendedLifetime(floods) {}
         }
     }

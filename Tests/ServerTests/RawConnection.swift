@@ -16,22 +16,16 @@ final class RawConnection {
     private let socket: CInt
     private var received: [UInt8] = []
 
-    init(path: String, patience: Duration = patience) throws {
+    init(path: String, sendPatience: Duration = patience) throws {
         socket = Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard socket >= 0 else { throw SystemFailure("make a socket") }
-        let microseconds = Int(patience / .microseconds(1))
-        var patience = timeval(
-            tv_sec: microseconds / 1_000_000,
-            tv_usec: microseconds % 1_000_000
-        )
-        for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
-            setsockopt(
-                socket,
-                SOL_SOCKET,
-                option,
-                &patience,
-                socklen_t(MemoryLayout<timeval>.size)
+        for (option, patience) in [(SO_RCVTIMEO, Self.patience), (SO_SNDTIMEO, sendPatience)] {
+            let microseconds = Int(patience / .microseconds(1))
+            var time = timeval(
+                tv_sec: microseconds / 1_000_000,
+                tv_usec: microseconds % 1_000_000
             )
+            setsockopt(socket, SOL_SOCKET, option, &time, socklen_t(MemoryLayout<timeval>.size))
         }
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)

@@ -14,8 +14,8 @@ struct RunningServer: Sendable {
     let log: LogLines
 
     /// A connection to it.
-    func connect(patience: Duration = RawConnection.patience) throws -> RawConnection {
-        try RawConnection(path: path, patience: patience)
+    func connect(sendPatience: Duration = RawConnection.patience) throws -> RawConnection {
+        try RawConnection(path: path, sendPatience: sendPatience)
     }
 }
 
