@@ -53,8 +53,8 @@ elements() {
     print "add element inet floor grants {"
     for (i = 0; i < count; i++) {
       source = int((n + i) / 64)
-      printf "172.%d.%d.%d . tcp . %d timeout 43200s,\n", 16 + int(source / 65536), int(source / 256) % 256,
-        source % 256, 20000 + (n + i) % 64
+      printf "172.%d.%d.%d . tcp . %d timeout 43200s comment \"%d.1 root\",\n", 16 + int(source / 65536), int(source / 256) % 256,
+        source % 256, 20000 + (n + i) % 64, source + 1
     }
     print "}" }'
 }
@@ -63,7 +63,7 @@ fresh_floor() {
 table inet floor
 delete table inet floor
 table inet floor {
-  set grants { type ipv4_addr . inet_proto . inet_service; flags timeout; }
+  set grants { type ipv4_addr . inet_proto . inet_service; flags timeout; counter; }
 }
 NFT
 }

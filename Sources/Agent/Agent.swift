@@ -83,7 +83,7 @@ actor Agent {
         let recovered = try ledger.recover()
         nextRequestID = recovered.nextRequestID
         let (live, changes) = recovered.settled(at: clocks.now())
-        _ = plan.apply(live.map(GrantChange.open))
+        plan = Plan(live: live)
         try reassert()
         do throws(LedgerError) {
             try await ledger.commit(changes, at: startedAt)

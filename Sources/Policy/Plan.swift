@@ -32,6 +32,14 @@ public struct Plan: Sendable {
     /// A plan without grants.
     public init() {}
 
+    /// A plan of grants that are live already; takes less time than opening them.
+    public init(live grants: [Grant]) {
+        requests.reserveCapacity(grants.count)
+        holders.reserveCapacity(grants.count)
+        var unnoted = TouchedElements(isNoting: false)
+        for grant in grants { open(grant, &unnoted) }
+    }
+
     /// How many grants are live.
     public private(set) var count = 0
 
@@ -200,12 +208,17 @@ extension Plan {
 
 /// The elements that a batch of changes touched, with their ends before it.
 private struct TouchedElements {
+    /// Whether anybody will ask.
+    private let isNoting: Bool
     private(set) var ends: [(key: ElementKey, before: Int64?)] = []
     private var known: Set<ElementKey> = []
 
+    init(isNoting: Bool = true) { self.isNoting = isNoting }
+
     /// Notes the end of an element before its first change.
-    mutating func note(_ key: ElementKey, _ end: Int64?) {
-        if known.insert(key).inserted { ends.append((key, end)) }
+    mutating func note(_ key: ElementKey, _ end: @autoclosure () -> Int64?) {
+        guard isNoting else { return }
+        if known.insert(key).inserted { ends.append((key, end())) }
     }
 }
 

@@ -4,8 +4,9 @@ import NIOHTTP1
 
 /// Keeps one connection within its limits: the handler next to the HTTP decoder.
 ///
-/// It lets one request at a time through, and only when it was read whole: what a client did not
-/// finish to say is not acted on. It refuses what is no HTTP or too large, closes a client that
+/// It lets one request at a time through, when it was read whole and its user has a turn: what a
+/// client did not finish to say is not acted on. Of what follows at most one read buffer is taken
+/// in meanwhile; the rest stays in the socket until the client blocks. It refuses what is no HTTP or too large, closes a client that
 /// takes too long to send or to read, and decides after each answer whether the connection goes on.
 final class ConnectionGuard: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
@@ -13,15 +14,22 @@ final class ConnectionGuard: ChannelDuplexHandler {
     typealias OutboundIn = HTTPServerResponsePart
     typealias OutboundOut = HTTPServerResponsePart
 
+    /// More parts than a read buffer of 4 KiB can hold: the shortest ones, chunks, take 6 bytes.
+    private static let mostHeld = 1024
+
     private enum State {
         /// The client owes a request, or the rest of one.
         case reading
+        /// A request was read whole and waits for its user's turn.
+        case waiting
         /// A request was read whole and is being answered.
         case answering
         /// The last answer is being written; what the client still sends is not read.
         case closing
     }
 
+    let user: User
+    private let turns: Turns
     private let bodyLimit: Int
     private let timeout: TimeAmount
     private var state = State.reading
@@ -34,20 +42,27 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private var isStalled = false
     private var deadline: NIODeadline
     private var timer: Scheduled<Void>?
-    /// What arrived while a request was being answered.
+    /// Whether a request counts as one in work of its user.
+    private var isInWork = false
+    /// What arrived before the request ahead of it was answered.
     private var held = CircularBuffer<HTTPServerRequestPart>()
     private var wantsRead = false
     private var context: ChannelHandlerContext?
 
-    init(_ limits: Limits) {
+    init(_ limits: Limits, user: User, turns: Turns) {
+        self.user = user
+        self.turns = turns
         bodyLimit = limits.bodyBytes
         timeout = TimeAmount(limits.requestTimeout)
         deadline = .now() + timeout
     }
 
-    /// Since when the client owes a request; nil while one is being answered.
+    /// Since when the client owes a request; nil while one waits or is being answered.
     var idleSince: NIODeadline? {
-        if case .answering = state { nil } else { deadline - timeout }
+        switch state {
+        case .waiting, .answering: nil
+        case .reading, .closing: deadline - timeout
+        }
     }
 
     /// Ends the connection: at once where no request is being answered, after the answer otherwise.
@@ -70,41 +85,87 @@ final class ConnectionGuard: ChannelDuplexHandler {
         timer?.cancel()
         timer = nil
         self.context = nil
+        if case .waiting = state { user.waiting.removeAll { $0 === self } }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let part = unwrapInboundIn(data)
         switch state {
         case .reading: pass(part, context)
-        case .answering: held.append(part)
+        case .waiting, .answering: hold(part)
         case .closing: break
         }
     }
 
-    private func pass(_ part: HTTPServerRequestPart, _ context: ChannelHandlerContext) {
+    /// Keeps what came ahead, which is the parts of one read buffer.
+    ///
+    /// Unless the client has hung up: then all it ever sent is read, and nobody waits for answers.
+    private func hold(_ part: HTTPServerRequestPart) {
+        if held.count < Self.mostHeld {
+            held.append(part)
+        } else {
+            state = .closing
+            isLast = true
+            held.removeAll()
+            close()
+        }
+    }
+
+    private func pass(
+        _ part: HTTPServerRequestPart,
+        _ context: ChannelHandlerContext,
+        wasHeld: Bool = false
+    ) {
         switch part {
-        case .head(let head): begin(head, context)
+        case .head(let head): take(head, context)
         case .body(var part):
             guard body.readableBytes + part.readableBytes <= bodyLimit else {
                 return refuse(tooLarge, context)
             }
             if body.readableBytes == 0 { body = part } else { body.writeBuffer(&part) }
         case .end:
-            guard let head else { return }
-            state = .answering
-            context.fireChannelRead(wrapInboundOut(.head(head)))
-            if body.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(.body(body))) }
-            context.fireChannelRead(wrapInboundOut(.end(nil)))
-            self.head = nil
-            body = ByteBuffer()
+            guard head != nil else { return }
+            if wasHeld || !user.hasTurn {
+                state = .waiting
+                turns.wait(self)
+            } else {
+                begin(context)
+            }
         }
+    }
+
+    /// Lets the request through that waited for its turn.
+    func takeTurn() {
+        guard let context else { return }
+        begin(context)
+        context.fireChannelReadComplete()
+    }
+
+    private func begin(_ context: ChannelHandlerContext) {
+        guard let head else { return }
+        state = .answering
+        isInWork = true
+        user.inWork += 1
+        context.fireChannelRead(wrapInboundOut(.head(head)))
+        if body.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(.body(body))) }
+        context.fireChannelRead(wrapInboundOut(.end(nil)))
+        self.head = nil
+        body = ByteBuffer()
+    }
+
+    /// The work on the request is over, whether or not its answer could be sent.
+    func end() {
+        guard isInWork else { return }
+        isInWork = false
+        user.inWork -= 1
+        if !user.waiting.isEmpty { turns.next() }
     }
 
     private var tooLarge: Problem {
         Problem(.bodyTooLarge, "cannot take a body of more than \(bodyLimit) bytes")
     }
 
-    private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+    private func take(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         // HTTP/1.0 clients may keep a connection only by asking for it, which none needs to. After
         // CONNECT or an upgrade the bytes that follow are no HTTP requests.
         isLast =
@@ -137,6 +198,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
     ) {
         switch unwrapOutboundIn(data) {
         case .head(var head):
+            isLast = isLast || head.headers.contains(name: "connection")
             if isFinal {
                 state = .closing
                 head.headers.replaceOrAdd(name: "connection", value: "close")
@@ -147,6 +209,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
         case .body:
             context.write(data, promise: promise)
         case .end:
+            end()
             deadline = .now() + timeout
             startTimer(context)
             if isFinal {
@@ -164,11 +227,12 @@ final class ConnectionGuard: ChannelDuplexHandler {
     /// Whether the connection ends with the answer that is being written.
     private var isFinal: Bool { isLast || hasEnded && held.isEmpty }
 
-    /// Lets the next request through, once the one before it is answered.
+    /// Takes up the next request, once the one before it is answered.
     private func releaseHeld(_ context: ChannelHandlerContext) {
         guard !held.isEmpty else { return }
-        while case .reading = state, let part = held.popFirst() { pass(part, context) }
-        context.fireChannelReadComplete()
+        while case .reading = state, let part = held.popFirst() {
+            pass(part, context, wasHeld: true)
+        }
         if held.isEmpty, wantsRead {
             wantsRead = false
             context.read()
@@ -229,7 +293,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
         guard timer == nil else { return }
         timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
             self.timer = nil
-            if case .answering = self.state, !self.isStalled { return }
+            if self.idleSince == nil, !self.isStalled { return }
             if self.deadline <= .now() {
                 self.close()
             } else {

@@ -1,3 +1,5 @@
+import Glibc
+
 /// What one client may cost the agent.
 public struct Limits: Hashable, Sendable {
     /// The longest body that is read, in bytes: 4,096 openings of the longest form are less.
@@ -12,16 +14,32 @@ public struct Limits: Hashable, Sendable {
     /// Counted from the accept or from the answer before, so this is the idle timeout too. A person
     /// typing into a raw socket can keep up; a client that sends a byte at a time is closed.
     public var requestTimeout: Duration = .seconds(30)
-    /// Connections of one user: several times what 64 parallel clients need.
-    public var connectionsPerUser = 192
-    /// Connections of all users but root, whose own come on top of it: with `connectionsPerUser`,
-    /// 896 of the 1,024 descriptors that are systemd's default, which leaves 128 to the rest of
-    /// the agent.
-    public var connections = 704
+    /// Requests of one user other than root that are answered at a time; the user's others wait.
+    public var requestsPerUser = 4
+    /// How often a user other than root may connect in a second: far more often than programs can
+    /// be started, and few enough to be set up in a fraction of that second.
+    public var connectsPerSecond = 1024
+    /// Connections of one user: 1,000 that idle are no harm; a quarter of what the process may
+    /// have where that is less.
+    public var connectionsPerUser: Int
+    /// Connections of all users but root, whose own come on top of it.
+    public var connections: Int
     /// How long requests in flight may take to finish when the server stops: half of what
     /// systemd's shortest common `TimeoutStopSec`, 10 s, allows for the whole agent.
     public var stopTimeout: Duration = .seconds(5)
 
-    /// The limits the agent runs with.
-    public init() {}
+    /// Descriptors that are left to the rest of the agent.
+    private static let reserve = 128
+
+    /// The limits the agent runs with: as many connections as the process' limit of open files
+    /// (getrlimit(2)) has room for at this moment.
+    public init() {
+        var files = rlimit()
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        // It fails for a wrong resource only.
+        _ = unsafe getrlimit(resource, &files)
+        let room = max(Int(clamping: files.rlim_cur) - Self.reserve, 4)
+        connectionsPerUser = min(1024, room / 4)
+        connections = min(8192, room - connectionsPerUser)
+    }
 }

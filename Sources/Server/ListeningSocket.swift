@@ -15,8 +15,9 @@ public struct ListeningSocket: Sendable {
         var inode: ino_t
     }
 
-    /// Connections that wait to be accepted: the kernel cuts it to net.core.somaxconn.
-    private static let backlog: CInt = 1024
+    /// Connections that wait to be accepted: the kernel cuts it to net.core.somaxconn, whose
+    /// default this is.
+    private static let backlog: CInt = 4096
     /// Read and write for the owner and the group: connecting needs write (unix(7)).
     private static let mode: mode_t = 0o660
 
@@ -81,6 +82,16 @@ public struct ListeningSocket: Sendable {
             )
         }
         return ListeningSocket(descriptor: descriptor, made: nil)
+    }
+
+    /// Lets as many connections wait as the kernel allows.
+    ///
+    /// To be called after the socket was handed to NIO, which sets a backlog of its own (128), and
+    /// for a socket of systemd's, whose default is another one.
+    func extendBacklog() throws(Failure) {
+        guard listen(descriptor, Self.backlog) == 0 else {
+            throw Failure(description: "cannot listen: \(Self.reason())")
+        }
     }
 
     /// Removes the file from its path, if this process made it and it is still the same.

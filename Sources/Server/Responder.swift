@@ -26,15 +26,12 @@ struct Responder: Sendable {
 
     private func answer(_ request: Request, from peer: PeerCredentials) async throws -> Response {
         guard let identity = await identities.identity(of: peer) else {
-            throw Problem(
-                .notPermitted,
-                "cannot let uid \(peer.uid) in: the system has no user of that id"
-            )
+            throw Outsider(why: "uid \(peer.uid) in: the system has no user of that id")
         }
         let caller = Caller(identity: identity, roles: await service.roles(of: identity))
         let target = try Target(request.head.path ?? "")
         guard !caller.roles.isEmpty else {
-            throw Problem(.notPermitted, "cannot let \(identity.user) in: this user has no role")
+            throw Outsider(why: "\(identity.user) in: this user has no role")
         }
         let (route, variable) = try find(request.method, target)
         guard !route.roles.isDisjoint(with: caller.roles) else {
@@ -77,6 +74,10 @@ struct Responder: Sendable {
             problem = error
         case let error as DecodingError:
             problem = Problem(.badRequest, "cannot read the body: \(error.explanation)")
+        case let error as Outsider:
+            problem = Problem(.notPermitted, "cannot let \(error.why)")
+            // There is nothing more to say to them.
+            headers[.connection] = "close"
         case let error as WrongMethod:
             problem = Problem(.methodNotAllowed, error.description)
             headers[.allow] = error.allowed.map(\.rawValue).joined(separator: ", ")
@@ -100,6 +101,11 @@ struct Responder: Sendable {
             return Response(status: .internalServerError)
         }
     }
+}
+
+/// Somebody who may do nothing here, whatever it is.
+private struct Outsider: Error {
+    var why: String
 }
 
 /// A path that exists, but not for this method.

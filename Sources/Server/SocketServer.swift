@@ -9,6 +9,11 @@ public import ServiceLifecycle
 ///
 /// All of it runs on one event loop, the service's functions included.
 public final class SocketServer: Service {
+    /// Bytes read from a connection at a time, which are more than all common requests have.
+    ///
+    /// What a client sends ahead costs the agent this much and no more.
+    private static let readBuffer = 4096
+
     private let listener: ListeningSocket
     private let executor: LoopExecutor
     private let limits: Limits
@@ -55,7 +60,11 @@ public final class SocketServer: Service {
             let connections = Connections(limits: limits, ended: ended)
             return (NIOLoopBound(connections, eventLoop: loop), ended.futureResult)
         }.get()
-        let channel = try await bootstrap(connections).withBoundSocket(listener.descriptor).get()
+        let (turns, pipe) = try await Turns.open(on: loop)
+        ended.whenComplete { _ in pipe.close(promise: nil) }
+        let channel = try await bootstrap(connections, turns)
+            .withBoundSocket(listener.descriptor).get()
+        try listener.extendBacklog()
         // However it comes about: a server that accepts no more has ended.
         channel.closeFuture.whenComplete { [limits] _ in
             connections.value.stop(within: TimeAmount(limits.stopTimeout), on: loop)
@@ -68,22 +77,55 @@ public final class SocketServer: Service {
         }
     }
 
-    private func bootstrap(_ connections: NIOLoopBound<Connections>) -> ServerBootstrap {
-        ServerBootstrap(group: executor.eventLoop)
-            .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelInitializer { [self] channel in
+    private func bootstrap(
+        _ connections: NIOLoopBound<Connections>,
+        _ turns: NIOLoopBound<Turns>
+    ) -> ServerBootstrap {
+        let setUp: @Sendable (any Channel) -> EventLoopFuture<Void> = { [self] channel in
+            channel.eventLoop.makeCompletedFuture {
+                try start(channel, connections.value, turns.value)
+            }
+        }
+        return ServerBootstrap(group: executor.eventLoop)
+            .serverChannelInitializer { [executor, listener] channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try start(channel, connections.value)
+                    let doorkeeper = Doorkeeper(
+                        socket: listener.descriptor,
+                        connections: connections.value,
+                        setUp: { socket in
+                            _ = ClientBootstrap(group: executor.eventLoop)
+                                .channelInitializer(setUp)
+                                .withConnectedSocket(socket)
+                        }
+                    )
+                    try channel.pipeline.syncOperations.addHandler(doorkeeper)
                 }
             }
+            // The doorkeeper takes the others.
+            .serverChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelInitializer(setUp)
     }
 
     /// Sets up one connection; an error closes it.
-    private func start(_ channel: any Channel, _ connections: Connections) throws {
+    private func start(
+        _ channel: any Channel,
+        _ connections: Connections,
+        _ turns: Turns
+    ) throws {
+        let options = channel.syncOptions
+        try options?.setOption(.allowRemoteHalfClosure, value: true)
+        try options?.setOption(.maxMessagesPerRead, value: 1)
+        try options?.setOption(
+            .recvAllocator,
+            value: FixedSizeRecvByteBufferAllocator(capacity: Self.readBuffer)
+        )
         let pipeline = channel.pipeline.syncOperations
         let peer = try pipeline.peerCredentials()
-        let guardian = ConnectionGuard(limits)
-        try connections.add(guardian, of: peer.uid, closing: channel.closeFuture)
+        let guardian = try connections.add(
+            of: peer.uid,
+            turns: turns,
+            closing: channel.closeFuture
+        )
 
         let http = HTTP1Channel(
             responder: { [responder] request, writer, _ in
@@ -105,8 +147,12 @@ public final class SocketServer: Service {
                 try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
             )
         )
+        let bound = NIOLoopBound(guardian, eventLoop: channel.eventLoop)
         ready.whenSuccess { [executor, logger] value in
-            Task(executorPreference: executor) { await http.handle(value: value, logger: logger) }
+            Task(executorPreference: executor) {
+                await http.handle(value: value, logger: logger)
+                bound.value.end()
+            }
         }
     }
 }

@@ -103,6 +103,23 @@ import Testing
         #expect(plan.takeEnded(at: 300) == [grant.id])
     }
 
+    @Test func aPlanOfLiveGrantsIsTheOneThatOpeningThemMakes() throws {
+        let grants = try [
+            grant("1.1", "22/tcp", "10.0.0.5", "alice", until: 100),
+            grant("1.2", "80-81/any", "10.0.0.0/24", "alice", until: 50),
+            grant("2.1", "22/tcp", "10.0.0.5", "bob", until: 70),
+        ]
+        var opened = Plan()
+        _ = opened.apply(grants.map(GrantChange.open))
+        var restored = Plan(live: grants)
+        #expect(Set(restored.allGrants) == Set(opened.allGrants))
+        let texts = [opened, restored].map { plan in
+            plan.elements.map { "\($0.key) \($0.end) \($0.label)" }.sorted()
+        }
+        #expect(texts[0] == texts[1])
+        #expect(restored.takeEnded(at: 100) == opened.takeEnded(at: 100))
+    }
+
     @Test func elementKeysAreSmall() {
         #expect(MemoryLayout<CIDR>.stride == 24)
         #expect(MemoryLayout<ElementKey>.stride == 24)

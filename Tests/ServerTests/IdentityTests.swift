@@ -41,6 +41,13 @@ struct IdentityTests {
         let service = RecordingService()
         let body = try await withServer(service) { server in
             chmod(server.path, 0o666)
+            let ids = ["--reuid=54321", "--regid=54321", "--clear-groups", "--"]
+            let verbose = try shell(
+                ["setpriv"] + ids + [
+                    "curl", "-sv", "--unix-socket", server.path, "http://sallyport",
+                ]
+            )
+            #expect(verbose.errors.lowercased().contains("< connection: close"))
             return try curl(server.path, "--reuid=54321", "--regid=54321", "--clear-groups")
         }
         let problem = try JSONDecoder().decode(Problem.self, from: Data(body.utf8))

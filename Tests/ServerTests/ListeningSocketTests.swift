@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Server
@@ -27,6 +28,15 @@ struct ListeningSocketTests {
             #expect(status.st_mode & 0o7777 == 0o660)
             #expect(status.st_mode & S_IFMT == S_IFSOCK)
             #expect(status.st_gid == (group == "adm" ? getgrnam("adm").pointee.gr_gid : getegid()))
+        }
+    }
+
+    @Test func letsAsManyClientsWaitAsTheKernelAllows() async throws {
+        try await withRunningServer { server in
+            let line = try shell("ss", "--no-header", "--listening", "--unix", "src", server.path)
+                .get().split(separator: " ")
+            let largest = try shell("sysctl", "--values", "net.core.somaxconn").get()
+            #expect(Int(line[3]) == min(4096, Int(largest.dropLast()) ?? 0))
         }
     }
 

@@ -11,23 +11,21 @@ final class RawConnection {
     }
 
     /// Longer than anything a test waits for; a test that meets it fails.
-    private static let patience = timeval(tv_sec: 10, tv_usec: 0)
+    static let patience: Duration = .seconds(10)
 
     private let socket: CInt
     private var received: [UInt8] = []
 
-    init(path: String) throws {
+    init(path: String, sendPatience: Duration = patience) throws {
         socket = Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard socket >= 0 else { throw SystemFailure("make a socket") }
-        var patience = Self.patience
-        for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
-            setsockopt(
-                socket,
-                SOL_SOCKET,
-                option,
-                &patience,
-                socklen_t(MemoryLayout<timeval>.size)
+        for (option, patience) in [(SO_RCVTIMEO, Self.patience), (SO_SNDTIMEO, sendPatience)] {
+            let microseconds = Int(patience / .microseconds(1))
+            var time = timeval(
+                tv_sec: microseconds / 1_000_000,
+                tv_usec: microseconds % 1_000_000
             )
+            setsockopt(socket, SOL_SOCKET, option, &time, socklen_t(MemoryLayout<timeval>.size))
         }
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)

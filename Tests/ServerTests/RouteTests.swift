@@ -167,9 +167,15 @@ struct RouteTests {
     @Test func tellsSomebodyWithoutARoleNothing() async throws {
         let service = RecordingService(roles: { _ in [] })
         let answers = try await withServer(service) { server in
-            try ["/v1/nothing", "/v1/status", "/"].map { try server.connect().ask(get($0)) }
+            try ["/v1/nothing", "/v1/status", "/"].map { path in
+                let connection = try server.connect()
+                let answer = try connection.ask(get(path))
+                #expect(try connection.readToEnd().isEmpty)
+                return answer
+            }
         }
         for answer in answers {
+            #expect(answer.headers["connection"] == "close")
             #expect(try problem(answer).detail == "cannot let root in: this user has no role")
         }
     }

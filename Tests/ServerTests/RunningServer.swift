@@ -14,7 +14,9 @@ struct RunningServer: Sendable {
     let log: LogLines
 
     /// A connection to it.
-    func connect() throws -> RawConnection { try RawConnection(path: path) }
+    func connect(sendPatience: Duration = RawConnection.patience) throws -> RawConnection {
+        try RawConnection(path: path, sendPatience: sendPatience)
+    }
 }
 
 /// Runs a server around `body`, which is given a thread that may block.

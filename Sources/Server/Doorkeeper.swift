@@ -1,0 +1,54 @@
+import CLinux
+import Glibc
+import NIOCore
+
+/// Empties the queue of those who wait to be connected, whenever somebody is in it.
+///
+/// One user who connects and hangs up as fast as the machine allows would fill the queue, and keep
+/// all others out, if each of these connections were set up. So who connects too often is refused
+/// as soon as the kernel says who it is.
+final class Doorkeeper: ChannelInboundHandler {
+    typealias InboundIn = any Channel
+
+    /// Connections that are taken before other sockets are looked at again.
+    private static let atATime = 4096
+
+    private let socket: CInt
+    private let connections: Connections
+    private let setUp: (CInt) -> Void
+
+    /// - Parameters:
+    ///   - socket: the one that listens.
+    ///   - connections: what knows how often each user has connected.
+    ///   - setUp: takes over a connected socket.
+    init(socket: CInt, connections: Connections, setUp: @escaping (CInt) -> Void) {
+        self.socket = socket
+        self.connections = connections
+        self.setUp = setUp
+    }
+
+    /// The first one, which NIO has taken.
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let channel = unwrapInboundIn(data)
+        let isAdmitted = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
+            of: CInt.self
+        ) { admits($0) }
+        if isAdmitted == true { context.fireChannelRead(data) } else { channel.close(promise: nil) }
+    }
+
+    /// The others.
+    func channelReadComplete(context: ChannelHandlerContext) {
+        for _ in 0..<Self.atATime {
+            let connected = accept(socket, nil, nil)
+            if connected < 0 { break }
+            if admits(connected) { setUp(connected) } else { close(connected) }
+        }
+        context.fireChannelReadComplete()
+    }
+
+    private func admits(_ connected: CInt) -> Bool {
+        var peer = sallyport_peer()
+        return unsafe sallyport_peer_credentials(connected, &peer) == 0
+            && connections.admits(peer.uid)
+    }
+}
