@@ -97,9 +97,12 @@ final class RawConnection {
     }
 
     /// Sends a request and reads its answer.
-    func ask(_ request: String) throws -> Answer {
+    func ask(
+        _ request: String,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) throws -> Answer {
         send(request)
-        return try #require(try answer())
+        return try #require(try answer(), sourceLocation: sourceLocation)
     }
 
     /// Reads until the server closes the connection; answers what came before.
