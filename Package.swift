@@ -18,7 +18,6 @@ let argumentParser = Target.Dependency.product(
 )
 let collections = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
-let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let httpCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let lifecycle = Target.Dependency.product(
     name: "ServiceLifecycle",
@@ -26,6 +25,7 @@ let lifecycle = Target.Dependency.product(
 )
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let unixSignals = Target.Dependency.product(
@@ -98,7 +98,7 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "API", "CLinux", "Policy", hummingbird, httpCore, lifecycle, logging, nioCore,
+                "API", "CLinux", "Policy", httpCore, lifecycle, logging, nioCore,
                 nioHTTP1, nioPosix,
             ],
             swiftSettings: memorySafe
@@ -121,8 +121,8 @@ let package = Package(
         // The command line.
         .target(
             name: "Client",
-            dependencies: ["API", nioCore, nioHTTP1, nioPosix],
-            swiftSettings: settings
+            dependencies: ["API", "Policy", nioCore, nioEmbedded, nioHTTP1],
+            swiftSettings: memorySafe
         ),
         .target(
             name: "Commands",
@@ -175,7 +175,10 @@ let package = Package(
         ),
         .testTarget(
             name: "AgentTests",
-            dependencies: ["API", "Agent", "Gate", "Ledger", "Policy", "TestSupport"],
+            dependencies: [
+                "API", "Agent", "Gate", "Ledger", "Nftables", "Policy", "Server", "Settings",
+                "TestSupport", grdb, logging,
+            ],
             swiftSettings: settings
         ),
         .testTarget(

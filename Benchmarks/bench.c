@@ -3,8 +3,10 @@
  * microseconds unless the key says otherwise. bench.sh runs it and makes the table.
  *
  *   bench fill SOCKET FIRST COUNT        open COUNT grants, 1,024 a request, from source number FIRST on
- *   bench latency SOCKET FOLDER ROUNDS   opening over the socket, 1 and 64 clients, in turn with the floor:
- *                                        one netlink commit of one element with acknowledgement and one
+ *   bench latency SOCKET EMPTY FOLDER ROUNDS
+ *                                        opening over the socket, 1 and 64 clients, in turn with the same of
+ *                                        an agent without grants at the socket EMPTY; with the floor: one
+ *                                        netlink commit of one element with acknowledgement and one
  *                                        fdatasync'ed append of 512 bytes in FOLDER; and with `nft` run as
  *                                        a program. The floor's set is `inet floor grants` of this
  *                                        network namespace.
@@ -37,10 +39,10 @@
 extern char **environ;
 
 enum {
-    SINGLES = 50,              /* measured requests of one client in a round */
+    SINGLES = 15,              /* measured requests of one client in a round */
     CLIENTS = 64,
-    CROWD = 4 * CLIENTS,       /* measured requests of all clients in a round */
-    PROGRAMS = 2,              /* runs of nft in a round */
+    CROWD = 2 * CLIENTS,       /* measured requests of all clients in a round */
+    PROGRAMS = 1,              /* runs of nft in a round */
     PORTS = 64,                /* to fill, from port 20000 */
     SOURCES = 16,
     ANSWER = 4 << 20,          /* room for the answer about 1,024 grants */
@@ -259,24 +261,28 @@ static void run_nft(unsigned n) {
     if (waitpid(child, &status, 0) < 0 || status) errx(1, "nft failed");
 }
 
-static void latency(const char *path, const char *folder, int rounds) {
-    struct client clients[CLIENTS] = {0};
-    struct samples single = {0}, crowd = {0}, floor = {0}, program = {0};
+static void latency(const char *path, const char *empty_path, const char *folder, int rounds) {
+    struct client clients[CLIENTS] = {0}, other = {0};
+    struct samples single = {0}, empty = {0}, crowd = {0}, floor = {0}, program = {0};
     double single_time = 0, crowd_time = 0, began;
     char name[4096];
     unsigned n = 0;
 
-    opened = calloc(SINGLES + CROWD, sizeof *opened);
+    opened = calloc(CROWD, sizeof *opened);
     snprintf(name, sizeof name, "%s/append", folder);
     int file = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (!opened || file < 0) err(1, "%s", name);
     struct mnl_socket *netlink = netlink_socket();
     for (int i = 0; i < CLIENTS; i++) connect_client(&clients[i], path);
+    connect_client(&other, empty_path);
 
     for (int round = -1; round < rounds; round++) {
         if (round == 0)        /* the first round only warms up */
-            single.count = crowd.count = floor.count = program.count = 0, single_time = crowd_time = 0;
+            single.count = empty.count = crowd.count = floor.count = program.count = 0, single_time = crowd_time = 0;
         single_time += open_grants(clients, 1, SINGLES, &single);
+        revoke_opened(clients);
+        open_grants(&other, 1, SINGLES, &empty);
+        revoke_opened(&other);
         for (int i = 0; i < SINGLES; i++) {
             began = now();
             commit_element(netlink, ++n);
@@ -289,9 +295,10 @@ static void latency(const char *path, const char *folder, int rounds) {
             note(&program, now() - began);
         }
         crowd_time += open_grants(clients, CLIENTS, CROWD, &crowd);
-        revoke_opened(&clients[0]);
+        revoke_opened(clients);
     }
     print_percentiles("single", &single);
+    print_percentiles("empty", &empty);
     print_percentiles("crowd", &crowd);
     print_percentiles("floor", &floor);
     print_percentiles("program", &program);
@@ -345,7 +352,7 @@ static void restart(const char *notify, char **command) {
 
 int main(int count, char **words) {
     if (count == 5 && !strcmp(words[1], "fill")) fill(words[2], atoi(words[3]), atoi(words[4]));
-    else if (count == 5 && !strcmp(words[1], "latency")) latency(words[2], words[3], atoi(words[4]));
+    else if (count == 6 && !strcmp(words[1], "latency")) latency(words[2], words[3], words[4], atoi(words[5]));
     else if (count > 3 && !strcmp(words[1], "restart")) restart(words[2], words + 3);
     else errx(64, "see the top of bench.c");
     return 0;

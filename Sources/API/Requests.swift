@@ -131,11 +131,16 @@ public struct GrantDocument: Codable, Hashable, Sendable {
 
 /// The answer of `GET /v1/grants`.
 public struct GrantList: Codable, Hashable, Sendable {
-    /// The grants, in the order of their ids.
+    /// The grants, those of the newest request first.
     public var grants: [GrantDocument]
+    /// The `before` parameter that reads the next page; absent on the last one.
+    public var next: String?
 
-    /// Makes it of its parts.
-    public init(grants: [GrantDocument]) { self.grants = grants }
+    /// Makes an answer.
+    public init(grants: [GrantDocument], next: String? = nil) {
+        self.grants = grants
+        self.next = next
+    }
 }
 
 /// The answer of `GET /v1/requests`, newest first.

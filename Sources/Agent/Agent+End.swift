@@ -94,11 +94,12 @@ extension Agent {
         await reap()
     }
 
-    /// Puts back what another process has changed in the table.
+    /// Puts back what another process has changed in the table, elements of grants included.
     func rulesetChanged() {
         do {
-            guard let fault = try gate.inspect().fault else { return }
-            logger.warning("another process changed the gate (\(fault)); making it anew")
+            if let fault = try gate.inspect().fault {
+                logger.warning("another process changed the gate (\(fault)); making it anew")
+            }
             try reassert()
         } catch {
             logger.error("cannot make the gate anew: \(error)")

@@ -46,9 +46,14 @@ extension Agent {
         if let key, let id = try earlierRequest(ask, under: key) {
             return (Change(), .openedBefore(id))
         }
-        let decision = configuration.policySet.decide(ask, by: identity, at: now.wall) {
-            plan.activeCount(policy: $0, uid: identity.uid)
-        }
+        let uid = identity.uid
+        let decision = configuration.policySet.decide(
+            ask,
+            by: identity,
+            at: now.wall,
+            active: { plan.activeCount(policy: $0, uid: uid) },
+            renews: { plan.live(port: $0.port, source: $0.source, uid: uid) != nil }
+        )
         switch decision {
         case .notPermitted(let reason):
             throw Problem(.notPermitted, reason)

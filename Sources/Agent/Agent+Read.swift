@@ -97,10 +97,17 @@ extension Agent: AccessService {
     ) async throws -> GrantList {
         var wanted = filter.forLedger(caller)
         if !includeEnded { wanted.state = .active }
-        let stored = try await reading { [wanted] ledger throws(LedgerError) in
+        // A page holds whole requests, and so at least the largest there can be.
+        wanted.limit = RequestLimits.grants + 1
+        var stored = try await reading { [wanted] ledger throws(LedgerError) in
             try await ledger.grants(wanted)
         }
-        return GrantList(grants: stored.map(document(of:)))
+        var next: String?
+        if stored.count == wanted.limit, let cut = stored.last?.id.request {
+            stored.removeAll { $0.id.request == cut }
+            next = stored.last.map { "\($0.id.request)" }
+        }
+        return GrantList(grants: stored.map(document(of:)), next: next)
     }
 
     private func document(of request: StoredRequest) -> RequestDocument {
@@ -125,15 +132,12 @@ extension Agent: AccessService {
         guard stored.state == .active, let live = plan[stored.id] else { return document }
         let left = max(0, live.deadline - clocks.now().boot)
         document.remainingSeconds = left / 1000
-        let traffic = try? gate.traffic(
-            of: ElementKey(
-                source: live.source,
-                transport: live.port.portProtocol.transports[0],
-                port: live.port.lower
-            )
-        )
-        document.packets = traffic?.packets
-        document.bytes = traffic?.bytes
+        // A wide range of ports is not worth as many questions to the kernel.
+        let keys = live.elementKeys
+        if keys.count <= 16, let traffic = try? keys.compactMap(gate.traffic(of:)) {
+            document.packets = traffic.map(\.packets).reduce(0, &+)
+            document.bytes = traffic.map(\.bytes).reduce(0, &+)
+        }
         return document
     }
 
@@ -191,6 +195,13 @@ extension Agent: AccessService {
         }
         configuredAt = clocks.now().wall
         configurationError = nil
+        let managed = configuration.policySet.managedPorts
+        for port in old.policySet.managedPorts
+        where !managed.contains(where: { $0.contains(port) }) {
+            logger.warning(
+                "\(port) is no longer managed as before: what of it no policy names is open"
+            )
+        }
         logger.info("configuration loaded: \(configuration.policies.count) policies")
     }
 }

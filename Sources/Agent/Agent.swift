@@ -17,6 +17,11 @@ actor Agent {
     let clocks: any Clocks
     let watch: Watch
     let executor: LoopExecutor
+    /// The thread of the server, so that a request changes threads only for the disk.
+    nonisolated var unownedExecutor: UnownedSerialExecutor {
+        // It lives as long as `executor`, and so as long as the actor.
+        unsafe executor.serial.asUnownedSerialExecutor()
+    }
     let logger: Logger
     let loadConfiguration: @Sendable () throws(ConfigurationError) -> AgentConfiguration
     let startedAt: Timestamp

@@ -32,6 +32,7 @@ extension Agent {
     /// - Parameters:
     ///   - closesOnly: Whether the change only takes access away.
     ///   - step: Decides, and works out the change and the answer; called when its turn comes.
+    /// - Returns: The answer, once all is durable and in the kernel.
     /// - Throws: What `step` throws; `Problem` of kind `ledgerUnavailable` or `kernelRefused`.
     func commit<Answer: Sendable>(
         closesOnly: Bool,
@@ -86,11 +87,7 @@ extension Agent {
             accepted.append(prepared)
         }
         do throws(LedgerError) {
-            try await record(
-                accepted.flatMap(\.change.ledger),
-                at: now.wall,
-                isAlone: batch.count == 1
-            )
+            try await record(accepted.flatMap(\.change.ledger), at: now.wall)
         } catch {
             for inverse in inFlight.reversed() { _ = plan.apply(inverse) }
             inFlight = []
@@ -124,23 +121,20 @@ extension Agent {
     /// The end of a grant that is not live in the ledger, as when somebody has edited it, is left
     /// out: nothing else could be recorded ever again.
     ///
-    /// - Parameter isAlone: Whether nobody else waits. Then the disk is waited for on the spot, which
-    ///   saves two changes of thread; a crowd is better served by reading the next requests meanwhile.
+    /// - Parameters:
+    ///   - changes: What is to be recorded.
+    ///   - time: When it happened.
+    /// - Throws: Where the ledger cannot be written; then nothing of it is recorded.
     private func record(
         _ changes: [LedgerChange],
-        at time: Timestamp,
-        isAlone: Bool = false
+        at time: Timestamp
     ) async throws(LedgerError) {
         guard !(unrecorded.isEmpty && changes.isEmpty) else { return }
         var pending = unrecorded + changes
         var isRecorded = false
         while !isRecorded {
             do throws(LedgerError) {
-                if isAlone {
-                    try ledger.commitBlocking(pending, at: time)
-                } else {
-                    try await ledger.commit(pending, at: time)
-                }
+                try await ledger.commit(pending, at: time)
                 isRecorded = true
             } catch {
                 let rest = pending.filter { $0.endedGrant == nil || $0.endedGrant != error.grant }
@@ -153,8 +147,10 @@ extension Agent {
         keysInCommit = []
     }
 
-    /// Refuses what opens, and closes in the kernel what closes: a full disk must not keep a port
-    /// open. What was closed is recorded as soon as the ledger can be written.
+    /// Refuses what opens, and closes in the kernel what closes.
+    ///
+    /// A full disk must not keep a port open. What was closed is recorded as soon as the ledger can
+    /// be written.
     private func closeUnrecorded(_ accepted: [Prepared], because error: LedgerError) {
         keysInCommit = []
         logger.error("\(error)")

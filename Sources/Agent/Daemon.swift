@@ -44,6 +44,8 @@ public enum Daemon {
     /// - Throws: An error for the administrator. A gate that is armed by then stays armed.
     public static func run(_ options: DaemonOptions, logger: Logger) throws {
         signal(SIGPIPE, SIG_IGN)
+        // A reload that is asked for too early is nothing to die of.
+        signal(SIGHUP, SIG_IGN)
         raiseDescriptorLimit()
         let load = { @Sendable () throws(ConfigurationError) in
             try AgentConfiguration.load(file: options.configuration)

@@ -6,48 +6,43 @@ public import Policy
 
 /// Speaks to the agent over its Unix socket, on one connection that is kept open.
 ///
-/// Each function is one route of the API and throws a ``ClientError``. Ids are texts, as in the
-/// documents.
-public final class Client: Sendable {
-    let connection: Connection
+/// Each function is one route of the API, blocks its thread until the answer or the end of its
+/// time, and throws a ``ClientError``. Ids are texts, as in the documents.
+public final class Client {
+    private let connection: Connection
 
     /// Makes a client; it connects with the first call.
     ///
     /// - Parameters:
     ///   - socket: the path of the agent's socket.
-    ///   - timeout: how long the agent may take to answer a call.
+    ///   - timeout: how long a call may take, connecting included.
     public init(socket: String, timeout: Duration = .seconds(30)) {
-        connection = Connection(socket: socket, timeout: TimeAmount(timeout))
-    }
-
-    /// Closes the connection and ends the client's thread; no call may follow.
-    public func close() async {
-        await connection.close()
+        connection = Connection(socket: socket, timeout: timeout)
     }
 
     /// The agent, the gate and the policies with their figures.
-    public func status() async throws(ClientError) -> StatusDocument {
-        try await get("/v1/status")
+    public func status() throws(ClientError) -> StatusDocument {
+        try get("/v1/status")
     }
 
     /// All policies.
-    public func policies() async throws(ClientError) -> PolicyList {
-        try await get("/v1/policies")
+    public func policies() throws(ClientError) -> PolicyList {
+        try get("/v1/policies")
     }
 
     /// One policy.
-    public func policy(named name: String) async throws(ClientError) -> PolicyDocument {
-        try await get("/v1/policies/\(encoded(name))")
+    public func policy(named name: String) throws(ClientError) -> PolicyDocument {
+        try get("/v1/policies/\(encoded(name))")
     }
 
     /// Makes the agent read its configuration again; answers the policies in force then.
-    public func reload() async throws(ClientError) -> PolicyList {
-        try await post("/v1/policies/reload")
+    public func reload() throws(ClientError) -> PolicyList {
+        try post("/v1/policies/reload")
     }
 
     /// What a text would be as a policy file; refused with every fault that is in it.
-    public func check(policyText: String) async throws(ClientError) -> PolicyList {
-        try await post(
+    public func check(policyText: String) throws(ClientError) -> PolicyList {
+        try post(
             "/v1/policies/check",
             ByteBuffer(string: policyText),
             type: "application/yaml"
@@ -60,20 +55,20 @@ public final class Client: Sendable {
     public func open(
         _ ask: Ask,
         idempotencyKey: String? = nil
-    ) async throws(ClientError) -> RequestDocument {
+    ) throws(ClientError) -> RequestDocument {
         var headers = HTTPHeaders()
         if let idempotencyKey { headers.add(name: "idempotency-key", value: idempotencyKey) }
-        return try await post("/v1/requests", try json(ask), headers: headers)
+        return try post("/v1/requests", try json(ask), headers: headers)
     }
 
     /// One request.
-    public func request(id: String) async throws(ClientError) -> RequestDocument {
-        try await get("/v1/requests/\(encoded(id))")
+    public func request(id: String) throws(ClientError) -> RequestDocument {
+        try get("/v1/requests/\(encoded(id))")
     }
 
     /// One page of requests, newest first.
-    public func requests(_ filter: RequestFilter) async throws(ClientError) -> RequestList {
-        try await get(
+    public func requests(_ filter: RequestFilter) throws(ClientError) -> RequestList {
+        try get(
             "/v1/requests",
             [
                 ("state", filter.state?.rawValue), ("policy", filter.policy),
@@ -84,39 +79,52 @@ public final class Client: Sendable {
     }
 
     /// Ends the grants of a request.
-    public func revoke(request id: String) async throws(ClientError) -> RequestDocument {
-        try await post("/v1/requests/\(encoded(id))/revoke")
+    public func revoke(request id: String) throws(ClientError) -> RequestDocument {
+        try post("/v1/requests/\(encoded(id))/revoke")
     }
 
     /// Lets the grants of a request end later, by a duration like `30m` or `PT30M`.
     public func extend(
         request id: String,
         by addition: String
-    ) async throws(ClientError) -> RequestDocument {
-        try await post(
+    ) throws(ClientError) -> RequestDocument {
+        try post(
             "/v1/requests/\(encoded(id))/extend",
             try json(ExtendBody(duration: addition))
         )
     }
 
-    /// Grants; of the filter only policy and requester count.
+    /// Grants, one page of up to 1,024; of the filter state and limit do not count.
     public func grants(
         _ filter: RequestFilter,
         includeEnded: Bool = false
-    ) async throws(ClientError) -> GrantList {
-        try await get(
+    ) throws(ClientError) -> GrantList {
+        try get(
             "/v1/grants",
             [
                 ("policy", filter.policy), ("requester", filter.requester),
+                ("before", filter.before.map { String($0) }),
                 ("all", includeEnded ? "true" : nil),
             ]
         )
     }
 
+    /// All live grants that meet a filter, from as many pages as it takes.
+    public func liveGrants(_ filter: RequestFilter) throws(ClientError) -> GrantList {
+        var filter = filter
+        var found = GrantList(grants: [])
+        while true {
+            let page = try grants(filter)
+            found.grants += page.grants
+            guard let next = page.next.flatMap({ Int64($0) }) else { return found }
+            filter.before = next
+        }
+    }
+
     /// Ends one grant.
-    public func close(grant id: String) async throws(ClientError) -> GrantDocument {
+    public func close(grant id: String) throws(ClientError) -> GrantDocument {
         try decode(
-            try await connection.exchange(
+            try connection.exchange(
                 Call(method: .DELETE, target: "/v1/grants/\(encoded(id))")
             )
         )
@@ -127,10 +135,10 @@ extension Client {
     private func get<Document: Decodable>(
         _ path: String,
         _ query: [(name: String, value: String?)] = []
-    ) async throws(ClientError) -> Document {
+    ) throws(ClientError) -> Document {
         let pairs = query.compactMap { pair in pair.value.map { "\(pair.name)=\(encoded($0))" } }
         let target = pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
-        return try decode(try await connection.exchange(Call(method: .GET, target: target)))
+        return try decode(try connection.exchange(Call(method: .GET, target: target)))
     }
 
     private func post<Document: Decodable>(
@@ -138,12 +146,12 @@ extension Client {
         _ body: ByteBuffer = ByteBuffer(),
         type: String = "application/json",
         headers: HTTPHeaders = [:]
-    ) async throws(ClientError) -> Document {
+    ) throws(ClientError) -> Document {
         var headers = headers
         if body.readableBytes > 0 { headers.add(name: "content-type", value: type) }
         headers.add(name: "content-length", value: String(body.readableBytes))
         return try decode(
-            try await connection.exchange(
+            try connection.exchange(
                 Call(method: .POST, target: path, headers: headers, body: body)
             )
         )

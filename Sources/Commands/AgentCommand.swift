@@ -7,7 +7,7 @@ protocol AgentCommand: ParsableCommand {
     var shared: SharedOptions { get }
 
     /// Does the work and says what came of it; throws `Problem`, `ClientError` or `FileError`.
-    func report(from agent: Client, in surroundings: Surroundings) async throws -> Report
+    func report(from agent: Client, in surroundings: Surroundings) throws -> Report
 }
 
 /// The options every command takes, before or after its name.

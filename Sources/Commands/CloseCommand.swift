@@ -46,13 +46,13 @@ struct CloseCommand: AgentCommand {
         }
     }
 
-    func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
-        let targets = ids.isEmpty ? try await selected(from: agent, surroundings) : ids
+    func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+        let targets = ids.isEmpty ? try selected(from: agent, surroundings) : ids
         var closed: [GrantDocument] = []
         var failures: [ClientError] = []
         for target in targets {
             do throws(ClientError) {
-                closed += try await close(target, agent)
+                closed += try close(target, agent)
             } catch .problem(let problem) where ids.isEmpty && problem.meansEnded {
                 // It ended after it was listed: nothing is left to close.
             } catch {
@@ -71,10 +71,10 @@ struct CloseCommand: AgentCommand {
     private func selected(
         from agent: Client,
         _ surroundings: Surroundings
-    ) async throws(ClientError) -> [GrantReference] {
+    ) throws(ClientError) -> [GrantReference] {
         let filter = RequestFilter(policy: policy, requester: mine ? surroundings.user() : nil)
         // Two users may share a name, so the number decides what is one's own.
-        return try await agent.grants(filter).grants
+        return try agent.liveGrants(filter).grants
             .filter { !mine || $0.requester.uid == surroundings.uid }
             .map { .grant($0.id) }
     }
@@ -83,11 +83,11 @@ struct CloseCommand: AgentCommand {
 private func close(
     _ reference: GrantReference,
     _ agent: Client
-) async throws(ClientError) -> [GrantDocument] {
+) throws(ClientError) -> [GrantDocument] {
     switch reference {
-    case .grant(let id): [try await agent.close(grant: id)]
+    case .grant(let id): [try agent.close(grant: id)]
     case .request(let id):
-        try await agent.revoke(request: id).grants.filter { $0.state == .revoked }
+        try agent.revoke(request: id).grants.filter { $0.state == .revoked }
     }
 }
 

@@ -37,8 +37,8 @@ struct ExtendCommand: AgentCommand {
 
     @OptionGroup var shared: SharedOptions
 
-    func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
-        let extended = try await agent.extend(request: request, by: duration)
+    func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+        let extended = try agent.extend(request: request, by: duration)
         return openRequestReport(extended, verb: "is now open until", surroundings.time)
     }
 }

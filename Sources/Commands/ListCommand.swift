@@ -29,11 +29,9 @@ struct ListCommand: AgentCommand {
 
     @OptionGroup var shared: SharedOptions
 
-    func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
-        let list = try await agent.grants(
-            RequestFilter(policy: policy, requester: user),
-            includeEnded: all
-        )
+    func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+        let filter = RequestFilter(policy: policy, requester: user)
+        let list = try all ? agent.grants(filter, includeEnded: true) : agent.liveGrants(filter)
         guard !list.grants.isEmpty else {
             return Report(
                 document: list,
@@ -43,7 +41,8 @@ struct ListCommand: AgentCommand {
         }
         return Report(
             document: list,
-            lines: (all ? history(list, surroundings.time) : live(list, surroundings.time)).lines
+            lines: (all ? history(list, surroundings.time) : live(list, surroundings.time)).lines,
+            notes: list.next == nil ? [] : ["older grants are left out"]
         )
     }
 }

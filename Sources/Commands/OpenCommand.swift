@@ -71,7 +71,7 @@ struct OpenCommand: AgentCommand {
         }
     }
 
-    func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
+    func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
         let ask = Ask(
             targets: targets,
             sources: try sources.map {
@@ -82,7 +82,7 @@ struct OpenCommand: AgentCommand {
             reason: reason,
             ticket: ticket
         )
-        let request = try await agent.open(ask)
+        let request = try agent.open(ask)
         return openRequestReport(request, verb: "is open until", surroundings.time)
     }
 }

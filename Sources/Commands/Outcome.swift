@@ -11,7 +11,7 @@ struct Outcome: Hashable, Sendable {
 }
 
 /// Parses and carries out one command line; prints nothing itself.
-func outcome(of arguments: [String], in surroundings: Surroundings) async -> Outcome {
+func outcome(of arguments: [String], in surroundings: Surroundings) -> Outcome {
     do {
         var command = try RootCommand.parseAsRoot(arguments)
         guard let command = command as? any AgentCommand else {
@@ -19,7 +19,7 @@ func outcome(of arguments: [String], in surroundings: Surroundings) async -> Out
             try command.run()
             return Outcome()
         }
-        return await outcome(of: command, in: surroundings)
+        return outcome(of: command, in: surroundings)
     } catch {
         let text = RootCommand.fullMessage(for: error)
         // The text of an error quotes the arguments; help and completion scripts do not.
@@ -35,19 +35,16 @@ func outcome(of arguments: [String], in surroundings: Surroundings) async -> Out
 private func outcome(
     of command: any AgentCommand,
     in surroundings: Surroundings
-) async -> Outcome {
+) -> Outcome {
     let options = command.shared
     let socket = SharedOptions.socketPath(option: options.socket, surroundings.environment)
     let agent = Client(socket: socket)
-    let outcome: Outcome
     do {
-        let report = try await command.report(from: agent, in: surroundings)
-        outcome = try Outcome(report, json: options.json)
+        let report = try command.report(from: agent, in: surroundings)
+        return try Outcome(report, json: options.json)
     } catch {
-        outcome = Outcome(failures: [error], json: options.json)
+        return Outcome(failures: [error], json: options.json)
     }
-    await agent.close()
-    return outcome
 }
 
 extension Outcome {

@@ -22,8 +22,8 @@ struct PolicyCommands: ParsableCommand {
 
         @OptionGroup var shared: SharedOptions
 
-        func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
-            let list = try await agent.policies()
+        func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+            let list = try agent.policies()
             return policyReport(list)
         }
     }
@@ -45,8 +45,8 @@ struct PolicyCommands: ParsableCommand {
 
         @OptionGroup var shared: SharedOptions
 
-        func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
-            let policy = try await agent.policy(named: name)
+        func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+            let policy = try agent.policy(named: name)
             return Report(document: policy, lines: keyed(fields(policy)))
         }
     }
@@ -73,8 +73,8 @@ struct PolicyCommands: ParsableCommand {
 
         @OptionGroup var shared: SharedOptions
 
-        func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
-            let list = try await agent.check(policyText: try readText(file))
+        func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+            let list = try agent.check(policyText: try readText(file))
             var report = policyReport(list)
             report.notes = ["\(file) is valid"]
             return report
@@ -93,8 +93,8 @@ struct PolicyCommands: ParsableCommand {
 
         @OptionGroup var shared: SharedOptions
 
-        func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
-            let list = try await agent.reload()
+        func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+            let list = try agent.reload()
             var report = policyReport(list)
             report.notes = ["reloaded"]
             return report

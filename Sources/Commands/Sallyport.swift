@@ -9,10 +9,10 @@ public enum Sallyport {
     /// Runs one command line, given without the program's name, and prints what it has to say.
     ///
     /// Returns the status to exit with, one of `sysexits.h`.
-    public static func run(_ arguments: [String]) async -> Int32 {
-        let outcome = await outcome(of: arguments, in: .current)
-        // The HTTP client may have had the signal ignored; a reader that went away (`| head`)
-        // shall end this program like any other.
+    public static func run(_ arguments: [String]) -> Int32 {
+        let outcome = outcome(of: arguments, in: .current)
+        // The parent may have had the signal ignored; a reader that went away (`| head`) shall end
+        // this program like any other.
         signal(SIGPIPE, SIG_DFL)
         var (errors, status) = (outcome.errors, outcome.status)
         do throws(FileError) {

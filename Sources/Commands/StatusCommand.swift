@@ -21,18 +21,21 @@ struct StatusCommand: AgentCommand {
 
     @OptionGroup var shared: SharedOptions
 
-    func report(from agent: Client, in surroundings: Surroundings) async throws -> Report {
-        let status = try await agent.status()
-        let armed = status.gate.armed
-        return Report(
+    func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+        let status = try agent.status()
+        var report = Report(
             document: status,
             lines: header(status, surroundings.time) + [""]
                 + (status.policies.isEmpty
-                    ? [noPolicies] : table(status.policies, surroundings.time).lines),
-            notes: armed
-                ? [] : ["sallyport: THE GATE IS NOT ARMED: managed ports may be open to everybody"],
-            status: armed ? .done : .internalError
+                    ? [noPolicies] : table(status.policies, surroundings.time).lines)
         )
+        if !status.gate.armed {
+            report.notes = [
+                "sallyport: THE GATE IS NOT ARMED: managed ports may be open to everybody"
+            ]
+            report.status = .internalError
+        }
+        return report
     }
 }
 

@@ -4,6 +4,8 @@ import Policy
 
 /// The table as it stands in the kernel.
 struct FoundTable {
+    /// The chains of the table.
+    var chains: [Chain]
     /// The sets of the table, by name.
     var sets: [String: NamedSet]
     /// What the dropping rule has counted.
@@ -12,8 +14,9 @@ struct FoundTable {
     /// The sets of grants among them.
     var grantSets: Set<GrantSet> { Set(sets.keys.compactMap(GrantSet.init(name:))) }
 
-    /// Whether it can be adopted: whether each of its sets is one that this gate would have made.
+    /// Whether it can be adopted: whether chains and sets are those that this gate would have made.
     var isOurs: Bool {
+        guard Set(chains.map(\.place)) == Set(Layout.chains.map(\.place)) else { return false }
         let known = Layout.fixedSets + grantSets.map(\.named)
         return sets.values.allSatisfy(known.contains)
             && Layout.fixedSets.allSatisfy { sets[$0.name] != nil }
@@ -27,7 +30,11 @@ extension Gate {
         var sets: [String: NamedSet] = [:]
         for set in try connection.sets(in: Layout.table) { sets[set.name] = set }
         let dropped = try connection.rules(in: Layout.table).lazy.compactMap(\.counted).first
-        return FoundTable(sets: sets, dropped: dropped ?? Counter())
+        return FoundTable(
+            chains: try connection.chains(in: Layout.table),
+            sets: sets,
+            dropped: dropped ?? Counter()
+        )
     }
 
     /// The transaction that makes the table what it should be, and the sets of grants it then has.
@@ -120,6 +127,16 @@ extension Gate {
             )
         }
     }
+}
+
+extension Chain {
+    /// Where the chain stands, whatever flags its table was listed with.
+    struct Place: Hashable {
+        let name: String
+        let base: Base?
+    }
+
+    var place: Place { Place(name: name, base: base) }
 }
 
 extension [CIDR] {

@@ -7,7 +7,7 @@ public import Policy
 /// same time. What `commit` has returned for is on the disk.
 ///
 /// ## Topics
-/// - Writing: ``commit(_:at:)``, ``commitBlocking(_:at:)``, ``checkpoint()``
+/// - Writing: ``commit(_:at:)``
 /// - Starting: ``recover()``
 /// - Reading: ``request(_:)``, ``requests(_:)``, ``grants(_:)``, ``figures(since:)``,
 ///   ``keyedRequest(uid:idempotencyKey:)``
@@ -72,33 +72,7 @@ public final class Ledger: Sendable {
         try await writing { [boot] db in try Self.commit(changes, at: at, boot: boot, db) }
     }
 
-    /// Does what ``commit(_:at:)`` does on the calling thread, which waits for the disk.
-    ///
-    /// It saves two changes of thread, and is meant for a thread that has nothing else to do.
-    ///
-    /// - Parameters:
-    ///   - changes: What to record, in this order.
-    ///   - at: The time of the audit rows.
-    /// - Throws: `LedgerError`, as ``commit(_:at:)`` does.
-    public func commitBlocking(_ changes: [LedgerChange], at: Timestamp) throws(LedgerError) {
-        do {
-            try pool.writeWithoutTransaction { db in
-                try Self.commit(changes, at: at, boot: boot, db)
-            }
-        } catch {
-            throw LedgerError(error, cannot: "write", path: path)
-        }
-    }
-
-    /// Moves the write-ahead log into the database, so that no commit has to.
-    ///
-    /// Worth calling when the agent has been idle for a while; takes some milliseconds, during which
-    /// commits wait.
-    public func checkpoint() async throws(LedgerError) {
-        try await writing { db in _ = try db.checkpoint(.passive) }
-    }
-
-    private static func commit(
+    static func commit(
         _ changes: [LedgerChange],
         at: Timestamp,
         boot: Int64,

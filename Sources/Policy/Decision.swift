@@ -11,13 +11,15 @@ extension PolicySet {
 
     /// Decides a request made by an identity at an instant.
     ///
-    /// `active` answers how many grants the requester holds under a policy. The openings are in
+    /// `active` answers how many grants the requester holds under a policy, `renews` whether one of
+    /// them is for exactly this and makes room for it. The openings are in
     /// the order of the targets and then of the sources, each once however often it was asked for.
     public func decide(
         _ ask: Ask,
         by identity: Identity,
         at now: Timestamp,
-        active: (_ policy: String) -> Int
+        active: (_ policy: String) -> Int,
+        renews: (Opening) -> Bool = { _ in false }
     ) -> Decision {
         let held = roles.roles(of: identity)
         guard held.contains(.requester) || held.contains(.admin) else {
@@ -30,7 +32,12 @@ extension PolicySet {
         let time = Self.time(of: ask, for: policies, at: now)
         let violations =
             targets.violations + sizes
-            + Self.overcrowded(openings, in: policies, by: identity, active: active)
+            + Self.overcrowded(
+                openings.filter { !renews($0) },
+                in: policies,
+                by: identity,
+                active: active
+            )
             + sources.violations + time.violations
             + Self.violations(ofReason: ask, for: policies)
             + Self.violations(ofTicket: ask.ticket, for: policies)

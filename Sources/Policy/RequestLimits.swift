@@ -1,11 +1,11 @@
 /// How much one request may ask for, whatever the policies say.
 ///
 /// Each bounds what a single caller can cost the agent and the kernel.
-enum RequestLimits {
+public enum RequestLimits {
     static let targets = 64
     static let sources = 256
     /// Grants of one request: targets times sources.
-    static let grants = 1_024
+    public static let grants = 1_024
     /// Ports of one grant: each is an element of its own in the kernel.
     static let portsPerGrant = 1_024
     /// Elements of one request: ports times protocols times sources.

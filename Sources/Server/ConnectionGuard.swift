@@ -36,6 +36,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private var head: HTTPRequestHead?
     private var body = ByteBuffer()
     private var isLast = false
+    /// Whether the client has ended its side; what it asked before is answered.
+    private var hasEnded = false
     /// Whether answers wait for the client to read those before.
     private var isStalled = false
     private var deadline: NIODeadline
@@ -97,7 +99,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
     /// Keeps what came ahead, which is the parts of one read buffer.
     ///
-    /// Unless the client has hung up: then all it ever sent is read, and nobody waits for answers.
+    /// When a client hangs up or ends its side, NIO reads all it ever sent: a client that asked
+    /// hundreds of requests ahead is then closed, rather than kept in memory.
     private func hold(_ part: HTTPServerRequestPart) {
         if held.count < Self.mostHeld {
             held.append(part)
@@ -197,7 +200,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
         switch unwrapOutboundIn(data) {
         case .head(var head):
             isLast = isLast || head.headers.contains(name: "connection")
-            if isLast {
+            if isFinal {
                 state = .closing
                 head.headers.replaceOrAdd(name: "connection", value: "close")
                 context.write(wrapOutboundOut(.head(head)), promise: promise)
@@ -210,7 +213,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
             end()
             deadline = .now() + timeout
             startTimer(context)
-            if isLast {
+            if isFinal {
                 let written = promise ?? context.eventLoop.makePromise()
                 written.futureResult.assumeIsolated().whenComplete { _ in self.close() }
                 context.writeAndFlush(data, promise: written)
@@ -221,6 +224,9 @@ final class ConnectionGuard: ChannelDuplexHandler {
             }
         }
     }
+
+    /// Whether the connection ends with the answer that is being written.
+    private var isFinal: Bool { isLast || hasEnded && held.isEmpty }
 
     /// Takes up the next request, once the one before it is answered.
     private func releaseHeld(_ context: ChannelHandlerContext) {
@@ -244,8 +250,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .inputClosed? = event as? ChannelEvent { stop() }
-        context.fireUserInboundEventTriggered(event)
+        guard case .inputClosed? = event as? ChannelEvent else {
+            return context.fireUserInboundEventTriggered(event)
+        }
+        hasEnded = true
+        if case .reading = state { close() }
     }
 
     /// Refuses what is no HTTP; the errors of the socket just end the connection.

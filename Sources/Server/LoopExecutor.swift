@@ -9,9 +9,13 @@ public final class LoopExecutor: TaskExecutor {
     /// The loop whose thread runs the tasks.
     public let eventLoop: any EventLoop
 
+    /// Runs an actor on the same thread.
+    public let serial: any SerialExecutor
+
     /// Makes an executor for a loop.
     public init(_ eventLoop: any EventLoop) {
         self.eventLoop = eventLoop
+        serial = eventLoop.executor
     }
 
     /// Makes an executor with a loop and thread of its own, which last as long as the process.

@@ -58,7 +58,11 @@ extension Route {
             )
         },
 
-        Route(.get, "/v1/grants", query: ["policy", "requester", "all"]) { call, service in
+        Route(
+            .get,
+            "/v1/grants",
+            query: ["policy", "requester", "before", "all"]
+        ) { call, service in
             try .json(
                 try await service.grants(
                     try call.filter(),

@@ -31,13 +31,18 @@ public struct AgentConfiguration: Hashable, Sendable {
         var configuration = AgentConfiguration(policyDirectory: folder + "policy.d")
         let root = Field(file: file, faults)
         let policyDirectory = configuration.read(root, folder: folder)
-        let policies = policyFiles(
+        let files = policyFiles(
             in: configuration.policyDirectory,
             named: policyDirectory,
             by: file,
             faults
-        ).flatMap { path in Field(file: path, faults).map(AccessPolicy.read) ?? [] }
+        ).map { path in (path, Field(file: path, faults).map(AccessPolicy.read) ?? []) }
+        let policies = files.flatMap(\.1)
         refuseConflicts(among: policies, faults)
+        try faults.check()
+        // A file cut short, or a folder that is not mounted, must not open the ports to everybody.
+        for (path, policies) in files where policies.isEmpty { refuseNoPolicies(in: path, faults) }
+        if files.isEmpty { refuseNoPolicies(in: configuration.policyDirectory, faults) }
         try faults.check()
         configuration.policies = policies.map(\.policy)
         return configuration
@@ -53,8 +58,19 @@ public struct AgentConfiguration: Hashable, Sendable {
         let policies = Field(text: text, file: file, faults).map(AccessPolicy.read) ?? []
         refuseConflicts(among: policies, faults)
         try faults.check()
+        if policies.isEmpty { refuseNoPolicies(in: file, faults) }
+        try faults.check()
         return policies.map(\.policy)
     }
+}
+
+private func refuseNoPolicies(in path: String, _ faults: Faults) {
+    faults.add(
+        Place(file: path, line: 0, column: 0),
+        "policies",
+        "there is no policy here, and without one its ports are open to everybody; "
+            + "`enabled: false` in each says that this is meant"
+    )
 }
 
 extension AgentConfiguration {

@@ -30,7 +30,8 @@ struct Field {
                 continue
             }
             let earlier = written.string.unicodeScalars.first.flatMap { document.repeated[$0] }
-            let name = earlier?.name ?? written.string
+            // Cut: a file that is none of ours must not be told whole to whoever reads the error.
+            let name = String((earlier?.name ?? written.string).prefix(64))
             if let first = first[name] {
                 faults.add(
                     place(of: keyNode),

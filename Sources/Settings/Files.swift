@@ -20,6 +20,12 @@ func fileText(_ path: String, longest: Int) -> Result<String, FileError> {
     let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard file >= 0 else { return .failure(.last) }
     defer { close(file) }
+    var status = stat()
+    guard fstat(file, &status) == 0 else { return .failure(.last) }
+    // Whoever can write it decides who is admin.
+    guard status.st_mode & S_IWOTH == 0 else {
+        return .failure(FileError(description: "everybody may write to it; chmod o-w it"))
+    }
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 65_536)
     while bytes.count <= longest {

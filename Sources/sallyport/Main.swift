@@ -3,7 +3,7 @@ import Glibc
 
 @main
 enum Main {
-    static func main() async {
-        exit(await Sallyport.run(Array(CommandLine.arguments.dropFirst())))
+    static func main() {
+        exit(Sallyport.run(Array(CommandLine.arguments.dropFirst())))
     }
 }

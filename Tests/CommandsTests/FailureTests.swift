@@ -14,19 +14,19 @@ struct FailureTests {
     ]
 
     @Test(arguments: Problem.Code.allCases)
-    func eachKindHasItsStatus(_ code: Problem.Code) async throws {
+    func eachKindHasItsStatus(_ code: Problem.Code) throws {
         let status = try #require(Self.statuses[code])
         let agent = try ScriptedAgent(["GET /v1/policies": Problem(code, "cannot do it")])
         #expect(
-            try await carryOut("policy list", agent: agent)
+            try carryOut("policy list", agent: agent)
                 == Outcome(errors: "sallyport: cannot do it\n", status: status)
         )
     }
 
-    @Test func aRefusalNamesEveryLimitAndWhatWouldBeAllowed() async throws {
+    @Test func aRefusalNamesEveryLimitAndWhatWouldBeAllowed() throws {
         let agent = try ScriptedAgent(["POST /v1/requests": refusal])
         #expect(
-            try await carryOut("open ssh --from 10.0.0.0/8 --for 9h", agent: agent)
+            try carryOut("open ssh --from 10.0.0.0/8 --for 9h", agent: agent)
                 == Outcome(
                     errors: """
                         sallyport: cannot open: 4 limits are exceeded
@@ -41,9 +41,9 @@ struct FailureTests {
         )
     }
 
-    @Test func withJSONTheProblemIsOnStandardErrorAlone() async throws {
+    @Test func withJSONTheProblemIsOnStandardErrorAlone() throws {
         let agent = try ScriptedAgent(["POST /v1/requests": refusal])
-        let outcome = try await carryOut("open ssh --from me.example --json", agent: agent)
+        let outcome = try carryOut("open ssh --from me.example --json", agent: agent)
         #expect(outcome.output.isEmpty)
         #expect(outcome.status == 65)
         #expect(
@@ -51,7 +51,7 @@ struct FailureTests {
         )
     }
 
-    @Test func aFileIsRefusedByPlace() async throws {
+    @Test func aFileIsRefusedByPlace() throws {
         let problem = Problem(
             .configurationInvalid,
             "cannot use the policies",
@@ -66,21 +66,21 @@ struct FailureTests {
         )
         let agent = try ScriptedAgent(["POST /v1/policies/reload": problem])
         #expect(
-            try await carryOut("policy reload", agent: agent).errors == """
+            try carryOut("policy reload", agent: agent).errors == """
                 sallyport: sources[1]: no option of open
 
                 """
         )
     }
 
-    @Test func closesTheRestWhenOneCannotBeClosed() async throws {
+    @Test func closesTheRestWhenOneCannotBeClosed() throws {
         let agent = try ScriptedAgent([
             "DELETE /v1/grants/17.1": Problem(.notPermitted, "cannot close 17.1: it is bob's"),
             "DELETE /v1/grants/17.2": Problem(.wrongState, "cannot close 17.2: it has ended"),
             "DELETE /v1/grants/18.1": try grant("18.1", state: .revoked),
         ])
         #expect(
-            try await carryOut("close 17.1 17.2 18.1", agent: agent)
+            try carryOut("close 17.1 17.2 18.1", agent: agent)
                 == Outcome(
                     output: "closed 18.1: ssh 22/tcp from 198.51.100.7/32 (alice)\n",
                     errors: """
@@ -93,8 +93,8 @@ struct FailureTests {
         )
     }
 
-    @Test func stopsClosingWhenTheAgentIsGone() async {
-        let outcome = await outcome(
+    @Test func stopsClosingWhenTheAgentIsGone() {
+        let outcome = Commands.outcome(
             of: ["close", "17", "18", "--socket", "/nonexistent/s"],
             in: .fixed()
         )
@@ -102,21 +102,21 @@ struct FailureTests {
         #expect(outcome.errors.split(separator: "\n").count == 1)
     }
 
-    @Test func closingAllPassesOverWhatEndedMeanwhile() async throws {
+    @Test func closingAllPassesOverWhatEndedMeanwhile() throws {
         let agent = try ScriptedAgent([
             "GET /v1/grants": GrantList(grants: [try grant("17.1"), try grant("17.2")]),
             "DELETE /v1/grants/17.1": Problem(.wrongState, "cannot close 17.1: it has ended"),
             "DELETE /v1/grants/17.2": try grant("17.2", state: .revoked),
         ])
         #expect(
-            try await carryOut("close --all", agent: agent)
+            try carryOut("close --all", agent: agent)
                 == Outcome(output: "closed 17.2: ssh 22/tcp from 198.51.100.7/32 (alice)\n")
         )
     }
 
-    @Test func aFileThatCannotBeReadIsNamed() async throws {
+    @Test func aFileThatCannotBeReadIsNamed() throws {
         #expect(
-            try await carryOut("policy check /nonexistent/p.yaml")
+            try carryOut("policy check /nonexistent/p.yaml")
                 == Outcome(
                     errors:
                         "sallyport: cannot read /nonexistent/p.yaml: No such file or directory\n",

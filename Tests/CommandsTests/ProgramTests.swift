@@ -94,6 +94,41 @@ struct ProgramTests {
         }
     }
 
+    @Test func anAgentThatHangsUpIsUnreachable() throws {
+        let agent = try ScriptedAgent(greet: { _ in false })
+        for _ in 0..<20 {
+            let run = try Run(["status", "--socket", agent.socket])
+            #expect(run.status == 69)
+            #expect(run.errors.contains("it closed the connection before it answered"))
+        }
+    }
+
+    @Test func anAgentThatReadsNoFurtherIsHeardOut() throws {
+        let directory = try makeTemporaryDirectory()
+        let file = "\(directory)/p.yaml"
+        try String(repeating: "#", count: 1 << 20)
+            .write(toFile: file, atomically: false, encoding: .utf8)
+        defer {
+            unlink(file)
+            rmdir(directory)
+        }
+        let agent = try ScriptedAgent(greet: { connection in
+            shutdown(connection, Int32(SHUT_RD))
+            // Emptying the full socket makes the program write again, which now fails.
+            var chunk = [UInt8](repeating: 0, count: 65_536)
+            while read(connection, &chunk, chunk.count) > 0 {}
+            usleep(50_000)
+            try? write("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n", to: connection)
+            return false
+        })
+        let run = try Run(
+            ["policy", "check", file, "--socket", agent.socket],
+            through: ["/usr/bin/env", "--default-signal=PIPE"]
+        )
+        #expect(run.status == 70)
+        #expect(run.errors.contains("status 500 and no document"))
+    }
+
     @Test func anOutputThatCannotBeWrittenIsAnError() throws {
         let run = try Run(["--help"], outputTo: .file("/dev/full"))
         #expect(

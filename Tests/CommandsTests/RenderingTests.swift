@@ -6,8 +6,8 @@ import Testing
 
 /// What people read, to the character.
 struct RenderingTests {
-    @Test func statusShowsTheGateAndEachPolicy() async throws {
-        let outcome = try await carryOut(
+    @Test func statusShowsTheGateAndEachPolicy() throws {
+        let outcome = try carryOut(
             "status",
             ["GET /v1/status": try status()]
         )
@@ -31,14 +31,14 @@ struct RenderingTests {
         )
     }
 
-    @Test func statusIsLoudWhenTheGateIsNotArmed() async throws {
+    @Test func statusIsLoudWhenTheGateIsNotArmed() throws {
         var document = try status()
         document.gate.armed = false
         document.gate.fault = "the table is gone"
         document.gate.breakGlass = []
         document.agent.configurationError = "ssh.yaml:3:5: one\nssh.yaml:4:5: two"
         document.policies = []
-        let outcome = try await carryOut("status", ["GET /v1/status": document])
+        let outcome = try carryOut("status", ["GET /v1/status": document])
         #expect(
             outcome
                 == Outcome(
@@ -60,13 +60,13 @@ struct RenderingTests {
         )
     }
 
-    @Test func openSaysWhatIsOpenUntilWhenAndHowToGoOn() async throws {
+    @Test func openSaysWhatIsOpenUntilWhenAndHowToGoOn() throws {
         let answer = request(
             "17",
             [try grant("17.1"), try grant("17.2", policy: "winrm", port: "5985-5986/tcp")]
         )
         let agent = try ScriptedAgent(["POST /v1/requests": answer])
-        let outcome = try await carryOut("open ssh winrm --from 198.51.100.7", agent: agent)
+        let outcome = try carryOut("open ssh winrm --from 198.51.100.7", agent: agent)
         #expect(
             outcome
                 == Outcome(
@@ -85,7 +85,7 @@ struct RenderingTests {
         )
     }
 
-    @Test func extendShowsWhatIsStillOpen() async throws {
+    @Test func extendShowsWhatIsStillOpen() throws {
         let answer = request(
             "17",
             [
@@ -94,7 +94,7 @@ struct RenderingTests {
             ]
         )
         let agent = try ScriptedAgent(["POST /v1/requests/17/extend": answer])
-        let outcome = try await carryOut("extend 17 --for 30m", agent: agent)
+        let outcome = try carryOut("extend 17 --for 30m", agent: agent)
         #expect(
             outcome.output.hasPrefix(
                 """
@@ -109,11 +109,11 @@ struct RenderingTests {
         )
     }
 
-    @Test func listShowsLiveGrants() async throws {
+    @Test func listShowsLiveGrants() throws {
         let list = GrantList(grants: [
             try grant("9.1", packets: 3), try grant("17.12", user: "bob", ends: .seconds(30)),
         ])
-        let outcome = try await carryOut("list", ["GET /v1/grants": list])
+        let outcome = try carryOut("list", ["GET /v1/grants": list])
         #expect(
             outcome
                 == Outcome(
@@ -127,7 +127,7 @@ struct RenderingTests {
         )
     }
 
-    @Test func listAllShowsHowGrantsEnded() async throws {
+    @Test func listAllShowsHowGrantsEnded() throws {
         let list = GrantList(grants: [
             try grant("9.1", reason: "disk full", packets: 12),
             try grant(
@@ -145,7 +145,7 @@ struct RenderingTests {
                 endReason: .expired
             ),
         ])
-        let outcome = try await carryOut(
+        let outcome = try carryOut(
             "list --all",
             ["GET /v1/grants?all=true": list]
         )
@@ -164,14 +164,14 @@ struct RenderingTests {
         ("list", "no live grants\n"), ("list --all", "no grants\n"),
         ("close --all", "nothing to close\n"),
     ])
-    func saysSoWhenThereIsNothing(line: String, note: String) async throws {
+    func saysSoWhenThereIsNothing(line: String, note: String) throws {
         let none = GrantList(grants: [])
         let agent = try ScriptedAgent(["GET /v1/grants": none, "GET /v1/grants?all=true": none])
-        let outcome = try await carryOut(line, agent: agent)
+        let outcome = try carryOut(line, agent: agent)
         #expect(outcome == Outcome(errors: note))
     }
 
-    @Test func closeNamesWhatItClosed() async throws {
+    @Test func closeNamesWhatItClosed() throws {
         let agent = try ScriptedAgent([
             "POST /v1/requests/17/revoke": request(
                 "17",
@@ -179,7 +179,7 @@ struct RenderingTests {
             ),
             "DELETE /v1/grants/18.1": try grant("18.1", user: "bob", state: .revoked),
         ])
-        let outcome = try await carryOut("close 17 18.1", agent: agent)
+        let outcome = try carryOut("close 17 18.1", agent: agent)
         #expect(
             outcome
                 == Outcome(
@@ -192,13 +192,13 @@ struct RenderingTests {
         )
     }
 
-    @Test func policyListAndShow() async throws {
+    @Test func policyListAndShow() throws {
         let agent = try ScriptedAgent([
             "GET /v1/policies": PolicyList(policies: [sshPolicy]),
             "GET /v1/policies/ssh": sshPolicy,
         ])
         #expect(
-            try await carryOut("policy list", agent: agent)
+            try carryOut("policy list", agent: agent)
                 == Outcome(
                     output: """
                         POLICY  PORTS   LONGEST  REASON    TICKET  DESCRIPTION
@@ -208,7 +208,7 @@ struct RenderingTests {
                 )
         )
         #expect(
-            try await carryOut("policy show ssh", agent: agent)
+            try carryOut("policy show ssh", agent: agent)
                 == Outcome(
                     output: """
                         name                      ssh

@@ -17,7 +17,12 @@ final class ScriptedAgent: Sendable {
     private let received = Mutex<[String]>([])
 
     /// Answers with documents or problems, by `METHOD /path`; the rest is not found.
-    init(_ answers: [String: any Encodable & Sendable] = [:]) throws {
+    ///
+    /// Each connection first goes through `greet`, which tells whether to serve it.
+    init(
+        _ answers: [String: any Encodable & Sendable] = [:],
+        greet: @escaping @Sendable (_ connection: Int32) -> Bool = { _ in true }
+    ) throws {
         self.answers = answers
         socket = "\(try makeTemporaryDirectory())/s"
         listener = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -34,8 +39,10 @@ final class ScriptedAgent: Sendable {
             while true {
                 let connection = accept(listener, nil, nil)
                 guard connection >= 0 else { break }
-                while let call = readCall(connection), let reply = self?.reply(to: call) {
-                    try? write(reply, to: connection)
+                if greet(connection) {
+                    while let call = readCall(connection), let reply = self?.reply(to: call) {
+                        try? write(reply, to: connection)
+                    }
                 }
                 close(connection)
             }
@@ -133,17 +140,17 @@ func json(_ document: any Encodable) throws -> String {
 func carryOut(
     _ line: String,
     _ answers: [String: any Encodable & Sendable] = [:]
-) async throws -> Outcome {
-    try await carryOut(line, agent: ScriptedAgent(answers))
+) throws -> Outcome {
+    try carryOut(line, agent: ScriptedAgent(answers))
 }
 
 func carryOut(
     _ line: String,
     agent: ScriptedAgent,
     in environment: [String: String] = [:]
-) async throws -> Outcome {
+) throws -> Outcome {
     let surroundings = Surroundings.fixed(
         environment.merging(["SALLYPORT_SOCKET": agent.socket]) { $1 }
     )
-    return await outcome(of: line.split(separator: " ").map(String.init), in: surroundings)
+    return outcome(of: line.split(separator: " ").map(String.init), in: surroundings)
 }

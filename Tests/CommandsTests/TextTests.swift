@@ -53,7 +53,7 @@ struct TextTests {
         #expect(visible(raw) == shown)
     }
 
-    @Test func whatOthersWroteNeverSteersTheTerminal() async throws {
+    @Test func whatOthersWroteNeverSteersTheTerminal() throws {
         let evil = "\u{1b}[31m\u{9b}2J\u{202e}x\r\nsallyport: all is well"
         let grants = [try grant("1.1", user: evil, reason: evil)]
         let problem = Problem(
@@ -67,7 +67,7 @@ struct TextTests {
             ("list --all", problem), ("list --all --json", problem),
         ] as [(String, any Encodable & Sendable)] {
             let agent = try ScriptedAgent(["GET /v1/grants?all=true": answer])
-            let outcome = try await carryOut(arguments, agent: agent)
+            let outcome = try carryOut(arguments, agent: agent)
             let printed = outcome.output + outcome.errors
             #expect(!printed.isEmpty)
             #expect(!printed.unicodeScalars.contains { $0.isObeyed && $0 != "\n" })
@@ -75,10 +75,10 @@ struct TextTests {
         }
     }
 
-    @Test func jsonIsTheAgentsDocumentInUTC() async throws {
+    @Test func jsonIsTheAgentsDocumentInUTC() throws {
         let list = GrantList(grants: [try grant("1.1", user: "a\u{9b}\u{e0001}", packets: 3)])
         let agent = try ScriptedAgent(["GET /v1/grants": list])
-        let outcome = try await carryOut("list --json", agent: agent)
+        let outcome = try carryOut("list --json", agent: agent)
         #expect(outcome.output.contains(#""expiresAt" : "2026-12-01T12:42:00Z""#))
         #expect(outcome.output.contains(#"\u009b\udb40\udc01"#))
         #expect(

@@ -14,9 +14,9 @@ struct UsageTests {
         "close --policy ssh --all", "close --policy", "list extra", "policy show",
         "policy check", "policy frobnicate",
     ])
-    func isAUsageError(_ line: String) async throws {
+    func isAUsageError(_ line: String) throws {
         let agent = try ScriptedAgent()
-        let outcome = try await carryOut(line, agent: agent)
+        let outcome = try carryOut(line, agent: agent)
         #expect(outcome.status == 64)
         #expect(outcome.output.isEmpty)
         #expect(outcome.errors.hasPrefix("Error: "))
@@ -33,8 +33,8 @@ struct UsageTests {
         ("policy check --help", "sallyport policy check /etc"), ("--version", "\(version)\n"),
         ("list --version", "\(version)\n"), ("--generate-completion-script zsh", "#compdef"),
     ])
-    func answersOnStandardOutput(_ line: String, _ text: String) async throws {
-        let outcome = try await carryOut(line)
+    func answersOnStandardOutput(_ line: String, _ text: String) throws {
+        let outcome = try carryOut(line)
         #expect(outcome.status == 0)
         #expect(outcome.errors.isEmpty)
         #expect(outcome.output.contains(text))

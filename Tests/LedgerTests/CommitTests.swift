@@ -222,7 +222,7 @@ struct CommitTests {
             try ledger.commitBlocking([.record(request(2))], at: noon)
             #expect(try count() == 1)
         }
-        try await ledger.checkpoint()
+        try ledger.checkpoint()
         #expect(try ledger.recover().nextRequestID == 3)
     }
 }

@@ -87,7 +87,7 @@ struct RecoveryTests {
                 var changes = try (first...last).map { try LedgerChange.record(request($0)) }
                 changes.append(.end(try id("\(first).1"), .expired, .expired, at: noon, by: nil))
                 try ledger.commitBlocking(changes, at: noon)
-                if last % 7 == 0 { try await ledger.checkpoint() }
+                if last % 7 == 0 { try ledger.checkpoint() }
                 try #require(write(file, [last], 8) == 8)
                 if first == 1, !whileOpening { killSoon(within: 60_000) }
             }

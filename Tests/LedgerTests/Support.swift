@@ -74,3 +74,21 @@ func request(
 }
 
 func id(_ text: String) throws -> Grant.ID { try Grant.ID(parsing: text) }
+
+extension Ledger {
+    /// Does what `commit` does on the calling thread, for tests that are synchronous.
+    func commitBlocking(_ changes: [LedgerChange], at: Timestamp) throws(LedgerError) {
+        do {
+            try pool.writeWithoutTransaction { db in
+                try Self.commit(changes, at: at, boot: boot, db)
+            }
+        } catch {
+            throw LedgerError(error, cannot: "write", path: path)
+        }
+    }
+
+    /// Moves the log into the database, as a commit does now and then.
+    func checkpoint() throws {
+        try pool.writeWithoutTransaction { db in _ = try db.checkpoint(.passive) }
+    }
+}

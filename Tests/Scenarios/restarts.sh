@@ -139,3 +139,40 @@ a_second_agent_is_refused() {
   sallyport status >/dev/null || fail "the first agent does not answer"
   kept_out "$host4" 9000
 }
+
+# ask_again_and_again CLIENT: opens for one source after the other; notes each request that was answered.
+ask_again_and_again() {
+  local number id
+  for number in {1..120}; do
+    id=$(ask web --from "10.0.$1.$number" --for 50m 2>/dev/null) || continue
+    [[ -z $id ]] || echo "$id|10.0.$1.$number/32" >>"$world/answered-$1"
+  done
+}
+ledger_says() { sqlite3 "$state/ledger.sqlite" "SELECT $1 FROM grants WHERE state = 'active'" | sort; }
+killed_under_load_what_was_answered_is_open_and_nothing_else() {
+  local client asking=()
+  command -v sqlite3 >/dev/null || exit 77
+  start_agent
+  for client in 1 2 3; do
+    ask_again_and_again "$client" &
+    asking+=($!)
+  done
+  while kill -0 "${asking[@]}" 2>/dev/null; do
+    sleep "0.$((RANDOM % 80 + 10))"
+    end_agent KILL
+    start_agent
+  done
+  wait "${asking[@]}"
+  end_agent KILL
+  start_agent
+  on_host nft list table inet sallyport | grep -oE '10\.0\.[0-9.]+ \. tcp \. 8080 [^,}]*' >"$world/open"
+  sort "$world"/answered-* >"$world/answered"
+  echo "answered: $(wc -l <"$world/answered"), open: $(wc -l <"$world/open")"
+  [[ $(wc -l <"$world/answered") -gt 50 ]] || fail "too few requests were answered"
+  comm -23 "$world/answered" <(ledger_says "request || '|' || source") >"$world/lost"
+  [[ ! -s $world/lost ]] || fail "answered but not in the ledger: $(<"$world/lost")"
+  diff <(ledger_says "DISTINCT replace(source, '/32', '')" | sort -u) <(cut -d' ' -f1 "$world/open" | sort -u) ||
+    fail "the kernel does not hold what the ledger says"
+  # 50 minutes were granted.
+  if grep -E 'expires ([0-9]+[dh]|5[1-9]m|50m[1-9])' "$world/open"; then fail "open for longer than granted"; fi
+}

@@ -81,6 +81,9 @@ echo "== stopped, and the gate still there"
 inside systemctl stop sallyportd.service
 inside nft list table inet sallyport | grep 198.51.100.8 >/dev/null || fail "the gate is gone"
 
+echo "== nothing was refused by the sandbox"
+if inside journalctl --no-pager -u sallyportd.service | grep -i 'not permitted'; then fail "see the journal"; fi
+
 echo "== uninstalled"
 inside /tmp/source/packaging/install.sh uninstall
 ! inside nft list table inet sallyport 2>/dev/null || fail "uninstall left the gate"

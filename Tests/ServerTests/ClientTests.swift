@@ -1,64 +1,12 @@
 import API
-import CLinux
 import Glibc
-import NIOCore
 import Policy
-import ServiceLifecycle
+import Synchronization
+import TestSupport
 import Testing
 
 @testable import Client
 @testable import Server
-
-/// Runs `body` with a client of a server.
-private func withClient<Result: Sendable>(
-    _ service: RecordingService = RecordingService(),
-    _ body: (Client) async throws -> Result
-) async throws -> Result {
-    try await withRunningServer(service) { server in
-        try await withClient(of: server.path, body)
-    }
-}
-
-private func withClient<Result: Sendable>(
-    of path: String,
-    timeout: Duration = .seconds(10),
-    _ body: (Client) async throws -> Result
-) async throws -> Result {
-    let client = Client(socket: path, timeout: timeout)
-    do {
-        let result = try await body(client)
-        await client.close()
-        return result
-    } catch {
-        await client.close()
-        throw error
-    }
-}
-
-/// Listens on a path, answers the first connection's first request with `text`, and closes it.
-private func withAgent(
-    thatSays text: String,
-    keepsOpen: Bool = false,
-    _ body: @escaping @Sendable (_ path: String) async throws -> Void
-) async throws {
-    let folder = try TemporaryFolder()
-    defer { folder.remove() }
-    let path = folder.path + "/a.sock"
-    let listener = try ListeningSocket.make(path: path, group: "adm").descriptor
-    defer { close(listener) }
-    async let served: Void = offPool {
-        var ready = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
-        guard poll(&ready, 1, 5000) == 1 else { return }
-        let connection = accept(listener, nil, nil)
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        recv(connection, &buffer, buffer.count, 0)
-        send(connection, text, text.utf8.count, 0)
-        if keepsOpen { recv(connection, &buffer, buffer.count, 0) }
-        close(connection)
-    }
-    try await body(path)
-    try await served
-}
 
 struct ClientTests {
     @Test func callsEachRoute() async throws {
@@ -71,21 +19,22 @@ struct ClientTests {
             before: 9,
             limit: 7
         )
-        try await withClient(service) { client async throws in
-            #expect(try await client.status() == Samples.status)
-            #expect(try await client.policies() == Samples.policies)
-            #expect(try await client.policy(named: "../a b%") == Samples.policy)
-            #expect(try await client.reload() == Samples.policies)
-            #expect(try await client.check(policyText: "policies: []\n") == Samples.policies)
-            #expect(try await client.open(ask, idempotencyKey: "k") == Samples.request)
-            #expect(try await client.open(ask) == Samples.request)
-            #expect(try await client.request(id: "17") == Samples.request)
-            #expect(try await client.requests(filter) == Samples.requests)
-            #expect(try await client.revoke(request: "17") == Samples.request)
-            #expect(try await client.extend(request: "17", by: "30m") == Samples.request)
-            #expect(try await client.grants(filter, includeEnded: true) == Samples.grants)
-            #expect(try await client.grants(RequestFilter()) == Samples.grants)
-            #expect(try await client.close(grant: "17.1") == Samples.grant)
+        try await withServer(service) { server throws in
+            let client = Client(socket: server.path)
+            #expect(try client.status() == Samples.status)
+            #expect(try client.policies() == Samples.policies)
+            #expect(try client.policy(named: "../a b%") == Samples.policy)
+            #expect(try client.reload() == Samples.policies)
+            #expect(try client.check(policyText: "policies: []\n") == Samples.policies)
+            #expect(try client.open(ask, idempotencyKey: "k") == Samples.request)
+            #expect(try client.open(ask) == Samples.request)
+            #expect(try client.request(id: "17") == Samples.request)
+            #expect(try client.requests(filter) == Samples.requests)
+            #expect(try client.revoke(request: "17") == Samples.request)
+            #expect(try client.extend(request: "17", by: "30m") == Samples.request)
+            #expect(try client.grants(filter, includeEnded: true) == Samples.grants)
+            #expect(try client.grants(RequestFilter()) == Samples.grants)
+            #expect(try client.close(grant: "17.1") == Samples.grant)
         }
         #expect(
             service.asked == [
@@ -93,7 +42,11 @@ struct ClientTests {
                 .open(ask, key: "k"), .open(ask, key: nil), .request(17), .requests(filter),
                 .revoke(17), .extend(17, .seconds(1800)),
                 .grants(
-                    RequestFilter(policy: filter.policy, requester: filter.requester),
+                    RequestFilter(
+                        policy: filter.policy,
+                        requester: filter.requester,
+                        before: filter.before
+                    ),
                     includeEnded: true
                 ),
                 .grants(RequestFilter(), includeEnded: false),
@@ -104,33 +57,22 @@ struct ClientTests {
         #expect(Set(service.callers.map(\.identity)).count == 1)
     }
 
-    @Test func takesCallsAtOnce() async throws {
-        try await withClient { client async throws in
-            try await withThrowingTaskGroup { tasks in
-                for _ in 0..<50 {
-                    tasks.addTask { () async throws in
-                        #expect(try await client.status() == Samples.status)
-                    }
-                }
-                try await tasks.waitForAll()
-            }
-        }
-    }
-
     @Test func throwsTheAgentsProblem() async throws {
         let service = RecordingService(during: { throw Samples.problem })
-        try await withClient(service) { client async throws in
-            let error = await #expect(throws: ClientError.self) { try await client.status() }
+        try await withServer(service) { server throws in
+            let client = Client(socket: server.path)
+            let error = #expect(throws: ClientError.self) { try client.status() }
             #expect(error == .problem(Samples.problem))
             #expect(error?.description == "cannot open")
         }
     }
 
     @Test func throwsTheProblemOfABodyThatIsTooLarge() async throws {
-        try await withClient { client async throws in
+        try await withServer { server throws in
+            let client = Client(socket: server.path)
             let text = String(repeating: "#", count: 8 * 1024 * 1024)
-            let error = await #expect(throws: ClientError.self) {
-                try await client.check(policyText: text)
+            let error = #expect(throws: ClientError.self) {
+                try client.check(policyText: text)
             }
             guard case .problem(let problem)? = error else {
                 Issue.record("\(String(describing: error))")
@@ -138,25 +80,24 @@ struct ClientTests {
             }
             #expect(problem.code == .bodyTooLarge)
             // The agent has closed this connection; the next call makes another.
-            #expect(try await client.status() == Samples.status)
+            #expect(try client.status() == Samples.status)
         }
     }
 
     @Test func connectsAgainAfterTheAgentStartedAnew() async throws {
         let folder = try TemporaryFolder()
         defer { folder.remove() }
-        let client = Client(socket: folder.path + "/a.sock")
+        let client = Mutex(Client(socket: folder.path + "/a.sock"))
         for _ in 0..<2 {
-            try await withRunningServer { server async throws in
+            try await withServer { server throws in
                 #expect(rename(server.path, folder.path + "/a.sock") == 0)
-                #expect(try await client.status() == Samples.status)
+                #expect(try client.withLock { try $0.status() } == Samples.status)
             }
         }
-        await client.close()
     }
 
     @Test(arguments: ["missing", "not listening", "a file", "too long"])
-    func saysWhyThereIsNoAgent(kind: String) async throws {
+    func saysWhyThereIsNoAgent(kind: String) throws {
         let folder = try TemporaryFolder()
         defer { folder.remove() }
         var path = folder.path + "/a.sock"
@@ -173,77 +114,24 @@ struct ClientTests {
             path += String(repeating: "x", count: 107)
             reason = "the path is longer than the 107 bytes a socket's may have"
         }
-        try await withClient(of: path) { client async throws in
-            let error = await #expect(throws: ClientError.self) { try await client.status() }
-            #expect(error == .unreachable(socket: path, reason: reason))
-            #expect(error?.description == "cannot reach the agent at \(path): \(reason)")
-        }
+        let error = #expect(throws: ClientError.self) { try Client(socket: path).status() }
+        #expect(error == .unreachable(socket: path, reason: reason))
+        #expect(error?.description == "cannot reach the agent at \(path): \(reason)")
     }
 
     @Test func saysThatTheUserMayNotConnect() async throws {
-        try await withRunningServer { server in
-            try await withClient(of: server.path) { client async throws in
-                chmod(server.path, 0o600)
-                // The user id for file access is a thread's own (setfsuid(2)), and the client's
-                // thread ends with it.
-                try await client.connection.eventLoop.submit { _ = setfsuid(65534) }.get()
-                let error = await #expect(throws: ClientError.self) { try await client.status() }
-                #expect(
-                    error
-                        == .unreachable(
-                            socket: server.path,
-                            reason: "permission denied; your user is not in group sallyport"
-                        )
-                )
+        try await withServer { server throws in
+            chmod(server.path, 0o600)
+            let error = #expect(throws: ClientError.self) {
+                try withoutPrivileges { try Client(socket: server.path).status() }
             }
-        }
-    }
-
-    @Test(arguments: ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}"])
-    func saysThatTheAgentDiedMidway(text: String) async throws {
-        try await withAgent(thatSays: text) { path in
-            try await withClient(of: path) { client async throws in
-                let error = await #expect(throws: ClientError.self) { try await client.status() }
-                #expect(
-                    error?.description == """
-                        cannot reach the agent at \(path): it closed the connection before it \
-                        answered; what was asked may or may not have been done; is sallyportd running?
-                        """
-                )
-            }
-        }
-    }
-
-    @Test func doesNotWaitForEver() async throws {
-        try await withAgent(thatSays: "HTTP/1.1 200 OK\r\n", keepsOpen: true) { path in
-            try await withClient(of: path, timeout: .seconds(1)) { client async throws in
-                let error = await #expect(throws: ClientError.self) { try await client.status() }
-                #expect(error == .unreachable(socket: path, reason: "no answer within 1 s"))
-            }
-        }
-    }
-
-    @Test(arguments: [
-        (
-            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
-            "cannot read the agent's answer (status 200); are client and agent of the same version?"
-        ),
-        (
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: 2\r\n\r\n{}",
-            "cannot read the agent's answer (status 400); are client and agent of the same version?"
-        ),
-        (
-            "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n",
-            "cannot read the agent's answer: status 500 and no document"
-        ),
-        ("SSH-2.0-OpenSSH_9.2\r\n", "cannot read the agent's answer: it is not HTTP"),
-    ])
-    func saysThatItDoesNotUnderstandTheAnswer(text: String, detail: String) async throws {
-        try await withAgent(thatSays: text) { path in
-            try await withClient(of: path) { client async throws in
-                let error = await #expect(throws: ClientError.self) { try await client.status() }
-                #expect(error == .protocolError(detail))
-            }
+            #expect(
+                error
+                    == .unreachable(
+                        socket: server.path,
+                        reason: "permission denied; your user is not in group sallyport"
+                    )
+            )
         }
     }
 }

@@ -62,24 +62,27 @@ struct ConnectionTests {
             connection.send(String(repeating: status, count: 2000).utf8)
             #expect(connection.isHungUp(within: .seconds(10)))
             let answered = try connection.readToEnd().split(separator: "HTTP/1.1 200").count
-            #expect((1..<2000).contains(answered))
+            #expect(answered < 2000)
         }
     }
 
     @Test func keepsAConnectionThatIsUsed() async throws {
-        try await withServer(limits: limits { $0.requestTimeout = .seconds(1) }) { server in
+        try await withServer(limits: limits { $0.requestTimeout = .seconds(2) }) { server in
             let connection = try server.connect()
-            for _ in 0..<5 {
+            for _ in 0..<4 {
                 let answer = try connection.ask(status)
                 #expect(answer.status == 200)
-                usleep(300_000)
+                usleep(600_000)
             }
         }
     }
 
     @Test func givesTheServiceAllTheTimeItNeeds() async throws {
-        let service = RecordingService(during: { try await Task.sleep(for: .milliseconds(300)) })
-        let answer = try await withServer(service, limits: impatient) { server in
+        let service = RecordingService(during: { try await Task.sleep(for: .milliseconds(1500)) })
+        let answer = try await withServer(
+            service,
+            limits: limits { $0.requestTimeout = .seconds(1) }
+        ) { server in
             try server.connect().ask(status)
         }
         #expect(answer.status == 200)
@@ -96,7 +99,7 @@ struct ConnectionTests {
                 try (0..<20).map { _ in try server.connect().ask(status).status }
             }
             #expect(answers.allSatisfy { $0 == 200 })
-            #expect(time < .seconds(2))
+            #expect(time < .seconds(8))
             withExtendedLifetime(slow) {}
         }
     }
@@ -127,7 +130,10 @@ struct ConnectionTests {
     }
 
     @Test func refusesAConnectionWhereAllOthersAreBusy() async throws {
-        let service = RecordingService(during: { try await Task.sleep(for: .milliseconds(300)) })
+        let mayAnswer = Flag()
+        let service = RecordingService(during: {
+            while !mayAnswer.isSet { try await Task.sleep(for: .milliseconds(5)) }
+        })
         try await withServer(service, limits: limits { $0.connectionsPerUser = 2 }) { server in
             let busy = try (0..<2).map { _ in
                 let connection = try server.connect()
@@ -136,6 +142,7 @@ struct ConnectionTests {
             }
             while service.asked.count < 2 { usleep(1000) }
             #expect(try server.connect().readToEnd().isEmpty)
+            mayAnswer.set()
             for connection in busy { #expect(try connection.answer()?.status == 200) }
             #expect(try server.connect().ask(status).status == 200)
         }
@@ -173,7 +180,7 @@ struct StopTests {
     }
 
     @Test func doesNotWaitLongerThanItsTimeout() async throws {
-        let service = RecordingService(during: { try? await Task.sleep(for: .seconds(2)) })
+        let service = RecordingService(during: { try? await Task.sleep(for: .seconds(20)) })
         let start = Mutex(ContinuousClock.now)
         try await withRunningServer(
             service,
@@ -190,19 +197,6 @@ struct StopTests {
             await server.group.triggerGracefulShutdown()
             #expect(try await offPool { try busy.value.readToEnd() }.isEmpty)
         }
-        #expect(ContinuousClock.now - start.withLock { $0 } < .seconds(1.5))
+        #expect(ContinuousClock.now - start.withLock { $0 } < .seconds(10))
     }
-}
-
-/// Something that one thread after another uses.
-private final class Held<Value>: @unchecked Sendable {  // Each user waits for the one before.
-    let value: Value
-    init(_ value: Value) { self.value = value }
-}
-
-/// Something that one thread waits for and another one does.
-private final class Flag: Sendable {
-    private let value = Mutex(false)
-    var isSet: Bool { value.withLock { $0 } }
-    func set() { value.withLock { $0 = true } }
 }

@@ -195,10 +195,21 @@ struct LimitTests {
     @Test func answersAClientThatEndedItsSide() async throws {
         try await withServer { server in
             let connection = try server.connect()
-            connection.send(status)
+            connection.send(status + status + status)
             connection.endSending()
-            #expect(try connection.answer()?.status == 200)
+            for _ in 0..<3 { #expect(try connection.answer()?.status == 200) }
             #expect(try connection.readToEnd().isEmpty)
+        }
+    }
+
+    @Test func closesWhenAnIdleClientEndsItsSide() async throws {
+        try await withServer { server in
+            let connection = try server.connect()
+            connection.send(status)
+            #expect(try connection.answer()?.status == 200)
+            connection.endSending()
+            #expect(try connection.readToEnd().isEmpty)
+            #expect(connection.isHungUp(within: .seconds(5)))
         }
     }
 

@@ -99,10 +99,10 @@ final class RawConnection {
     /// Sends a request and reads its answer.
     func ask(
         _ request: String,
-        sourceLocation: SourceLocation = #_sourceLocation
+        at place: SourceLocation = #_sourceLocation
     ) throws -> Answer {
         send(request)
-        return try #require(try answer(), sourceLocation: sourceLocation)
+        return try #require(try answer(), sourceLocation: place)
     }
 
     /// Reads until the server closes the connection; answers what came before.

@@ -269,7 +269,7 @@ struct RouteTests {
         ("/v1/status?a=b", "cannot take query parameter a: known here are none"),
         (
             "/v1/grants?al=true",
-            "cannot take query parameter al: known here are all, policy, requester"
+            "cannot take query parameter al: known here are all, before, policy, requester"
         ),
         ("/v1/grants?all=true&all=true", "cannot take query parameter all twice"),
         ("/v1/grants?all=yes", "cannot read query parameter all=yes: write true or false"),

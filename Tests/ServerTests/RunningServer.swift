@@ -124,3 +124,16 @@ final class LogLines: LogHandler {
         kept.withLock { $0.append("\(event.level): \(event.message)") }
     }
 }
+
+/// Something that one thread after another uses.
+final class Held<Value>: @unchecked Sendable {  // Each user waits for the one before.
+    let value: Value
+    init(_ value: Value) { self.value = value }
+}
+
+/// Something that one thread waits for and another one does.
+final class Flag: Sendable {
+    private let value = Mutex(false)
+    var isSet: Bool { value.withLock { $0 } }
+    func set() { value.withLock { $0 = true } }
+}

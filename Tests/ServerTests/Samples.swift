@@ -33,7 +33,7 @@ enum Samples {
         packets: 3,
         bytes: 180
     )
-    static let grants = GrantList(grants: [grant])
+    static let grants = GrantList(grants: [grant], next: "17")
 
     static let request = RequestDocument(
         id: "17",

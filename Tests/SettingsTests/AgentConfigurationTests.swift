@@ -1,3 +1,4 @@
+import Glibc
 import Settings
 import FoundationEssentials
 import Policy
@@ -35,13 +36,40 @@ import Testing
         #expect(read.policySet.roles.roles(of: bob) == [.admin, .requester])
     }
 
-    @Test func anEmptyFileAndFolderMeanTheDefaults() throws {
-        let folder = try Folder(["sallyport.yaml": "# nothing\n"])
+    @Test func anEmptyFileMeansTheDefaults() throws {
+        let folder = try Folder([
+            "sallyport.yaml": "# nothing\n",
+            "policy.d/a.yaml": "policies: [{name: a, ports: [1/tcp]}]",
+        ])
         let read = try AgentConfiguration.load(file: folder.path + "/sallyport.yaml")
         #expect(read.socket == "/run/sallyport/sallyport.sock")
         #expect(read.stateDirectory == "/var/lib/sallyport")
         #expect(read.policyDirectory == folder.path + "/policy.d")
-        #expect(read.policies.isEmpty && read.breakGlass.isEmpty)
+        #expect(read.breakGlass.isEmpty)
+    }
+
+    /// A folder that is not mounted or a file that was cut short must not open the ports.
+    @Test func aFolderOrAFileWithoutPoliciesIsRefused() throws {
+        let folder = try Folder(["sallyport.yaml": "", "policy.d/readme": ""])
+        let file = folder.path + "/sallyport.yaml"
+        for place in ["/policy.d: policies: ", "/policy.d/a.yaml: policies: "] {
+            let error = #expect(throws: ConfigurationError.self) {
+                try AgentConfiguration.load(file: file)
+            }
+            #expect(error?.description.hasPrefix(folder.path + place) == true)
+            try folder.write("policy.d/a.yaml", "# cut short\n")
+        }
+    }
+
+    @Test func aFileThatEverybodyMayWriteIsRefused() throws {
+        let folder = try Folder([
+            "sallyport.yaml": "", "policy.d/a.yaml": "policies: [{name: a, ports: [1/tcp]}]",
+        ])
+        chmod(folder.path + "/policy.d/a.yaml", 0o666)
+        let error = #expect(throws: ConfigurationError.self) {
+            try AgentConfiguration.load(file: folder.path + "/sallyport.yaml")
+        }
+        #expect(error?.description.contains("everybody may write to it") == true)
     }
 
     @Test func anAbsolutePolicyFolderIsTakenAsItIs() throws {

@@ -55,8 +55,11 @@ import Testing
     }
 
     @Test(arguments: ["", "# nothing yet\n", "policies: []", "\u{FEFF}policies: []\r\n"])
-    func aFileMayHaveNoPolicies(text: String) throws {
-        #expect(try AgentConfiguration.checkPolicies(text: text, named: "p.yaml").isEmpty)
+    func aFileWithoutPoliciesIsRefused(text: String) throws {
+        let error = #expect(throws: ConfigurationError.self) {
+            try AgentConfiguration.checkPolicies(text: text, named: "p.yaml")
+        }
+        #expect(error?.description.hasPrefix("p.yaml: policies: there is no policy here") == true)
     }
 
     @Test(arguments: [

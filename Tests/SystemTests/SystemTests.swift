@@ -27,6 +27,7 @@ struct SystemTests {
         "a_stopped_agent_leaves_the_port_closed",
         "a_gate_deleted_while_the_agent_was_dead_comes_back_with_its_grants",
         "a_second_agent_is_refused",
+        "killed_under_load_what_was_answered_is_open_and_nothing_else",
     ])
     func theAgentDiesAndComesBack(scenario: String) async throws {
         try await play("scenario.sh", scenario)
