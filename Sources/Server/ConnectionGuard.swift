@@ -99,7 +99,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
     /// Keeps what came ahead, which is the parts of one read buffer.
     ///
-    /// Unless the client has hung up: then all it ever sent is read, and nobody waits for answers.
+    /// When a client hangs up or ends its side, NIO reads all it ever sent: a client that asked
+    /// hundreds of requests ahead is then closed, rather than kept in memory.
     private func hold(_ part: HTTPServerRequestPart) {
         if held.count < Self.mostHeld {
             held.append(part)

@@ -10,8 +10,9 @@ import NIOCore
 final class Doorkeeper: ChannelInboundHandler {
     typealias InboundIn = any Channel
 
-    /// Connections that are taken before other sockets are looked at again.
-    private static let atATime = 4096
+    /// Connections that are refused, or taken, before other sockets are looked at again.
+    private static let mostRefused = 4096
+    private static let mostTaken = 32
 
     private let socket: CInt
     private let connections: Connections
@@ -38,10 +39,17 @@ final class Doorkeeper: ChannelInboundHandler {
 
     /// The others.
     func channelReadComplete(context: ChannelHandlerContext) {
-        for _ in 0..<Self.atATime {
+        var (taken, refused) = (0, 0)
+        while taken < Self.mostTaken, refused < Self.mostRefused {
             let connected = accept(socket, nil, nil)
             if connected < 0 { break }
-            if admits(connected) { setUp(connected) } else { close(connected) }
+            if admits(connected) {
+                setUp(connected)
+                taken += 1
+            } else {
+                close(connected)
+                refused += 1
+            }
         }
         context.fireChannelReadComplete()
     }
