@@ -87,8 +87,11 @@ let package = Package(
         .target(name: "Policy", dependencies: [collections], swiftSettings: settings),
         .target(name: "Settings", dependencies: ["Policy", yams], swiftSettings: settings),
 
-        // The agent.
+        // What is asked of the agent, whatever way it comes.
         .target(name: "API", dependencies: ["Policy"], swiftSettings: settings),
+        .target(name: "Access", dependencies: ["API", "Policy"], swiftSettings: settings),
+
+        // The agent.
         .target(
             name: "Gate",
             dependencies: ["Netlink", "Nftables", "Policy", systemPackage],
@@ -98,7 +101,7 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "API", "CLinux", "Policy", httpCore, lifecycle, logging, nioCore,
+                "API", "Access", "CLinux", "Policy", httpCore, lifecycle, logging, nioCore,
                 nioHTTP1, nioPosix,
             ],
             swiftSettings: memorySafe
@@ -106,15 +109,21 @@ let package = Package(
         .target(
             name: "Agent",
             dependencies: [
-                "API", "CLinux", "Gate", "Ledger", "Policy", "Server", "Settings", lifecycle,
-                logging,
-                unixSignals,
+                "API", "Access", "Gate", "Ledger", "Policy", "Settings", logging,
+            ],
+            swiftSettings: memorySafe
+        ),
+        .target(
+            name: "Daemon",
+            dependencies: [
+                "Agent", "CLinux", "Gate", "Ledger", "Policy", "Server", "Settings", lifecycle,
+                logging, unixSignals,
             ],
             swiftSettings: memorySafe
         ),
         .executableTarget(
             name: "sallyportd",
-            dependencies: ["API", "Agent", argumentParser, logging],
+            dependencies: ["API", "Daemon", argumentParser, logging],
             swiftSettings: settings
         ),
 
