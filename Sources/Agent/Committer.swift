@@ -152,7 +152,8 @@ actor Committer {
     /// - Throws: What `decide` throws or answers; `Problem` of kind `ledgerUnavailable` or
     ///   `kernelRefused`.
     func submit<Answer: Sendable>(
-        _ decide: @escaping @Sendable (isolated Committer, Moment) throws(Problem)
+        _ decide:
+            @escaping @Sendable (isolated Committer, Moment) throws(Problem)
             -> Submission<Answer>
     ) async throws -> Answer {
         try await withCheckedThrowingContinuation { continuation in
@@ -162,7 +163,8 @@ actor Committer {
 
     /// Makes a change; `reply` is called on the actor.
     func submit<Answer: Sendable>(
-        _ decide: @escaping @Sendable (isolated Committer, Moment) throws(Problem)
+        _ decide:
+            @escaping @Sendable (isolated Committer, Moment) throws(Problem)
             -> Submission<Answer>,
         reply: @escaping @Sendable (Result<Answer, any Error>) -> Void
     ) {
@@ -473,8 +475,9 @@ actor Committer {
 /// What a use case does, and what it answers once that is done.
 struct Submission<Answer: Sendable>: Sendable {
     var events: [Event]
-    /// Makes the answer; called while the disk is at work. A problem that it throws is a refusal,
-    /// and the answer whatever becomes of the events.
+    /// Makes the answer; called while the disk is at work.
+    ///
+    /// A problem that it throws is a refusal, and the answer whatever becomes of the events.
     var answer: @Sendable () throws -> Answer
 
     init(events: [Event], answer: @escaping @Sendable () throws -> Answer) {
@@ -501,8 +504,10 @@ private final class Waiter<Answer: Sendable>: Pending {
     private var answer: (@Sendable () throws -> Answer)?
     private var rendered: Result<Answer, any Error>?
 
-    init(_ decide: @escaping Decide, _ reply: @escaping @Sendable (Result<Answer, any Error>) -> Void)
-    {
+    init(
+        _ decide: @escaping Decide,
+        _ reply: @escaping @Sendable (Result<Answer, any Error>) -> Void
+    ) {
         self.decide = decide
         self.reply = reply
     }
