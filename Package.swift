@@ -182,10 +182,14 @@ let package = Package(
             dependencies: ["Netlink", "Nftables", "TestSupport"],
             swiftSettings: settings
         ),
-        .testTarget(name: "PolicyTests", dependencies: ["Policy"], swiftSettings: settings),
+        .testTarget(
+            name: "PolicyTests",
+            dependencies: ["Policy", "TestSupport"],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "SettingsTests",
-            dependencies: ["Settings", "Policy"],
+            dependencies: ["Settings", "Policy", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
@@ -195,7 +199,7 @@ let package = Package(
         ),
         .testTarget(
             name: "LedgerTests",
-            dependencies: ["Ledger", "Policy", grdb],
+            dependencies: ["Ledger", "Policy", "TestSupport", grdb],
             swiftSettings: settings
         ),
         .testTarget(
@@ -217,7 +221,7 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandsTests",
-            dependencies: ["API", "Commands", "Policy"],
+            dependencies: ["API", "Commands", "Policy", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(

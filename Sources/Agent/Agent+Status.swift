@@ -1,8 +1,8 @@
 public import API
 public import Access
 import Gate
-import Glibc
 import Ledger
+import Linux
 import Policy
 import Settings
 
@@ -28,23 +28,20 @@ extension Agent: AccessService {
     /// The agent, the gate and the policies with their figures.
     public func status(for caller: Caller) async throws -> StatusDocument {
         let now = clocks.now().wall
-        let figures: [PolicyFigures]
-        var fault = await committer.ledgerFault
+        let state = await committer.summary
+        var figures: [PolicyFigures] = []
+        var ledgerFault = state.ledgerFault
         do throws(LedgerError) {
             figures = try await ledger.figures(since: now + .seconds(-7 * 24 * 3600))
         } catch {
-            figures = []
-            fault = fault ?? "\(error)"
+            ledgerFault = ledgerFault ?? "\(error)"
         }
         let used = Dictionary(figures.map { ($0.policy, $0) }) { first, _ in first }
-        let state = await committer.summary
-        let mayAsk = caller.identity.via?.policies
         let gate = gateStatus()
-        await noteBreakGlass(gate)
         return StatusDocument(
             agent: AgentStatus(
                 version: version,
-                pid: getpid(),
+                pid: ThisProcess.id,
                 startedAt: startedAt,
                 configuredAt: state.configuredAt,
                 configuration: state.origin,
@@ -52,8 +49,8 @@ extension Agent: AccessService {
                 liveGrants: state.liveGrants
             ),
             gate: gate,
-            ledgerFault: fault,
-            policies: state.policies.filter { mayAsk?.contains($0.name) ?? true }.map { policy in
+            ledgerFault: ledgerFault,
+            policies: state.policies.filter(caller.mayAsk(under:)).map { policy in
                 PolicyStatus(
                     name: policy.name,
                     description: policy.description,
@@ -82,7 +79,7 @@ extension Agent: AccessService {
             fault: report.fault,
             table: "inet sallyport",
             owned: gate.isOwned,
-            kernel: kernelRelease,
+            kernel: (try? firstLine(of: "/proc/sys/kernel/osrelease")) ?? "unknown",
             droppedPackets: report.droppedPackets,
             breakGlass: report.breakGlass.map {
                 BreakGlassStatus(source: $0.source, packets: $0.packets)

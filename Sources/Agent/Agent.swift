@@ -15,7 +15,7 @@ public final class Agent: Sendable {
     let gate: any GateControl
     let clocks: any Clocks
     let logger: Logger
-    let reading: @Sendable () throws(ConfigurationError) -> AgentConfiguration
+    let source: any ConfigurationSource
     let startedAt: Timestamp
 
     /// Takes over from the ledger what is live, and puts it into the kernel.
@@ -25,7 +25,9 @@ public final class Agent: Sendable {
     ///
     /// - Parameters:
     ///   - configuration: What is in force from the beginning.
-    ///   - reading: Reads the configuration anew, for a reload.
+    ///   - origin: Where it comes from.
+    ///   - fault: Why the files are not what is in force.
+    ///   - source: Where the configuration is read anew, for a reload.
     ///   - gate: What opens and closes.
     ///   - ledger: What is read of requests and grants.
     ///   - store: Where events are written; nil for the ledger itself.
@@ -36,7 +38,9 @@ public final class Agent: Sendable {
     /// - Throws: `GateError` or `LedgerError`.
     public init(
         configuration: AgentConfiguration,
-        reading: @escaping @Sendable () throws(ConfigurationError) -> AgentConfiguration,
+        origin: ConfigurationOrigin = .files,
+        fault: ConfigurationError? = nil,
+        source: any ConfigurationSource,
         gate: any GateControl,
         ledger: Ledger,
         store: (any EventStore)? = nil,
@@ -49,7 +53,7 @@ public final class Agent: Sendable {
         self.gate = gate
         self.clocks = clocks
         self.logger = logger
-        self.reading = reading
+        self.source = source
         let now = clocks.now()
         startedAt = now.wall
         let recovered = try ledger.recover()
@@ -57,7 +61,8 @@ public final class Agent: Sendable {
         committer = Committer(
             plan: Plan(live: live),
             configuration: configuration,
-            configuredAt: now.wall,
+            origin: origin,
+            fault: fault,
             nextRequestID: recovered.nextRequestID,
             store: store ?? ledger,
             gate: gate,
@@ -66,7 +71,12 @@ public final class Agent: Sendable {
             logger: logger,
             wake: wake
         )
-        try await committer.begin(recording: events)
+        var lost: [Event] = []
+        if let rows = recovered.lost {
+            logger.error("\(rows)")
+            lost = [.noted(Notice(.ledgerRowsLost, detail: "\(rows)"))]
+        }
+        try await committer.begin(recording: events + lost)
     }
 
     /// Books the grants whose time is over; the kernel has closed them by itself.
@@ -87,6 +97,32 @@ public final class Agent: Sendable {
             guard let fault else { return }
             logger.warning("another process changed the gate (\(fault)); it was made anew")
             try await note(Notice(.gateTampered, detail: fault))
+        }
+    }
+
+    /// What is looked at now and then: whether somebody used a break-glass source, and which of the
+    /// sessions earlier than the gate have ended.
+    public func beat() async {
+        await logged("look after the gate") {
+            try gate.forgetEndedSessions()
+            try await noteBreakGlass(gate.inspect().breakGlass)
+        }
+    }
+
+    /// Tells the audit trail of connections from break-glass sources since it was last told.
+    func noteBreakGlass(_ used: [(source: CIDR, packets: UInt64)]) async throws {
+        for (source, packets) in used {
+            guard let more = await committer.breakGlassPackets(of: source, are: packets) else {
+                continue
+            }
+            logger.warning("break-glass source \(source) opened connections: \(more) packets")
+            try await note(
+                Notice(
+                    .breakGlassUsed,
+                    source: source.description,
+                    detail: "\(more) packets that opened connections"
+                )
+            )
         }
     }
 

@@ -30,6 +30,10 @@ actor Committer {
     private(set) var plan: Plan
     /// The configuration in force, by which requests are decided.
     private(set) var configuration: AgentConfiguration
+    private var configuredAt: Timestamp
+    private var configurationOrigin: ConfigurationOrigin
+    /// Why the files, as they were last read, are not what is in force.
+    private var configurationFault: ConfigurationError?
     private var nextRequestID: Int64
     /// What waits for the next commit.
     private var waiting: [any Pending] = []
@@ -42,6 +46,8 @@ actor Committer {
     private var isClockStepped = false
     private var isHealing = false
     private var nextEnd: BootTime?
+    /// What break-glass sources had let in when the audit trail was last told.
+    private var breakGlassPackets: [CIDR: UInt64] = [:]
 
     /// Where the commit under way is.
     private enum Phase {
@@ -68,10 +74,12 @@ actor Committer {
         var key: String
     }
 
-    /// Takes over what is live; the gate is not armed with it before ``reassert()``.
+    /// Takes over what is live; it is in the kernel after ``begin(recording:)``.
     init(
         plan: Plan,
         configuration: AgentConfiguration,
+        origin: ConfigurationOrigin,
+        fault: ConfigurationError?,
         nextRequestID: Int64,
         store: any EventStore,
         gate: any GateControl,
@@ -82,6 +90,9 @@ actor Committer {
     ) {
         self.plan = plan
         self.configuration = configuration
+        configurationOrigin = origin
+        configurationFault = fault
+        configuredAt = clocks.now().wall
         self.nextRequestID = nextRequestID
         self.store = store
         self.gate = gate
@@ -91,8 +102,50 @@ actor Committer {
         self.wake = wake
     }
 
+    /// Puts what was taken over into the kernel, and records how it differs from what the ledger has.
+    ///
+    /// What cannot be recorded now is so later: only with an agent can access be taken away.
+    ///
+    /// - Throws: Where the kernel refuses.
+    func begin(recording events: [Event]) async throws {
+        try reassert()
+        unrecorded = events
+        do throws(LedgerError) {
+            try await record([], at: clocks.now().wall) {}
+        } catch {
+            logger.error("\(error)")
+            ledgerFault = "\(error)"
+            healLater()
+        }
+        wakeAtNextEnd()
+    }
+
     /// Why the ledger does not take what is in force; nil where it has all of it.
     private(set) var ledgerFault: String?
+
+    /// What of all this the status tells.
+    struct Summary: Sendable {
+        var configuredAt: Timestamp
+        var origin: ConfigurationOrigin
+        var configurationError: String?
+        var policies: [AccessPolicy]
+        var liveGrants: Int
+        var liveGrantsOfPolicy: [String: Int]
+        var ledgerFault: String?
+    }
+
+    /// What of all this the status tells.
+    var summary: Summary {
+        Summary(
+            configuredAt: configuredAt,
+            origin: configurationOrigin,
+            configurationError: configurationFault.map { "\($0)" },
+            policies: configuration.policies,
+            liveGrants: plan.count,
+            liveGrantsOfPolicy: plan.allGrants.reduce(into: [:]) { $0[$1.policy, default: 0] += 1 },
+            ledgerFault: ledgerFault
+        )
+    }
 
     // MARK: Submitting
 
@@ -147,6 +200,13 @@ actor Committer {
         if case .deciding(let keys) = phase { keys.contains(key) } else { false }
     }
 
+    /// How many packets of a break-glass source the audit trail has to be told of; nil for none.
+    func breakGlassPackets(of source: CIDR, are packets: UInt64) -> UInt64? {
+        // A gate that was made anew counts from zero.
+        let told = breakGlassPackets.updateValue(packets, forKey: source) ?? 0
+        return packets > told ? packets - told : nil
+    }
+
     /// A notice as an event; none where there have been too many like it.
     func noting(_ notice: Notice, at now: Moment) -> [Event] {
         throttle.admit(notice, at: now.boot).map { [.noted($0)] } ?? []
@@ -161,10 +221,13 @@ actor Committer {
             await commit(batch)
         }
         phase = .idle
-        if nextEnd != plan.nextDeadline {
-            nextEnd = plan.nextDeadline
-            wake(nextEnd)
-        }
+        wakeAtNextEnd()
+    }
+
+    private func wakeAtNextEnd() {
+        guard nextEnd != plan.nextDeadline else { return }
+        nextEnd = plan.nextDeadline
+        wake(nextEnd)
     }
 
     /// What is decided in a commit, and by whom.
@@ -367,9 +430,15 @@ actor Committer {
     func adopt(_ configuration: AgentConfiguration) throws {
         let wasMissing = try arm(configuration, holding: .whatIsThere)
         self.configuration = configuration
+        configurationOrigin = .files
+        configurationFault = nil
+        configuredAt = clocks.now().wall
         if wasMissing { kernel = .behind }
         if case .behind = kernel { try reassert() }
     }
+
+    /// Notes that the files cannot be put in force as they are.
+    func refuse(_ fault: ConfigurationError) { configurationFault = fault }
 
     @discardableResult
     private func arm(_ configuration: AgentConfiguration, holding: Holding) throws -> Bool {
@@ -395,12 +464,6 @@ actor Committer {
                 logger.error("\(error)")
             }
         }
-    }
-
-    /// Takes up what was in force before the agent started and is not in the ledger yet.
-    func recordLater(_ events: [Event]) {
-        unrecorded += events
-        healLater()
     }
 }
 

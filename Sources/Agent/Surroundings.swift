@@ -1,6 +1,7 @@
 public import Gate
 public import Ledger
 public import Policy
+public import Settings
 
 /// Where events are written: the ledger.
 public protocol EventStore: Sendable {
@@ -45,6 +46,15 @@ public protocol GateControl: Sendable {
 
     /// Forgets the sessions earlier than the gate that have ended.
     func forgetEndedSessions() throws(GateError)
+}
+
+/// Where the configuration comes from: the files.
+public protocol ConfigurationSource: Sendable {
+    /// Reads it anew.
+    func read() throws(ConfigurationError) -> AgentConfiguration
+
+    /// Keeps what is now in force, to start from where the files cannot be used.
+    func remember(_ configuration: AgentConfiguration)
 }
 
 extension Ledger: EventStore {}

@@ -24,20 +24,23 @@ extension PolicySet {
         ]
     }
 
-    /// The sources that are not the requester's own address, where the delegate may open no others.
-    static func strange(_ sources: [CIDR], to identity: Identity) -> [Violation] {
-        guard let delegate = identity.via, delegate.ownAddressOnly,
-            case .client(let address, _) = identity.origin
-        else { return [] }
-        let own = CIDR(address)
-        return sources.enumerated().filter { $0.element != own }.map { index, source in
-            Violation(
-                field: "sources[\(index)]",
-                value: source.description,
-                allowed: own.description,
-                message: "cannot open for \(source): \(delegate.name) opens only for the address "
-                    + "that \(identity.name) comes from, \(address)"
-            )
-        }
+    /// What is wrong with a source that is not the requester's own address, where the delegate may
+    /// open no other.
+    static func violation(
+        ofStrange source: CIDR,
+        _ field: String,
+        for identity: Identity
+    ) -> Violation? {
+        guard let delegate = identity.via, delegate.ownAddressOnly else { return nil }
+        var own: CIDR?
+        if case .client(let address, _) = identity.origin { own = CIDR(address) }
+        guard source != own else { return nil }
+        return Violation(
+            field: field,
+            value: source.description,
+            allowed: own?.description ?? "nothing",
+            message: "cannot open for \(source): \(delegate.name) opens only for the address that "
+                + "\(identity.name) comes from"
+        )
     }
 }

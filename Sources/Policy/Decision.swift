@@ -15,9 +15,13 @@ extension PolicySet {
     /// it was asked for.
     ///
     /// - Parameters:
+    ///   - ask: What is asked for, in the requester's words.
+    ///   - identity: Who asks.
+    ///   - now: The instant by the wall clock.
     ///   - active: How many grants the requester holds under a policy.
     ///   - activeOfDelegate: How many grants the requester's delegate has asked for that are live.
     ///   - renews: Whether a grant of the requester is for exactly this and makes room for it.
+    /// - Returns: What to open, or every limit that is broken.
     public func decide(
         _ ask: Ask,
         by identity: Identity,
@@ -32,7 +36,7 @@ extension PolicySet {
         }
         let targets = resolve(targets: ask.targets)
         let policies = targets.policies
-        let sources = Self.read(sources: ask.sources, for: policies)
+        let sources = Self.read(sources: ask.sources, of: identity, for: policies)
         let (openings, sizes) = Self.openings(of: targets.ports, for: sources.ranges)
         let time = Self.time(of: ask, for: policies, at: now)
         let violations =
@@ -44,7 +48,6 @@ extension PolicySet {
                 active: active
             )
             + Self.overcrowded(openings.count, of: identity, active: activeOfDelegate)
-            + Self.strange(sources.ranges, to: identity)
             + sources.violations + time.violations
             + Self.violations(ofReason: ask, for: policies)
             + Self.violations(ofTicket: ask.ticket, for: policies)

@@ -63,8 +63,9 @@ public enum Origin: Hashable, Sendable {
 public struct Identity: Hashable, Sendable {
     /// Who it is, for good.
     public var subject: Subject
-    /// The user's name; where the id has none, the id in digits. For a remote person what the
-    /// issuer displays, which gives no right.
+    /// The user's name; where the id has none, the id in digits.
+    ///
+    /// For a remote person what the issuer displays, which gives no right.
     public var name: String
     /// The names of all groups of the process; for a remote person those its issuer asserts.
     public var groups: Set<String>

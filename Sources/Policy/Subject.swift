@@ -15,6 +15,7 @@ public enum Subject: TextForm {
     /// - Parameters:
     ///   - issuer: 1...63 lower-case letters, digits and hyphens, as the configuration names it.
     ///   - id: 1...255 visible ASCII characters (OpenID Connect Core, section 2).
+    /// - Throws: What is wrong with either, for the person who wrote it.
     public init(issuer: String, id: String) throws(ParseError) {
         guard Self.isIssuerName(issuer) else {
             throw ParseError(issuer, "an issuer has 1...63 lower-case letters, digits and hyphens")
