@@ -221,7 +221,7 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandsTests",
-            dependencies: ["API", "Commands", "Policy", "TestSupport"],
+            dependencies: ["API", "Commands", "Linux", "Policy", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
