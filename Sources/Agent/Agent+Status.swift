@@ -3,7 +3,7 @@ public import Access
 import Gate
 import Ledger
 import Linux
-import Policy
+public import Policy
 import Settings
 
 extension Agent: AccessService {

@@ -1,6 +1,6 @@
 public import API
-public import Access
-public import Gate
+import Access
+import Gate
 public import Ledger
 public import Logging
 public import Policy
