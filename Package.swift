@@ -153,9 +153,13 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: ["API", "Client", "Linux", "Policy", argumentParser, systemPackage],
-            swiftSettings: settings
+            swiftSettings: memorySafe
         ),
-        .executableTarget(name: "sallyport", dependencies: ["Commands"], swiftSettings: settings),
+        .executableTarget(
+            name: "sallyport",
+            dependencies: ["Commands", "Linux"],
+            swiftSettings: memorySafe
+        ),
 
         // Tests, one target per library and one for the finished programs.
         .target(
@@ -218,7 +222,7 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandsTests",
-            dependencies: ["API", "Commands", "Policy", "TestSupport"],
+            dependencies: ["API", "Commands", "Linux", "Policy", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
