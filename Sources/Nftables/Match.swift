@@ -136,7 +136,7 @@ public struct Match: Hashable, Sendable {
     /// and forward.
     public static let hasNoRouteBack = Match([
         .routeExists([.source, .inputInterface], into: .first),
-        .compare(.first, .equal, value: [0]),
+        .compare(.first, .equal, value: native(0)),
     ])
 
     /// The packet is a reply within its connection: `ct direction reply`.
