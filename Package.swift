@@ -85,7 +85,7 @@ let package = Package(
         ),
         .target(
             name: "Nftables",
-            dependencies: ["CMnl", "CNftnl", "Linux", "Netlink", systemPackage],
+            dependencies: ["CLinux", "CMnl", "CNftnl", "Linux", "Netlink", systemPackage],
             swiftSettings: memorySafe
         ),
 
