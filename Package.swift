@@ -86,7 +86,7 @@ let package = Package(
         ),
         .target(
             name: "Nftables",
-            dependencies: ["CMnl", "CNftnl", "Linux", "Netlink", systemPackage],
+            dependencies: ["CLinux", "CMnl", "CNftnl", "Linux", "Netlink", systemPackage],
             swiftSettings: memorySafe
         ),
 
