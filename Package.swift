@@ -196,9 +196,8 @@ let package = Package(
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "API", "CLinux", "Client", "Policy", "Server", "TestSupport", yams, nioCore,
-                nioPosix,
-                lifecycle, logging,
+                "API", "Access", "CLinux", "Client", "Linux", "Policy", "Server", "TestSupport",
+                lifecycle, logging, nioCore, nioPosix, yams,
             ],
             swiftSettings: settings
         ),

@@ -48,7 +48,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private var isLast = false
     /// Whether the client has ended its side; what it asked before is answered.
     private var hasEnded = false
-    /// Whether a request of what was read last has begun.
+    /// Whether a request of what is being read has begun; those behind it wait for turns.
     private var hasBegun = false
     private var deadline: NIODeadline
     private var timer: Scheduled<Void>?
@@ -134,7 +134,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
         }
     }
 
-    private func pass(_ part: HTTPServerRequestPart, _ context: ChannelHandlerContext) {
+    private func pass(
+        _ part: HTTPServerRequestPart,
+        _ context: ChannelHandlerContext,
+        wasHeld: Bool = false
+    ) {
         switch part {
         case .head(let head): take(head, context)
         case .body(var part):
@@ -142,12 +146,12 @@ final class ConnectionGuard: ChannelDuplexHandler {
                 return refuse(tooLarge, context)
             }
             if body.readableBytes == 0 { body = part } else { body.writeBuffer(&part) }
-        case .end: finishReading()
+        case .end: finishReading(mustWait: wasHeld || hasBegun)
         }
     }
 
     /// A request was read whole: it begins, or waits for its turn.
-    private func finishReading() {
+    private func finishReading(mustWait: Bool) {
         guard let head else { return }
         claim = Claim(head.headers)
         let asker = turns.asker(
@@ -155,10 +159,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
             isRoot: peer.isRoot
         )
         self.asker = asker
-        if hasBegun || !asker.hasTurn {
+        if mustWait || !asker.hasTurn {
             state = .waiting
             turns.wait(self, asker)
         } else {
+            hasBegun = true
             begin()
         }
     }
@@ -169,7 +174,6 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private func begin() {
         guard let head, let asker, let context else { return }
         state = .answering
-        hasBegun = true
         isHead = head.method == .HEAD
         turns.begin(asker)
         let request = Request(head: head, body: body, peer: peer, claim: claim)
@@ -246,11 +250,10 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private func goOn(_ context: ChannelHandlerContext) {
         guard case .draining = state, context.channel.isWritable else { return }
         state = .reading
-        // What was read ahead waits for a turn.
-        hasBegun = !held.isEmpty
-        while case .reading = state, let part = held.popFirst() { pass(part, context) }
+        while case .reading = state, let part = held.popFirst() {
+            pass(part, context, wasHeld: true)
+        }
         guard case .reading = state, held.isEmpty else { return }
-        hasBegun = false
         if isLast || hasEnded { return end(context) }
         if wantsRead {
             wantsRead = false

@@ -127,7 +127,7 @@ extension Call {
 
     /// The header `Idempotency-Key`, which takes 1 to 128 visible ASCII characters.
     func idempotencyKey() throws(Problem) -> String? {
-        let keys = headers[canonicalForm: "idempotency-key"]
+        let keys = headers["idempotency-key"]
         guard let key = keys.first else { return nil }
         guard keys.count == 1, (1...128).contains(key.utf8.count),
             key.utf8.allSatisfy({ (0x21...0x7e).contains($0) })
@@ -137,7 +137,7 @@ extension Call {
                 "cannot read header Idempotency-Key: write 1 to 128 visible ASCII characters, once"
             )
         }
-        return String(key)
+        return key
     }
 
     /// The query parameters that choose requests or grants.

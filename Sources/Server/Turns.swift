@@ -107,7 +107,8 @@ final class Turns: ChannelInboundHandler {
 
     private func settle(_ asker: Asker) {
         if asker.waiting.isEmpty {
-            if asker.inWork == 0 { askers[asker.id] = nil }
+            // Somebody who asks again meanwhile is another one.
+            if asker.inWork == 0, askers[asker.id] === asker { askers[asker.id] = nil }
         } else if asker.mayBegin {
             next()
         }

@@ -1,3 +1,4 @@
+import Linux
 import Glibc
 
 @testable import Server
@@ -51,7 +52,7 @@ func withAgent(
     let folder = try TemporaryFolder()
     defer { folder.remove() }
     let path = folder.path + "/a.sock"
-    let listener = try ListeningSocket.make(path: path, group: "no such group").descriptor
+    let listener = try ListeningSocket.make(path: path).descriptor
     defer { close(listener) }
     guard listen(listener, backlog) == 0 else { throw SystemFailure("listen") }
     async let served: Void = offPool { serve(FaultyAgent(listener: listener)) }

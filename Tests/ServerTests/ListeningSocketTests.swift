@@ -1,3 +1,4 @@
+import Linux
 import Glibc
 import TestSupport
 import Testing
@@ -18,16 +19,26 @@ private func status(of path: String) throws -> stat {
 }
 
 struct ListeningSocketTests {
-    @Test(arguments: ["adm", "no such group"])
-    func belongsToTheGroupAndToNobodyElse(group: String) throws {
+    @Test func letsEveryUserConnect() throws {
         try withFolder { folder in
             let path = folder.path + "/a.sock"
-            let socket = try ListeningSocket.make(path: path, group: group)
+            let socket = try ListeningSocket.make(path: path)
+            defer { close(socket.descriptor) }
+            let status = try status(of: path)
+            #expect(status.st_mode & 0o7777 == 0o666)
+            #expect(status.st_mode & S_IFMT == S_IFSOCK)
+        }
+    }
+
+    @Test(arguments: [getgrnam("adm").pointee.gr_gid, nil])
+    func belongsToAGroupAndToNobodyElse(group: UInt32?) throws {
+        try withFolder { folder in
+            let path = folder.path + "/a.sock"
+            let socket = try ListeningSocket.make(path: path, permissions: 0o660, group: group)
             defer { close(socket.descriptor) }
             let status = try status(of: path)
             #expect(status.st_mode & 0o7777 == 0o660)
-            #expect(status.st_mode & S_IFMT == S_IFSOCK)
-            #expect(status.st_gid == (group == "adm" ? getgrnam("adm").pointee.gr_gid : getegid()))
+            #expect(status.st_gid == group ?? getegid())
         }
     }
 
@@ -43,8 +54,8 @@ struct ListeningSocketTests {
     @Test func replacesASocketThatNobodyListensOn() throws {
         try withFolder { folder in
             let path = folder.path + "/a.sock"
-            close(try ListeningSocket.make(path: path, group: "adm").descriptor)
-            let socket = try ListeningSocket.make(path: path, group: "adm")
+            close(try ListeningSocket.make(path: path).descriptor)
+            let socket = try ListeningSocket.make(path: path)
             defer { close(socket.descriptor) }
             _ = try RawConnection(path: path)
         }
@@ -53,10 +64,10 @@ struct ListeningSocketTests {
     @Test func doesNotReplaceASocketThatSomebodyListensOn() throws {
         try withFolder { folder in
             let path = folder.path + "/a.sock"
-            let socket = try ListeningSocket.make(path: path, group: "adm")
+            let socket = try ListeningSocket.make(path: path)
             defer { close(socket.descriptor) }
             let error = #expect(throws: ListeningSocket.Failure.self) {
-                try ListeningSocket.make(path: path, group: "adm")
+                try ListeningSocket.make(path: path)
             }
             #expect(
                 error?.description
@@ -72,7 +83,7 @@ struct ListeningSocketTests {
             let path = folder.path + "/a.sock"
             close(open(path, O_CREAT | O_WRONLY, 0o600))
             let error = #expect(throws: ListeningSocket.Failure.self) {
-                try ListeningSocket.make(path: path, group: "adm")
+                try ListeningSocket.make(path: path)
             }
             #expect(
                 error?.description == "cannot listen on \(path): the file there is not a socket"
@@ -95,7 +106,7 @@ struct ListeningSocketTests {
     ])
     func saysWhyAPathCannotBeUsed(path: String, text: String) {
         let error = #expect(throws: ListeningSocket.Failure.self) {
-            try ListeningSocket.make(path: path, group: "adm")
+            try ListeningSocket.make(path: path)
         }
         #expect(error?.description == text)
     }
@@ -103,14 +114,14 @@ struct ListeningSocketTests {
     @Test func removesOnlyTheFileItMade() throws {
         try withFolder { folder in
             let path = folder.path + "/a.sock"
-            let first = try ListeningSocket.make(path: path, group: "adm")
+            let first = try ListeningSocket.make(path: path)
             defer { close(first.descriptor) }
             unlink(path)
-            let second = try ListeningSocket.make(path: path, group: "adm")
+            let second = try ListeningSocket.make(path: path)
             defer { close(second.descriptor) }
-            first.removeFile()
+            first.removeItsFile()
             #expect(access(path, F_OK) == 0)
-            second.removeFile()
+            second.removeItsFile()
             #expect(access(path, F_OK) != 0)
         }
     }
@@ -118,10 +129,10 @@ struct ListeningSocketTests {
     @Test func takesOverASocketAndLeavesItsFile() throws {
         try withFolder { folder in
             let path = folder.path + "/a.sock"
-            let made = try ListeningSocket.make(path: path, group: "adm")
+            let made = try ListeningSocket.make(path: path)
             defer { close(made.descriptor) }
             let adopted = try ListeningSocket.adopt(descriptor: made.descriptor)
-            adopted.removeFile()
+            adopted.removeItsFile()
             #expect(access(path, F_OK) == 0)
         }
     }
