@@ -32,6 +32,7 @@ let unixSignals = Target.Dependency.product(
     name: "UnixSignals",
     package: "swift-service-lifecycle"
 )
+let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -70,22 +71,32 @@ let package = Package(
             providers: [.apt(["libnftnl-dev"])]
         ),
         .target(name: "CLinux"),
+        // The one door to the C library and the system calls: errno, EINTR, descriptors, clocks.
+        .target(
+            name: "Linux",
+            dependencies: ["CLinux", systemPackage],
+            swiftSettings: memorySafe
+        ),
 
         // The kernel. These two know nothing of grants and could be published alone.
         .target(
             name: "Netlink",
-            dependencies: ["CLinux", "CMnl", systemPackage],
+            dependencies: ["CLinux", "Linux", systemPackage],
             swiftSettings: memorySafe
         ),
         .target(
             name: "Nftables",
-            dependencies: ["CMnl", "CNftnl", "Netlink", systemPackage],
+            dependencies: ["CLinux", "CMnl", "CNftnl", "Linux", "Netlink", systemPackage],
             swiftSettings: memorySafe
         ),
 
         // Values and decisions: no I/O, no clock.
         .target(name: "Policy", dependencies: [collections], swiftSettings: settings),
-        .target(name: "Settings", dependencies: ["Policy", yams], swiftSettings: settings),
+        .target(
+            name: "Settings",
+            dependencies: ["Linux", "Policy", systemPackage, yams],
+            swiftSettings: settings
+        ),
 
         // What is asked of the agent, whatever way it comes.
         .target(name: "API", dependencies: ["Policy"], swiftSettings: settings),
@@ -97,27 +108,31 @@ let package = Package(
             dependencies: ["Netlink", "Nftables", "Policy", systemPackage],
             swiftSettings: settings
         ),
-        .target(name: "Ledger", dependencies: ["Policy", grdb], swiftSettings: settings),
+        .target(
+            name: "Ledger",
+            dependencies: ["Linux", "Policy", grdb, sqlite, systemPackage],
+            swiftSettings: memorySafe
+        ),
         .target(
             name: "Server",
             dependencies: [
-                "API", "Access", "CLinux", "Policy", httpCore, lifecycle, logging, nioCore,
-                nioHTTP1, nioPosix,
+                "API", "Access", "Linux", "Policy", httpCore, lifecycle, logging, nioCore,
+                nioHTTP1, nioPosix, systemPackage,
             ],
             swiftSettings: memorySafe
         ),
         .target(
             name: "Agent",
             dependencies: [
-                "API", "Access", "Gate", "Ledger", "Policy", "Settings", logging,
+                "API", "Access", "Gate", "Ledger", "Linux", "Policy", "Settings", logging,
             ],
             swiftSettings: memorySafe
         ),
         .target(
             name: "Daemon",
             dependencies: [
-                "Agent", "CLinux", "Gate", "Ledger", "Policy", "Server", "Settings", lifecycle,
-                logging, unixSignals,
+                "Agent", "Gate", "Ledger", "Linux", "Policy", "Server", "Settings", lifecycle,
+                logging, systemPackage, unixSignals,
             ],
             swiftSettings: memorySafe
         ),
@@ -130,26 +145,37 @@ let package = Package(
         // The command line.
         .target(
             name: "Client",
-            dependencies: ["API", "Policy", nioCore, nioEmbedded, nioHTTP1],
+            dependencies: [
+                "API", "Linux", "Policy", nioCore, nioEmbedded, nioHTTP1, systemPackage,
+            ],
             swiftSettings: memorySafe
         ),
         .target(
             name: "Commands",
-            dependencies: ["API", "Client", "Policy", argumentParser],
-            swiftSettings: settings
+            dependencies: ["API", "Client", "Linux", "Policy", argumentParser, systemPackage],
+            swiftSettings: memorySafe
         ),
-        .executableTarget(name: "sallyport", dependencies: ["Commands"], swiftSettings: settings),
+        .executableTarget(
+            name: "sallyport",
+            dependencies: ["Commands", "Linux"],
+            swiftSettings: memorySafe
+        ),
 
         // Tests, one target per library and one for the finished programs.
         .target(
             name: "TestSupport",
-            dependencies: ["CLinux"],
+            dependencies: ["CLinux", "Linux", systemPackage],
             path: "Tests/Support",
             swiftSettings: settings
         ),
         .testTarget(
+            name: "LinuxTests",
+            dependencies: ["Linux", systemPackage],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "NetlinkTests",
-            dependencies: ["Netlink", "TestSupport"],
+            dependencies: ["Linux", "Netlink", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
@@ -157,10 +183,14 @@ let package = Package(
             dependencies: ["Netlink", "Nftables", "TestSupport"],
             swiftSettings: settings
         ),
-        .testTarget(name: "PolicyTests", dependencies: ["Policy"], swiftSettings: settings),
+        .testTarget(
+            name: "PolicyTests",
+            dependencies: ["Policy", "TestSupport"],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "SettingsTests",
-            dependencies: ["Settings", "Policy"],
+            dependencies: ["Settings", "Policy", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
@@ -170,7 +200,7 @@ let package = Package(
         ),
         .testTarget(
             name: "LedgerTests",
-            dependencies: ["Ledger", "Policy", grdb],
+            dependencies: ["Ledger", "Policy", "TestSupport", grdb],
             swiftSettings: settings
         ),
         .testTarget(
@@ -192,7 +222,7 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandsTests",
-            dependencies: ["API", "Commands", "Policy"],
+            dependencies: ["API", "Commands", "Linux", "Policy", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(

@@ -6,8 +6,13 @@ import Client
 protocol AgentCommand: ParsableCommand {
     var shared: SharedOptions { get }
 
-    /// Does the work and says what came of it; throws `Problem`, `ClientError` or `FileError`.
-    func report(from agent: Client, in surroundings: Surroundings) throws -> Report
+    /// Does the work, prints what there is to show, and says what came of it; throws `Problem`,
+    /// `ClientError` or `FileError`.
+    func report(
+        from agent: Client,
+        in surroundings: Surroundings,
+        to output: Output
+    ) throws -> Report
 }
 
 /// The options every command takes, before or after its name.
@@ -27,9 +32,9 @@ struct SharedOptions: ParsableArguments {
     static let defaultSocket = "/run/sallyport/sallyport.sock"
 
     /// The socket to use: the option's, the environment's, or the default.
-    static func socketPath(option: String?, _ environment: [String: String]) -> String {
+    static func socketPath(option: String?, _ environment: (String) -> String?) -> String {
         if let option { return option }
-        guard let named = environment["SALLYPORT_SOCKET"], !named.isEmpty else {
+        guard let named = environment("SALLYPORT_SOCKET"), !named.isEmpty else {
             return defaultSocket
         }
         return named

@@ -1,6 +1,5 @@
 import API
 import Client
-import Glibc
 import Policy
 
 /// An error as it is told: lines for standard error, and the status the process exits with.
@@ -15,10 +14,9 @@ struct Failure {
         case let problem as Problem: self.init(problem)
         case ClientError.problem(let problem): self.init(problem)
         case let error as FileError: self.init(error.message, error.status)
-        case ClientError.unreachable(let socket, _):
-            // A socket that is there but not for this user is a matter of permission.
-            let isForbidden = access(socket, W_OK) < 0 && errno == EACCES
-            self.init("\(error)", isForbidden ? .notPermitted : .unreachable)
+        case ClientError.answerUnreadable: self.init("\(error)", .done)
+        case ClientError.forbidden: self.init("\(error)", .notPermitted)
+        case ClientError.unreachable: self.init("\(error)", .unreachable)
         default: self.init("\(error)", .internalError)
         }
     }
@@ -38,9 +36,9 @@ struct Failure {
         status =
             switch problem.code {
             case .badRequest, .outsidePolicy, .notFound, .wrongState, .idempotencyConflict,
-                .bodyTooLarge, .configurationInvalid:
+                .bodyTooLarge, .configurationInvalid, .rateLimited:
                 .invalid
-            case .notPermitted: .notPermitted
+            case .notAuthenticated, .notPermitted: .notPermitted
             case .methodNotAllowed, .ledgerUnavailable, .kernelRefused, .internalError:
                 .internalError
             }

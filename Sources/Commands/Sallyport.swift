@@ -1,8 +1,8 @@
 import API
 import ArgumentParser
-import FoundationEssentials
-import Glibc
+import Linux
 import Policy
+import SystemPackage
 
 /// The command line client of the agent.
 public enum Sallyport {
@@ -10,36 +10,28 @@ public enum Sallyport {
     ///
     /// Returns the status to exit with, one of `sysexits.h`.
     public static func run(_ arguments: [String]) -> Int32 {
-        let outcome = outcome(of: arguments, in: .current)
         // The parent may have had the signal ignored; a reader that went away (`| head`) shall end
         // this program like any other.
-        signal(SIGPIPE, SIG_DFL)
-        var (errors, status) = (outcome.errors, outcome.status)
-        do throws(FileError) {
-            try write(outcome.output, to: STDOUT_FILENO)
-        } catch {
-            errors += "sallyport: \(error.message)\n"
-            status = error.status.rawValue
+        ThisProcess.onBrokenPipe(.standard)
+        let outcome = outcome(of: arguments, in: .current) {
+            try write($0, to: .standardOutput)
         }
         // Where standard error itself cannot be written, the status alone has to tell.
-        try? write(errors, to: STDERR_FILENO)
-        return status
+        try? write(outcome.errors, to: .standardError)
+        return outcome.status.rawValue
     }
 }
 
 extension Surroundings {
     /// Those of this process, now.
     static var current: Surroundings {
-        var reading = timespec()
-        clock_gettime(CLOCK_REALTIME, &reading)
-        let now = Timestamp(
-            milliseconds: Int64(reading.tv_sec) * 1000 + Int64(reading.tv_nsec) / 1_000_000
-        )
-        return Surroundings(
-            environment: ProcessInfo.processInfo.environment,
-            uid: geteuid(),
-            user: { getpwuid(geteuid()).map { String(cString: $0.pointee.pw_name) } },
-            time: TimeTeller(now: now, local: CalendarMinute.local)
+        Surroundings(
+            environment: ThisProcess.environment,
+            subject: .local(uid: ThisProcess.userID),
+            time: TimeTeller(
+                now: Timestamp(milliseconds: SystemClock.wall.milliseconds),
+                local: { LocalTime(secondsSince1970: $0.milliseconds / 1000) }
+            )
         )
     }
 }

@@ -1,13 +1,12 @@
-import CLinux
+import Agent
 import Gate
-import Glibc
 import Ledger
+import Linux
 public import Logging
 import Policy
 import Server
 import ServiceLifecycle
 import Settings
-import UnixSignals
 
 /// What `sallyportd` was started with.
 public struct DaemonOptions: Sendable {
@@ -28,9 +27,6 @@ public struct DaemonOptions: Sendable {
 
 /// The agent as a process: the one place where its parts are put together.
 public enum Daemon {
-    /// The group whose members may connect to the socket.
-    static let socketGroup = "sallyport"
-
     /// Reads the configuration and says what is wrong with it.
     ///
     /// - Returns: How many policies it has.
@@ -43,45 +39,53 @@ public enum Daemon {
     ///
     /// - Throws: An error for the administrator. A gate that is armed by then stays armed.
     public static func run(_ options: DaemonOptions, logger: Logger) throws {
-        signal(SIGPIPE, SIG_IGN)
+        ThisProcess.onBrokenPipe(.ignore)
         // A reload that is asked for too early is nothing to die of.
-        signal(SIGHUP, SIG_IGN)
-        raiseDescriptorLimit()
-        let load = { @Sendable () throws(ConfigurationError) in
-            try AgentConfiguration.load(file: options.configuration)
-        }
-        let configuration = try load()
+        ThisProcess.onHangUp(.ignore)
+        try ThisProcess.raiseOpenFileLimit()
         let clocks = try SystemClocks()
+        let files = ConfigurationFiles(options, logger)
+        let start = try files.start()
         // Closed first, whatever becomes of the rest: what is open already stays as it is.
         let gate = try Gate()
+        let managed = start.configuration.policySet.managedPorts
         try gate.arm(
-            managed: configuration.policySet.managedPorts,
-            breakGlass: configuration.breakGlass,
-            plan: nil,
+            managed: managed,
+            breakGlass: start.configuration.breakGlass,
+            holding: .whatIsThere,
             now: { clocks.now().boot }
         )
-        logger.info("gate armed: \(configuration.policySet.managedPorts.count) managed ports")
-
-        let ledger = try Ledger(
-            directory: options.stateDirectory ?? configuration.stateDirectory,
-            bootID: clocks.bootID
-        )
+        logger.info("gate armed: \(managed.count) managed ports")
+        let ledger: Ledger
+        do {
+            ledger = try Ledger(directory: start.stateDirectory, bootID: clocks.bootID)
+        } catch {
+            throw ClosedWithoutLedger(reason: error)
+        }
         let watch = try Watch(ruleset: gate.isOwned ? nil : RulesetMonitor(besides: gate))
         let executor = LoopExecutor.makeWithOwnThread()
         let outcome = Outcome()
         Task(executorPreference: executor) {
             do {
                 let agent = try await Agent(
-                    configuration: configuration,
-                    loadConfiguration: load,
+                    configuration: start.configuration,
+                    origin: start.origin,
+                    fault: start.fault,
+                    source: files,
                     gate: gate,
                     ledger: ledger,
                     clocks: clocks,
-                    watch: watch,
-                    executor: executor,
-                    logger: logger
+                    executor: executor.serial,
+                    logger: logger,
+                    wake: { end in
+                        do throws(SystemError) {
+                            try watch.setNextEnd(end?.milliseconds)
+                        } catch {
+                            logger.error("cannot wait for the next end of a grant: \(error)")
+                        }
+                    }
                 )
-                try await serve(agent, options, configuration, logger)
+                try await serve(agent, watch, options.socket, start.configuration, executor, logger)
                 outcome.set(.success(()))
             } catch {
                 outcome.set(.failure(error))
@@ -92,29 +96,28 @@ public enum Daemon {
 
     private static func serve(
         _ agent: Agent,
-        _ options: DaemonOptions,
+        _ watch: Watch,
+        _ socket: String?,
         _ configuration: AgentConfiguration,
+        _ executor: LoopExecutor,
         _ logger: Logger
     ) async throws {
         let listener =
             if let descriptor = ServiceManager.listeningDescriptor {
                 try ListeningSocket.adopt(descriptor: descriptor)
             } else {
-                try ListeningSocket.make(
-                    path: options.socket ?? configuration.socket,
-                    group: socketGroup
-                )
+                try ListeningSocket.make(path: socket ?? configuration.socket)
             }
         let server = SocketServer(
             service: agent,
             listener: listener,
-            executor: agent.executor,
+            executor: executor,
             logger: logger
         )
         let group = ServiceGroup(
             configuration: .init(
                 services: [
-                    .init(service: WatchService(agent: agent)),
+                    .init(service: WatchService(agent: agent, watch: watch)),
                     .init(service: ReloadService(agent: agent)),
                     .init(service: WatchdogService(agent: agent)),
                     .init(service: server),
@@ -123,76 +126,21 @@ public enum Daemon {
                 logger: logger
             )
         )
+        await agent.note(.started)
         ServiceManager.notify("READY=1")
         try await group.run()
         ServiceManager.notify("STOPPING=1")
-    }
-
-    /// Connections are limited by the server; the process' own limit must not come first.
-    private static func raiseDescriptorLimit() {
-        var limit = rlimit()
-        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-        guard unsafe getrlimit(resource, &limit) == 0 else { return }
-        limit.rlim_cur = limit.rlim_max
-        unsafe setrlimit(resource, &limit)
+        await agent.beat()
+        await agent.note(.stopped)
     }
 }
 
-/// Hands events of the watch to the agent.
-private struct WatchService: Service {
-    let agent: Agent
+/// The agent ends because it has no ledger.
+private struct ClosedWithoutLedger: Error, CustomStringConvertible {
+    let reason: LedgerError
 
-    func run() async throws {
-        let (events, feed) = AsyncStream.makeStream(of: Watch.Event.self)
-        try agent.watch.start { event in
-            if event == .stopped { feed.finish() } else { feed.yield(event) }
-        }
-        await withGracefulShutdownHandler {
-            for await event in events { await agent.handle(event) }
-        } onGracefulShutdown: { [watch = agent.watch] in
-            watch.cancel()
-        }
+    var description: String {
+        "\(reason); the gate is armed and stays: managed ports are closed, what is open closes in "
+            + "time, and nothing can be opened until the agent runs"
     }
-}
-
-/// Reloads the configuration on SIGHUP.
-private struct ReloadService: Service {
-    let agent: Agent
-
-    func run() async throws {
-        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
-            // A refusal is logged and shown by `status`; the running policies stay.
-            try? await agent.reload()
-        }
-    }
-}
-
-/// Tells the service manager that the agent still answers.
-private struct WatchdogService: Service {
-    let agent: Agent
-
-    func run() async throws {
-        guard let interval = ServiceManager.watchdogInterval else {
-            return try await gracefulShutdown()
-        }
-        await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                await agent.beat()
-                try? await Task.sleep(for: interval / 2)
-            }
-        }
-    }
-}
-
-extension Agent {
-    func handle(_ event: Watch.Event) async {
-        switch event {
-        case .grantEnds: await reap()
-        case .clockStepped: await clockStepped()
-        case .rulesetChanged: rulesetChanged()
-        case .stopped: break
-        }
-    }
-
-    fileprivate func beat() { ServiceManager.notify("WATCHDOG=1") }
 }

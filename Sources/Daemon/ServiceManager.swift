@@ -1,5 +1,4 @@
-import CLinux
-import Glibc
+import Linux
 
 /// The agent's side of systemd's protocols.
 ///
@@ -8,54 +7,30 @@ import Glibc
 enum ServiceManager {
     /// Tells the service manager about the state of the service; does nothing where none listens.
     static func notify(_ state: String) {
-        guard let path = environment("NOTIFY_SOCKET"), !path.isEmpty else { return }
-        let descriptor = socket(
-            AF_UNIX,
-            Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
-            0
-        )
-        guard descriptor >= 0 else { return }
-        defer { close(descriptor) }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        var name = Array(path.utf8)
-        let capacity = MemoryLayout.size(ofValue: address.sun_path)
-        guard name.count < capacity else { return }
-        // A leading @ stands for the abstract namespace, whose names begin with a zero byte.
-        if name[0] == UInt8(ascii: "@") { name[0] = 0 }
-        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: name) }
-        let length = MemoryLayout<sockaddr_un>.size - capacity + name.count
-        let message = Array(state.utf8)
-        unsafe withUnsafePointer(to: &address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                _ = unsafe sendto(
-                    descriptor,
-                    message,
-                    message.count,
-                    Int32(MSG_NOSIGNAL),
-                    $0,
-                    socklen_t(length)
-                )
-            }
-        }
+        guard let name = ThisProcess.environment("NOTIFY_SOCKET"), !name.isEmpty else { return }
+        // A leading @ stands for the abstract namespace.
+        let address =
+            name.hasPrefix("@")
+            ? UnixAddress(abstract: String(name.dropFirst())) : UnixAddress(path: name)
+        guard let address else { return }
+        // Who does not listen any more need not know.
+        try? Descriptor.unixSocket(.datagram).send(Array(state.utf8), to: address)
     }
 
     /// How often the watchdog wants to hear from the service; nil where it does not.
     static var watchdogInterval: Duration? {
-        guard environment("WATCHDOG_PID").map({ $0 == "\(getpid())" }) ?? true else { return nil }
-        return environment("WATCHDOG_USEC").flatMap(Int64.init).map { .microseconds($0) }
+        let pid = ThisProcess.environment("WATCHDOG_PID")
+        guard pid.map({ $0 == "\(ThisProcess.id)" }) ?? true else { return nil }
+        return ThisProcess.environment("WATCHDOG_USEC").flatMap(Int64.init)
+            .map { .microseconds($0) }
     }
 
     /// The listening socket that was handed over; nil where none was.
     static var listeningDescriptor: Int32? {
-        guard environment("LISTEN_PID") == "\(getpid())", environment("LISTEN_FDS") == "1" else {
-            return nil
-        }
+        guard ThisProcess.environment("LISTEN_PID") == "\(ThisProcess.id)",
+            ThisProcess.environment("LISTEN_FDS") == "1"
+        else { return nil }
         // SD_LISTEN_FDS_START
         return 3
-    }
-
-    private static func environment(_ name: String) -> String? {
-        unsafe getenv(name).map { unsafe String(cString: $0) }
     }
 }

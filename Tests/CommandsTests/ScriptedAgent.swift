@@ -1,8 +1,10 @@
 import API
 import FoundationEssentials
 import Glibc
+import Linux
 import Policy
 import Synchronization
+import TestSupport
 
 @testable import Commands
 
@@ -11,10 +13,11 @@ import Synchronization
 /// It serves one connection after another until it is released.
 final class ScriptedAgent: Sendable {
     /// The path of its socket.
-    let socket: String
+    var socket: String { folder.path + "/s" }
+    private let folder: TemporaryFolder
     private let answers: [String: any Encodable & Sendable]
     private let listener: Int32
-    private let received = Mutex<[String]>([])
+    private let received = Mutex<[HeardCall]>([])
 
     /// Answers with documents or problems, by `METHOD /path`; the rest is not found.
     ///
@@ -24,7 +27,8 @@ final class ScriptedAgent: Sendable {
         greet: @escaping @Sendable (_ connection: Int32) -> Bool = { _ in true }
     ) throws {
         self.answers = answers
-        socket = "\(try makeTemporaryDirectory())/s"
+        folder = try TemporaryFolder()
+        let socket = folder.path + "/s"
         listener = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -33,15 +37,17 @@ final class ScriptedAgent: Sendable {
         let bound = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, size) }
         }
-        guard bound == 0, listen(listener, 16) == 0 else { throw SystemCallFailed() }
+        try SystemError.check("bind", bound)
+        try SystemError.check("listen", listen(listener, 16))
         // The thread holds the agent weakly, so that releasing it ends the thread.
-        startThread { [weak self, listener] in
+        try startThread { [weak self, listener] in
             while true {
                 let connection = accept(listener, nil, nil)
                 guard connection >= 0 else { break }
                 if greet(connection) {
-                    while let call = readCall(connection), let reply = self?.reply(to: call) {
-                        try? write(reply, to: connection)
+                    while let call = HeardCall(from: connection), let reply = self?.reply(to: call)
+                    {
+                        try? writeAll(Array(reply.utf8), to: connection)
                     }
                 }
                 close(connection)
@@ -50,20 +56,18 @@ final class ScriptedAgent: Sendable {
         }
     }
 
-    deinit {
-        shutdown(listener, Int32(SHUT_RDWR))
-        unlink(socket)
-        rmdir(String(socket.dropLast(2)))
-    }
+    deinit { shutdown(listener, Int32(SHUT_RDWR)) }
 
     /// The calls so far: `METHOD /path`, and the body after a space where there is one.
-    var calls: [String] { received.withLock { $0 } }
+    var calls: [String] {
+        heard.map { $0.body.isEmpty ? $0.line : "\($0.line) \($0.body)" }
+    }
 
-    private func reply(to call: (line: String, body: String)) -> String {
-        // In a fixed order, so that tests can compare it.
-        let ask = try? JSONDecoder().decode(Ask.self, from: Data(call.body.utf8))
-        let asked = (try? ask.map { try json($0) }) ?? call.body
-        received.withLock { $0.append(asked.isEmpty ? call.line : "\(call.line) \(asked)") }
+    /// The same with all that is known of them.
+    var heard: [HeardCall] { received.withLock { $0 } }
+
+    private func reply(to call: HeardCall) -> String {
+        received.withLock { $0.append(call) }
         let answer = answers[call.line] ?? Problem(.notFound, "cannot find it in the script")
         let problem = answer as? Problem
         let body = (try? json(answer)) ?? ""
@@ -77,57 +81,40 @@ final class ScriptedAgent: Sendable {
     }
 }
 
-/// Reads one request; nil at the end of the connection.
-private func readCall(_ connection: Int32) -> (line: String, body: String)? {
-    var text = ""
-    var chunk = [UInt8](repeating: 0, count: 4096)
-    while true {
-        if let end = text.firstRange(of: "\r\n\r\n") {
-            let head = text[..<end.lowerBound].split(separator: "\r\n")
-            let length = head.lazy.map { $0.lowercased() }
-                .first { $0.hasPrefix("content-length: ") }
-                .flatMap { Int($0.dropFirst(16)) }
-            let body = text[end.upperBound...]
-            if body.utf8.count == length ?? 0 {
-                let line = head.first?.split(separator: " ").prefix(2).joined(separator: " ")
-                return (line ?? "", String(body))
+/// One request as the agent heard it.
+struct HeardCall: Sendable {
+    /// `METHOD /path`.
+    var line: String
+    /// The body; where it asks for access, with its fields in a fixed order.
+    var body: String
+    /// The idempotency key.
+    var key: String?
+
+    /// Reads it; nil at the end of the connection.
+    init?(from connection: Int32) {
+        var text = ""
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            if let end = text.firstRange(of: "\r\n\r\n") {
+                let head = text[..<end.lowerBound].split(separator: "\r\n")
+                func field(_ name: String) -> String? {
+                    head.first { $0.lowercased().hasPrefix("\(name): ") }
+                        .map { String($0.dropFirst(name.count + 2)) }
+                }
+                body = String(text[end.upperBound...])
+                if body.utf8.count == field("content-length").flatMap({ Int($0) }) ?? 0 {
+                    line = head.first?.split(separator: " ").prefix(2).joined(separator: " ") ?? ""
+                    key = field("idempotency-key")
+                    let ask = try? JSONDecoder().decode(Ask.self, from: Data(body.utf8))
+                    if let ask, let sorted = try? json(ask) { body = sorted }
+                    return
+                }
             }
+            let count = read(connection, &chunk, chunk.count)
+            guard count > 0 else { return nil }
+            text += String(decoding: chunk[..<count], as: UTF8.self)
         }
-        let count = read(connection, &chunk, chunk.count)
-        guard count > 0 else { return nil }
-        text += String(decoding: chunk[..<count], as: UTF8.self)
     }
-}
-
-struct SystemCallFailed: Error {
-    var number = errno
-}
-
-func makeTemporaryDirectory() throws -> String {
-    var template = Array("/tmp/sallyport-XXXXXX".utf8CString)
-    guard let made = mkdtemp(&template) else { throw SystemCallFailed() }
-    return String(cString: made)
-}
-
-/// Runs blocking work on a thread of its own, away from the pool of Swift's concurrency.
-func startThread(_ work: @escaping @Sendable () -> Void) {
-    let box = Unmanaged.passRetained(Box(work))
-    var thread = pthread_t()
-    let failed = pthread_create(
-        &thread,
-        nil,
-        { argument in
-            argument.map { Unmanaged<Box>.fromOpaque($0).takeRetainedValue().work() }
-            return nil
-        },
-        box.toOpaque()
-    )
-    if failed == 0 { pthread_detach(thread) } else { box.release() }
-}
-
-private final class Box: Sendable {
-    let work: @Sendable () -> Void
-    init(_ work: @escaping @Sendable () -> Void) { self.work = work }
 }
 
 func json(_ document: any Encodable) throws -> String {
@@ -140,7 +127,7 @@ func json(_ document: any Encodable) throws -> String {
 func carryOut(
     _ line: String,
     _ answers: [String: any Encodable & Sendable] = [:]
-) throws -> Outcome {
+) throws -> Printed {
     try carryOut(line, agent: ScriptedAgent(answers))
 }
 
@@ -148,9 +135,22 @@ func carryOut(
     _ line: String,
     agent: ScriptedAgent,
     in environment: [String: String] = [:]
-) throws -> Outcome {
-    let surroundings = Surroundings.fixed(
-        environment.merging(["SALLYPORT_SOCKET": agent.socket]) { $1 }
+) throws -> Printed {
+    carryOut(
+        line.split(separator: " ").map(String.init),
+        in: .fixed(environment.merging(["SALLYPORT_SOCKET": agent.socket]) { $1 })
     )
-    return outcome(of: line.split(separator: " ").map(String.init), in: surroundings)
+}
+
+func carryOut(_ words: [String], in surroundings: Surroundings) -> Printed {
+    var output = ""
+    let outcome = outcome(of: words, in: surroundings) { output += $0 }
+    return Printed(output: output, errors: outcome.errors, status: outcome.status.rawValue)
+}
+
+/// What a command line prints, and the status it exits with.
+struct Printed: Hashable {
+    var output = ""
+    var errors = ""
+    var status: Int32 = 0
 }

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@Test func theRefusedOperationInTheMiddleIsNamed() throws {
+@Test(.blocking) func theRefusedOperationInTheMiddleIsNamed() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)
@@ -29,7 +29,7 @@ import Testing
     }
 }
 
-@Test(arguments: [0, 1, 999, 1000, 2345])
+@Test(.blocking, arguments: [0, 1, 999, 1000, 2345])
 func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     try inNetworkNamespace {
         let connection = try Connection()
@@ -55,7 +55,27 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
-@Test func theKernelsOwnExplanationIsHandedOn() throws {
+@Test(.blocking) func theRefusedExpressionOfARuleIsNamed() throws {
+    try inNetworkNamespace {
+        let connection = try Connection()
+        try connection.commit(Ruleset.creation)
+        var transaction = Transaction()
+        transaction.add(
+            Rule(
+                in: Ruleset.keep,
+                [.inputIsLoopback, .destinationPort(1...2, transportProtocol: 6)],
+                then: [.counter(), .lookup(.first, set: "missing"), .verdict(.drop)]
+            )
+        )
+        let error = #expect(throws: NetlinkError.self) { try connection.commit(transaction) }
+        #expect(
+            error?.description == "cannot add rule with lookup in chain inet sallyport keep: "
+                + "no such file or directory"
+        )
+    }
+}
+
+@Test(.blocking) func theKernelsOwnExplanationIsHandedOn() throws {
     let error = try inNetworkNamespace {
         // A base chain of a hook that its type does not have.
         var transaction = Transaction()
@@ -77,7 +97,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     #expect(errno == .notSupported)
 }
 
-@Test func withoutTheCapabilityTheWholeBatchIsNotPermitted() throws {
+@Test(.blocking) func withoutTheCapabilityTheWholeBatchIsNotPermitted() throws {
     try inNetworkNamespace {
         // The capability counts when the batch is sent, not when the socket is opened.
         let connection = try Connection()
@@ -89,7 +109,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
-@Test func aCommitForAnotherGenerationIsStale() throws {
+@Test(.blocking) func aCommitForAnotherGenerationIsStale() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         let generation = try connection.generation()
@@ -102,7 +122,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
-@Test func aLostAnswerIsAnUnknownOutcomeToBeReadBack() throws {
+@Test(.blocking) func aLostAnswerIsAnUnknownOutcomeToBeReadBack() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try flood(netlinkPort: connection.portID)
@@ -116,7 +136,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
-@Test func moreRefusalsThanFitAreStillARefusal() throws {
+@Test(.blocking) func moreRefusalsThanFitAreStillARefusal() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         var transaction = Transaction()
@@ -128,7 +148,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
-@Test func namesAtTheLimitAreTakenAndLongerOnesRefusedUnsent() throws {
+@Test(.blocking) func namesAtTheLimitAreTakenAndLongerOnesRefusedUnsent() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         let longest = String(repeating: "n", count: 255)
@@ -164,7 +184,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
-@Test(arguments: Refusal.all)
+@Test(.blocking, arguments: Refusal.all)
 func whatCannotBeSentIsRefusedBeforeAnythingIs(_ refusal: Refusal) throws {
     try inNetworkNamespace {
         let connection = try Connection()
@@ -252,9 +272,9 @@ struct Refusal: Sendable, CustomTestStringConvertible {
             $0.add([element], to: Ruleset.grants4)
         },
         Refusal(
-            text: "cannot renew element tcp . 22 in map modes: "
+            text: "cannot create element tcp . 22 in map modes: "
                 + "it has no verdict, and the set is a verdict map"
-        ) { $0.renew([SetElement(key(6, 22))], in: Ruleset.modes) },
+        ) { $0.create([SetElement(key(6, 22))], in: Ruleset.modes) },
         Refusal(
             text: "cannot add element 192.0.2.0 . tcp . 22 to set grants4_24: "
                 + "it is a range, and the set lacks the interval flag"

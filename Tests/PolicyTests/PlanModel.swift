@@ -1,4 +1,5 @@
 import Policy
+import TestSupport
 
 /// What `Plan` does, done the slow and obvious way.
 struct PlanModel {

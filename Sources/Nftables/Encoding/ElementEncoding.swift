@@ -1,25 +1,19 @@
+internal import CLinux
 internal import CMnl
 internal import CNftnl
 internal import Netlink
 
 extension Batch {
-    /// Appends an operation's elements in as many messages as they need.
-    ///
-    /// The verb says what to do now, since a renewal is two things.
-    mutating func appendElements(
+    /// Appends elements in as many messages as they need.
+    mutating func append(
         _ verb: Transaction.Verb,
-        of operation: Transaction.Operation,
+        _ elements: [SetElement],
+        _ set: NamedSet,
         _ index: Int
     ) throws(NetlinkError) {
-        guard case .elements(_, let elements, let set) = operation else { return }
-        let handle = try ElementHandle.make()
+        let handle = try ElementHandle()
         let type = verb == .delete ? Kernel.Message.deleteElement : Kernel.Message.newElement
-        let flags =
-            switch verb {
-            case .delete: Int32(0)
-            case .create: NLM_F_CREATE | NLM_F_EXCL
-            default: NLM_F_CREATE
-            }
+        let flags = verb == .delete ? 0 : verb.flags
         var next = 0
         while next < elements.count {
             let origin = Origin(operation: index, element: next)
@@ -42,7 +36,8 @@ extension Batch {
                         (reason) in
                         .invalid(
                             operation: index,
-                            description: operation.summary(element: next),
+                            description: Transaction.Operation.elements(verb, elements, set)
+                                .summary(part: next),
                             reason: reason
                         )
                     }
@@ -56,7 +51,7 @@ extension Batch {
 
 extension ElementHandle {
     /// Puts one element, or the two that make a range, at the end of a list.
-    fileprivate borrowing func put(
+    fileprivate func put(
         _ element: SetElement,
         of set: NamedSet,
         isDeletion: Bool,
@@ -82,13 +77,13 @@ extension ElementHandle {
         // Only the first element of a range carries flags, timeout and the rest.
         unsafe nftnl_set_elem_nlmsg_build(message, pointer, 1)
         guard set.pairsElements, let end else { return }
-        let bound = try ElementHandle.make()
+        let bound = try ElementHandle()
         try bound.set(Nftnl.Element.key, end)
         bound.set(Nftnl.Element.flags, Kernel.intervalEnd)
         unsafe nftnl_set_elem_nlmsg_build(message, bound.pointer, 1)
     }
 
-    private borrowing func userData(of element: SetElement, isOpen: Bool) -> [UInt8]? {
+    private func userData(of element: SetElement, isOpen: Bool) -> [UInt8]? {
         guard element.comment != nil || isOpen else { return nil }
         var bytes: [UInt8] = []
         if let comment = element.comment {

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import CMnl
 internal import CNftnl
 internal import Glibc
@@ -23,11 +24,8 @@ extension Transaction {
             case .chain(let verb, let chain): try batch.append(verb, chain, index)
             case .rule(let verb, let rule): try batch.append(verb, rule, index)
             case .set(let verb, let set): try batch.append(verb, set, index)
-            case .elements(.renew, _, _):
-                try batch.appendElements(.delete, of: operation, index)
-                try batch.appendElements(.add, of: operation, index)
-            case .elements(let verb, _, _):
-                try batch.appendElements(verb, of: operation, index)
+            case .elements(let verb, let elements, let set):
+                try batch.append(verb, elements, set, index)
             }
         }
         return try batch.sealed()
@@ -36,7 +34,7 @@ extension Transaction {
 
 extension Transaction.Verb {
     /// The flags of a message that makes something.
-    fileprivate var flags: Int32 {
+    var flags: Int32 {
         self == .create ? NLM_F_CREATE | NLM_F_EXCL : NLM_F_CREATE
     }
 }
@@ -48,7 +46,7 @@ extension Batch {
         _ index: Int
     ) throws(NetlinkError) {
         if verb == .flush {
-            let rule = try RuleHandle.make()
+            let rule = try RuleHandle()
             try rule.set(Nftnl.Rule.table, table.name)
             unsafe try append(
                 Kernel.Message.deleteRule,
@@ -59,7 +57,7 @@ extension Batch {
             }
             return
         }
-        let handle = try TableHandle.make()
+        let handle = try TableHandle()
         try handle.set(Nftnl.Table.name, table.name)
         var type = Kernel.Message.deleteTable
         if verb != .delete {
@@ -79,7 +77,7 @@ extension Batch {
     ) throws(NetlinkError) {
         let family = chain.table.family
         if verb == .flush {
-            let rule = try RuleHandle.make()
+            let rule = try RuleHandle()
             try rule.set(Nftnl.Rule.table, chain.table.name)
             try rule.set(Nftnl.Rule.chain, chain.name)
             unsafe try append(Kernel.Message.deleteRule, family, for: Origin(operation: index)) {
@@ -87,7 +85,7 @@ extension Batch {
             }
             return
         }
-        let handle = try ChainHandle.make()
+        let handle = try ChainHandle()
         try handle.set(Nftnl.Chain.table, chain.table.name)
         try handle.set(Nftnl.Chain.name, chain.name)
         guard verb != .delete else {
@@ -118,7 +116,7 @@ extension Batch {
         _ rule: Rule,
         _ index: Int
     ) throws(NetlinkError) {
-        let handle = try RuleHandle.make()
+        let handle = try RuleHandle()
         try handle.set(Nftnl.Rule.table, rule.chain.table.name)
         try handle.set(Nftnl.Rule.chain, rule.chain.name)
         var type = Kernel.Message.deleteRule
@@ -151,7 +149,7 @@ extension Batch {
         _ index: Int
     ) throws(NetlinkError) {
         let family = set.table.family
-        let handle = try SetHandle.make()
+        let handle = try SetHandle()
         try handle.set(Nftnl.Set.table, set.table.name)
         try handle.set(Nftnl.Set.name, set.name)
         switch verb {
@@ -163,7 +161,7 @@ extension Batch {
             unsafe try append(Kernel.Message.deleteElement, family, for: Origin(operation: index)) {
                 unsafe nftnl_set_elems_nlmsg_build_payload($0, handle.pointer)
             }
-        case .add, .create, .renew:
+        case .add, .create:
             try handle.describe(set, id: UInt32(index) + 1)
             unsafe try append(
                 Kernel.Message.newSet,
@@ -178,12 +176,12 @@ extension Batch {
 }
 
 extension SetHandle {
-    fileprivate borrowing func describe(_ described: NamedSet, id: UInt32) throws(NetlinkError) {
+    fileprivate func describe(_ described: NamedSet, id: UInt32) throws(NetlinkError) {
         var flags = described.flags.rawValue
         if described.mapsToVerdict {
             flags |= Kernel.SetFlag.map
             set(Nftnl.Set.dataType, Kernel.verdictType)
-            set(Nftnl.Set.dataLength, 0)
+            set(Nftnl.Set.dataLength, UInt32(0))
         }
         // The fields of a concatenation matter for ranges only, and are refused in other sets.
         if described.key.count > 1, described.flags.contains(.interval) {

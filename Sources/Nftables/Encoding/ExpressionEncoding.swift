@@ -3,7 +3,7 @@ internal import Netlink
 extension Expression {
     /// Makes libnftnl's object of an expression.
     func encoded() throws(NetlinkError) -> ExpressionHandle {
-        let made = try ExpressionHandle.make(kernelName)
+        let made = try ExpressionHandle(named: kernelName)
         switch self {
         case .payload(let base, let offset, let length, let register):
             made.set(Nftnl.Payload.destination, register)
@@ -16,6 +16,10 @@ extension Expression {
         case .connection(let key, let register):
             made.set(Nftnl.Connection.destination, register)
             made.set(Nftnl.Connection.key, key.rawValue)
+        case .routeExists(let key, let register):
+            made.set(Nftnl.Route.destination, register)
+            made.set(Nftnl.Route.result, Kernel.routeInterface)
+            made.set(Nftnl.Route.flags, key.rawValue | Kernel.routePresence)
         case .compare(let register, let comparison, let value):
             made.set(Nftnl.Compare.source, register)
             made.set(Nftnl.Compare.comparison, comparison.rawValue)
@@ -76,6 +80,7 @@ extension Expression {
         case .payload: "payload"
         case .meta: "meta"
         case .connection: "ct"
+        case .routeExists: "fib"
         case .compare: "cmp"
         case .range: "range"
         case .bitwise: "bitwise"

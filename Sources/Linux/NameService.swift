@@ -1,20 +1,15 @@
-import Glibc
+internal import Glibc
 
 /// The system's name service, whose functions block (nsswitch.conf(5)).
-enum NameService {
+public enum NameService {
     private typealias UserRecord = passwd
     private typealias GroupRecord = Glibc.group
 
     /// The longest record that is read: a group of 100,000 members is about 1 MiB.
     private static let longestRecord = 4 * 1024 * 1024
 
-    /// The names of a user and of groups; nil where the user has none.
-    static func names(uid: UInt32, gids: [UInt32]) -> IdentityResolver.Names? {
-        guard let user = user(uid) else { return nil }
-        return IdentityResolver.Names(user: user, groups: Set(gids.compactMap(group)))
-    }
-
-    static func user(_ uid: UInt32) -> String? {
+    /// The name of a user; nil where the system knows none.
+    public static func user(_ uid: UInt32) -> String? {
         unsafe record { buffer, size in
             var record = unsafe UserRecord()
             var found: UnsafeMutablePointer<UserRecord>?
@@ -23,7 +18,8 @@ enum NameService {
         }
     }
 
-    static func group(_ gid: UInt32) -> String? {
+    /// The name of a group; nil where the system knows none.
+    public static func group(_ gid: UInt32) -> String? {
         unsafe record { buffer, size in
             var record = unsafe GroupRecord()
             var found: UnsafeMutablePointer<GroupRecord>?
@@ -32,7 +28,8 @@ enum NameService {
         }
     }
 
-    static func gid(ofGroup name: String) -> UInt32? {
+    /// The number of a group; nil where the system knows none of that name.
+    public static func gid(ofGroup name: String) -> UInt32? {
         unsafe record { buffer, size in
             var record = unsafe GroupRecord()
             var found: UnsafeMutablePointer<GroupRecord>?
