@@ -37,6 +37,8 @@ func cidr(_ text: String) throws -> CIDR { try CIDR(parsing: text) }
 
 func port(_ text: String) throws -> PortRange { try PortRange(parsing: text) }
 
+func boot(_ milliseconds: Int64) -> BootTime { BootTime(milliseconds: milliseconds) }
+
 func instant(_ text: String) throws -> Timestamp { try Timestamp(parsing: text) }
 
 /// What a text is refused with; nil where it is read.
