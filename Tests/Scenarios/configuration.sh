@@ -26,7 +26,7 @@ survives_a_reboot() {
   kept_out "$host4" 9000
   let_in "$host4" 8080
   told "$fault"
-  sallyport status >"$world/answer"
+  refused 70 sallyport status
   grep -F "$fault" "$world/answer" || fail "the status does not say so: $(<"$world/answer")"
   refused 65 as alice sallyport open web --from "$client4" --for 5h
   ask vault --from "$client4" --for 60s >/dev/null

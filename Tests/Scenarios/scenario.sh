@@ -89,7 +89,7 @@ serve_tcp() {
   on_host perl "$here/traffic.pl" serve-tcp "$1" &
   within 5 on_host bash -c ": </dev/tcp/127.0.0.1/$1"
 }
-let_in() { on_client perl "$here/traffic.pl" connect "$1" "$2" 0.8 || fail "$1 port $2 should be open"; }
+let_in() { on_client perl "$here/traffic.pl" connect "$1" "$2" 3 || fail "$1 port $2 should be open"; }
 kept_out() {
   if on_client perl "$here/traffic.pl" connect "$1" "$2" 0.4; then fail "$1 port $2 should be closed"; fi
 }
