@@ -43,7 +43,7 @@ demo: need-root test-packages ## show the whole story in throw-away network name
 	$(SWIFT) build
 	demo/demo.sh $(DEBUG_BIN)
 
-bench: need-root test-packages release ## measure (ARGS=--million: with 1,000,000 grants too)
+bench: need-root test-packages release ## measure (ARGS=--quick: a minute; ARGS=--million: with 1,000,000 grants too)
 	Benchmarks/bench.sh $(RELEASE_BIN) $(ARGS)
 
 lint: test-packages ## check the form of sources, scripts and the unit
