@@ -33,11 +33,10 @@ release: build-packages ## build the programs for installation
 	$(SWIFT) build $(RELEASE) --product sallyportd
 	$(SWIFT) build $(RELEASE) --product sallyport
 
-# The finished test program runs by itself: `swift test` as root would leave root's files in .build. One test at
-# a time: many wait for the kernel or for packets, and would keep the threads that servers under test need.
+# The finished test program runs by itself: `swift test` as root would leave root's files in .build.
 test: need-root test-packages ## run all tests (FILTER=regex: some)
 	$(SWIFT) build --build-tests
-	$(DEBUG_BIN)/sallyportPackageTests.xctest --testing-library swift-testing --no-parallel \
+	$(DEBUG_BIN)/sallyportPackageTests.xctest --testing-library swift-testing \
 	    $(if $(FILTER),--filter '$(FILTER)')
 
 demo: need-root test-packages ## show the whole story in throw-away network namespaces

@@ -70,63 +70,88 @@ let package = Package(
             providers: [.apt(["libnftnl-dev"])]
         ),
         .target(name: "CLinux"),
+        // The one door to the C library and the system calls: errno, EINTR, descriptors, clocks.
+        .target(
+            name: "Linux",
+            dependencies: ["CLinux", systemPackage],
+            swiftSettings: memorySafe
+        ),
 
         // The kernel. These two know nothing of grants and could be published alone.
         .target(
             name: "Netlink",
-            dependencies: ["CLinux", "CMnl", systemPackage],
+            dependencies: ["CLinux", "Linux", systemPackage],
             swiftSettings: memorySafe
         ),
         .target(
             name: "Nftables",
-            dependencies: ["CMnl", "CNftnl", "Netlink", systemPackage],
+            dependencies: ["CMnl", "CNftnl", "Linux", "Netlink", systemPackage],
             swiftSettings: memorySafe
         ),
 
         // Values and decisions: no I/O, no clock.
         .target(name: "Policy", dependencies: [collections], swiftSettings: settings),
-        .target(name: "Settings", dependencies: ["Policy", yams], swiftSettings: settings),
+        .target(
+            name: "Settings",
+            dependencies: ["Linux", "Policy", systemPackage, yams],
+            swiftSettings: settings
+        ),
+
+        // What is asked of the agent, whatever way it comes.
+        .target(name: "API", dependencies: ["Policy"], swiftSettings: settings),
+        .target(name: "Access", dependencies: ["API", "Policy"], swiftSettings: settings),
 
         // The agent.
-        .target(name: "API", dependencies: ["Policy"], swiftSettings: settings),
         .target(
             name: "Gate",
             dependencies: ["Netlink", "Nftables", "Policy", systemPackage],
             swiftSettings: settings
         ),
-        .target(name: "Ledger", dependencies: ["Policy", grdb], swiftSettings: settings),
+        .target(
+            name: "Ledger",
+            dependencies: ["Linux", "Policy", grdb, systemPackage],
+            swiftSettings: settings
+        ),
         .target(
             name: "Server",
             dependencies: [
-                "API", "CLinux", "Policy", httpCore, lifecycle, logging, nioCore,
-                nioHTTP1, nioPosix,
+                "API", "Access", "Linux", "Policy", httpCore, lifecycle, logging, nioCore,
+                nioHTTP1, nioPosix, systemPackage,
             ],
             swiftSettings: memorySafe
         ),
         .target(
             name: "Agent",
             dependencies: [
-                "API", "CLinux", "Gate", "Ledger", "Policy", "Server", "Settings", lifecycle,
-                logging,
-                unixSignals,
+                "API", "Access", "Gate", "Ledger", "Linux", "Policy", "Settings", logging,
+            ],
+            swiftSettings: memorySafe
+        ),
+        .target(
+            name: "Daemon",
+            dependencies: [
+                "Agent", "Gate", "Ledger", "Linux", "Policy", "Server", "Settings", lifecycle,
+                logging, systemPackage, unixSignals,
             ],
             swiftSettings: memorySafe
         ),
         .executableTarget(
             name: "sallyportd",
-            dependencies: ["API", "Agent", argumentParser, logging],
+            dependencies: ["API", "Daemon", argumentParser, logging],
             swiftSettings: settings
         ),
 
         // The command line.
         .target(
             name: "Client",
-            dependencies: ["API", "Policy", nioCore, nioEmbedded, nioHTTP1],
+            dependencies: [
+                "API", "Linux", "Policy", nioCore, nioEmbedded, nioHTTP1, systemPackage,
+            ],
             swiftSettings: memorySafe
         ),
         .target(
             name: "Commands",
-            dependencies: ["API", "Client", "Policy", argumentParser],
+            dependencies: ["API", "Client", "Linux", "Policy", argumentParser, systemPackage],
             swiftSettings: settings
         ),
         .executableTarget(name: "sallyport", dependencies: ["Commands"], swiftSettings: settings),
@@ -134,13 +159,18 @@ let package = Package(
         // Tests, one target per library and one for the finished programs.
         .target(
             name: "TestSupport",
-            dependencies: ["CLinux"],
+            dependencies: ["CLinux", "Linux", systemPackage],
             path: "Tests/Support",
             swiftSettings: settings
         ),
         .testTarget(
+            name: "LinuxTests",
+            dependencies: ["Linux", systemPackage],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "NetlinkTests",
-            dependencies: ["Netlink", "TestSupport"],
+            dependencies: ["Linux", "Netlink", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
@@ -148,10 +178,14 @@ let package = Package(
             dependencies: ["Netlink", "Nftables", "TestSupport"],
             swiftSettings: settings
         ),
-        .testTarget(name: "PolicyTests", dependencies: ["Policy"], swiftSettings: settings),
+        .testTarget(
+            name: "PolicyTests",
+            dependencies: ["Policy", "TestSupport"],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "SettingsTests",
-            dependencies: ["Settings", "Policy"],
+            dependencies: ["Settings", "Policy", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
@@ -161,7 +195,7 @@ let package = Package(
         ),
         .testTarget(
             name: "LedgerTests",
-            dependencies: ["Ledger", "Policy", grdb],
+            dependencies: ["Ledger", "Policy", "TestSupport", grdb],
             swiftSettings: settings
         ),
         .testTarget(
@@ -183,7 +217,7 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandsTests",
-            dependencies: ["API", "Commands", "Policy"],
+            dependencies: ["API", "Commands", "Policy", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(

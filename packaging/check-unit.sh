@@ -5,8 +5,8 @@ unit=${1:?usage: $0 UNIT}
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# verify wants the program to exist; the one that is to be installed need not yet.
-sed 's|^ExecStart=/[^ ]*|ExecStart=/bin/true|' "$unit" >"$folder/$(basename "$unit")"
+# verify wants the programs to exist; those that are to be installed need not yet.
+sed -E 's|^(Exec[A-Za-z]*=\+?)/[^ ]*|\1/bin/true|' "$unit" >"$folder/$(basename "$unit")"
 # Without recursive-errors=no a misspelt directive is told but exits 0.
 systemd-analyze verify --man=no --recursive-errors=no "$folder/$(basename "$unit")"
 systemd-analyze security --offline=true --threshold=20 "$unit" >"$folder/report" ||

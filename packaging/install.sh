@@ -35,7 +35,7 @@ do_install() {
   install -D -m 0755 "$bin/sallyport" "$DESTDIR$PREFIX/bin/sallyport"
   install -D -m 0644 ../systemd/sallyport.sysusers "$DESTDIR$SYSUSERSDIR/sallyport.conf"
   install -D -m 0644 ../systemd/sallyportd.service "$DESTDIR$UNITDIR/sallyportd.service"
-  sed -i -e "s|/usr/local/sbin/|$PREFIX/sbin/|" -e "s|/etc/sallyport|$config|" \
+  sed -i -E -e "s#/usr/local/(s?bin)/#$PREFIX/\1/#" -e "s#/etc/sallyport#$config#" \
     "$DESTDIR$UNITDIR/sallyportd.service"
   # Our policies only where there are none: one that was removed must not come back with an upgrade.
   [[ -d $policies ]] || install_new ../config/policy.d/management.yaml "$config/policy.d/management.yaml"
@@ -64,7 +64,7 @@ Sessions that exist stay. Before you close this one, open the way back in:
 
     sudo $PREFIX/bin/sallyport open ssh --from ${origin:-YOUR.ADDRESS} --for 1h --reason "after installation"
 
-and name who may ask from now on:    sudo usermod -aG sallyport NAME
+Name who may ask from now on (from their next login):  sudo usermod -aG sallyport NAME
 An address that shall always get in: break_glass in $config/sallyport.yaml
 From the console, to take it all away: sudo systemctl disable --now sallyportd && sudo nft delete table inet sallyport
 MESSAGE

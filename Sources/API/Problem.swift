@@ -8,6 +8,8 @@ public struct Problem: Error, Codable, Hashable, Sendable {
         case badRequest = "bad-request"
         /// The request breaks a policy; `violations` names every limit it breaks.
         case outsidePolicy = "outside-policy"
+        /// A delegate did not say who asks, or the person logged in too long ago.
+        case notAuthenticated = "not-authenticated"
         /// The caller's roles do not allow this.
         case notPermitted = "not-permitted"
         /// No such request, grant, policy or route.
@@ -22,6 +24,8 @@ public struct Problem: Error, Codable, Hashable, Sendable {
         case bodyTooLarge = "body-too-large"
         /// A policy or configuration file was refused; `violations` names each place.
         case configurationInvalid = "configuration-invalid"
+        /// Too many requests in a minute.
+        case rateLimited = "rate-limited"
         /// The ledger cannot be written or read; nothing was opened.
         case ledgerUnavailable = "ledger-unavailable"
         /// The kernel refused the change.
@@ -33,12 +37,14 @@ public struct Problem: Error, Codable, Hashable, Sendable {
         public var status: Int {
             switch self {
             case .badRequest: 400
+            case .notAuthenticated: 401
             case .notPermitted: 403
             case .notFound: 404
             case .methodNotAllowed: 405
             case .wrongState, .idempotencyConflict: 409
             case .bodyTooLarge: 413
             case .outsidePolicy, .configurationInvalid: 422
+            case .rateLimited: 429
             case .internalError: 500
             case .ledgerUnavailable, .kernelRefused: 503
             }
@@ -49,6 +55,7 @@ public struct Problem: Error, Codable, Hashable, Sendable {
             switch self {
             case .badRequest: "The request is malformed"
             case .outsidePolicy: "The request is outside policy"
+            case .notAuthenticated: "Not authenticated"
             case .notPermitted: "Not permitted"
             case .notFound: "Not found"
             case .methodNotAllowed: "Method not allowed"
@@ -56,6 +63,7 @@ public struct Problem: Error, Codable, Hashable, Sendable {
             case .idempotencyConflict: "The idempotency key belongs to another request"
             case .bodyTooLarge: "The body is too large"
             case .configurationInvalid: "The configuration is invalid"
+            case .rateLimited: "Too many requests"
             case .ledgerUnavailable: "The ledger is not available"
             case .kernelRefused: "The kernel refused the change"
             case .internalError: "Internal error"

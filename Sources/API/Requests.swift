@@ -1,19 +1,39 @@
 public import Policy
 
-/// Who asked, as the kernel told it when the connection was accepted.
-public struct RequesterDocument: Codable, Hashable, Sendable {
-    /// The Unix user id.
-    public var uid: UInt32
-    /// The Unix user name.
-    public var user: String
-    /// The process that asked; absent where it is not recorded.
+/// Somebody, as the audit trail knows them.
+public struct WhoDocument: Codable, Hashable, Sendable {
+    /// Who it is, for good: `unix:1000`, or `oidc:ISSUER:ID`.
+    public var subject: Subject
+    /// What people call them.
+    public var name: String
+    /// The user id; absent for a remote person.
+    public var uid: UInt32?
+    /// The process that asked; absent for a remote person, and where it is not recorded.
     public var pid: Int32?
+    /// Who began the session that the process belongs to, where it was somebody else: who called
+    /// `sudo`.
+    public var login: String?
+    /// The delegate that speaks for a remote person.
+    public var via: String?
+    /// The address that a remote person comes from.
+    public var address: IPAddress?
+    /// The session of a remote person at the delegate.
+    public var session: String?
 
-    /// Makes it of its parts.
-    public init(uid: UInt32, user: String, pid: Int32?) {
-        self.uid = uid
-        self.user = user
-        self.pid = pid
+    /// Somebody as recorded.
+    public init(_ person: Person) {
+        subject = person.subject
+        name = person.name
+        uid = person.subject.uid
+        via = person.via
+        switch person.origin {
+        case .process(let process):
+            pid = process.pid
+            login = process.login.flatMap { $0.uid == uid ? nil : $0.name }
+        case .client(let address, let session):
+            self.address = address
+            self.session = session
+        }
     }
 }
 
@@ -22,9 +42,9 @@ public struct RequestDocument: Codable, Hashable, Sendable {
     /// The id, a number.
     public var id: String
     /// What has become of it.
-    public var state: GrantState
+    public var state: RequestState
     /// Who asked.
-    public var requester: RequesterDocument
+    public var requester: WhoDocument
     /// Why, in the requester's words; absent where none was given.
     public var reason: String?
     /// The ticket it is for; absent where none was given.
@@ -35,17 +55,21 @@ public struct RequestDocument: Codable, Hashable, Sendable {
     public var decidedAt: Timestamp
     /// The grants, in the order of their ids.
     public var grants: [GrantDocument]
+    /// The requester's grants for the same ports and sources that it ended, which it may have
+    /// shortened; absent but in the answer to the request itself.
+    public var superseded: [SupersededDocument]?
 
     /// Makes it of its parts.
     public init(
         id: String,
-        state: GrantState,
-        requester: RequesterDocument,
+        state: RequestState,
+        requester: WhoDocument,
         reason: String?,
         ticket: String?,
         createdAt: Timestamp,
         decidedAt: Timestamp,
-        grants: [GrantDocument]
+        grants: [GrantDocument],
+        superseded: [SupersededDocument]? = nil
     ) {
         self.id = id
         self.state = state
@@ -55,6 +79,21 @@ public struct RequestDocument: Codable, Hashable, Sendable {
         self.createdAt = createdAt
         self.decidedAt = decidedAt
         self.grants = grants
+        self.superseded = superseded
+    }
+}
+
+/// A grant that made room for a newer one of the same requester, port and source.
+public struct SupersededDocument: Codable, Hashable, Sendable {
+    /// The id of the grant that ended.
+    public var id: String
+    /// When it would have ended.
+    public var expiresAt: Timestamp
+
+    /// Makes it of its parts.
+    public init(id: String, expiresAt: Timestamp) {
+        self.id = id
+        self.expiresAt = expiresAt
     }
 }
 
@@ -65,7 +104,7 @@ public struct GrantDocument: Codable, Hashable, Sendable {
     /// The request this grant belongs to.
     public var request: String
     /// Who asked.
-    public var requester: RequesterDocument
+    public var requester: WhoDocument
     /// Why, in the requester's words; absent where none was given.
     public var reason: String?
     /// The name of the policy.
@@ -97,7 +136,7 @@ public struct GrantDocument: Codable, Hashable, Sendable {
     public init(
         id: String,
         request: String,
-        requester: RequesterDocument,
+        requester: WhoDocument,
         reason: String?,
         policy: String,
         port: PortRange,
@@ -160,7 +199,7 @@ public struct RequestList: Codable, Hashable, Sendable {
 /// Which requests `GET /v1/requests` shows, or which grants `GET /v1/grants` does.
 public struct RequestFilter: Hashable, Sendable {
     /// What has become of it.
-    public var state: GrantState?
+    public var state: RequestState?
     /// The name of the policy.
     public var policy: String?
     /// A user name.
@@ -172,7 +211,7 @@ public struct RequestFilter: Hashable, Sendable {
 
     /// Makes it of its parts.
     public init(
-        state: GrantState? = nil,
+        state: RequestState? = nil,
         policy: String? = nil,
         requester: String? = nil,
         before: Int64? = nil,

@@ -6,15 +6,34 @@ public struct StatusDocument: Codable, Hashable, Sendable {
     public var agent: AgentStatus
     /// The gate in the kernel.
     public var gate: GateStatus
+    /// Why the ledger takes nothing, and so nothing opens; absent where it does.
+    public var ledgerFault: String?
     /// Every policy, in the order of the files.
     public var policies: [PolicyStatus]
 
     /// Makes it of its parts.
-    public init(agent: AgentStatus, gate: GateStatus, policies: [PolicyStatus]) {
+    public init(
+        agent: AgentStatus,
+        gate: GateStatus,
+        ledgerFault: String?,
+        policies: [PolicyStatus]
+    ) {
         self.agent = agent
         self.gate = gate
+        self.ledgerFault = ledgerFault
         self.policies = policies
     }
+}
+
+/// Where the configuration that is in force comes from.
+public enum ConfigurationOrigin: String, Codable, Hashable, Sendable, CaseIterable {
+    /// The files, as they were last read.
+    case files
+    /// What was last in force: the files could not be used when the agent started.
+    case lastKnownGood = "last-known-good"
+    /// Nothing that was written for this host: its files could not be used, and what was last in
+    /// force is not known.
+    case defaults
 }
 
 /// The running agent.
@@ -27,7 +46,9 @@ public struct AgentStatus: Codable, Hashable, Sendable {
     public var startedAt: Timestamp
     /// When the running policies were loaded.
     public var configuredAt: Timestamp
-    /// Why the last reload was refused; absent where it was not.
+    /// Where they come from.
+    public var configuration: ConfigurationOrigin
+    /// Why the files, as they are now, were refused; absent where they were not.
     public var configurationError: String?
     /// Grants live now.
     public var liveGrants: Int
@@ -38,6 +59,7 @@ public struct AgentStatus: Codable, Hashable, Sendable {
         pid: Int32,
         startedAt: Timestamp,
         configuredAt: Timestamp,
+        configuration: ConfigurationOrigin,
         configurationError: String?,
         liveGrants: Int
     ) {
@@ -45,6 +67,7 @@ public struct AgentStatus: Codable, Hashable, Sendable {
         self.pid = pid
         self.startedAt = startedAt
         self.configuredAt = configuredAt
+        self.configuration = configuration
         self.configurationError = configurationError
         self.liveGrants = liveGrants
     }
@@ -146,12 +169,35 @@ public struct PolicyStatus: Codable, Hashable, Sendable {
 public struct LastAccess: Codable, Hashable, Sendable {
     /// When it was opened.
     public var at: Timestamp
-    /// The Unix user name of the requester.
-    public var user: String
+    /// Who asked.
+    public var who: WhoDocument
 
     /// Makes it of its parts.
-    public init(at: Timestamp, user: String) {
+    public init(at: Timestamp, who: WhoDocument) {
         self.at = at
-        self.user = user
+        self.who = who
+    }
+}
+
+/// The answer of `GET /v1/delegation`: what of the configuration a delegate has to know.
+public struct DelegationDocument: Codable, Hashable, Sendable {
+    /// The delegate's name.
+    public var name: String
+    /// The issuers whose people it may speak for, and of each the groups that give some right here.
+    public var groups: [String: [String]]
+    /// The roles its people can have.
+    public var ceiling: [Role]
+    /// The policies it may ask under; absent where it may under all.
+    public var policies: [String]?
+    /// How long ago a person may have logged in: `8h`.
+    public var maxLoginAge: String
+
+    /// Makes it of its parts.
+    public init(_ delegate: Delegate, groups: [String: [String]]) {
+        name = delegate.name
+        self.groups = groups
+        ceiling = delegate.ceiling.sorted { $0.rawValue < $1.rawValue }
+        policies = delegate.policies?.sorted()
+        maxLoginAge = delegate.maxLoginAge.compactDescription
     }
 }

@@ -1,22 +1,22 @@
-import API
+public import API
+public import Access
 import Ledger
-import Policy
+public import Policy
 import Settings
-import Server
 
 extension Agent {
     /// Opens what is asked for, all of it or nothing.
-    func open(
+    public func open<Answer: Sendable>(
         _ ask: Ask,
         idempotencyKey: String?,
-        by caller: Caller
-    ) async throws -> RequestDocument {
-        let answer = try await commit(closesOnly: false) { agent, now throws(Problem) in
-            try agent.open(ask, idempotencyKey: idempotencyKey, by: caller.identity, at: now)
+        by caller: Caller,
+        render: @escaping @Sendable (Opened) throws -> Answer
+    ) async throws -> Answer {
+        let outcome = try await committer.submit { [self] committer, now throws(Problem) in
+            try decide(ask, idempotencyKey, caller.identity, committer, now, render)
         }
-        switch answer {
-        case .opened(let request):
-            return RequestDocument(request, at: clocks.now())
+        switch outcome {
+        case .opened(let answer): return answer
         case .openedBefore(let id):
             let request = try await self.request(id: id, for: caller)
             guard request.state != .failed else {
@@ -26,119 +26,120 @@ extension Agent {
                         + "refused it; ask again with a new key"
                 )
             }
-            return request
+            return try render(Opened(request: request, isNew: false))
         }
     }
 
-    private enum Opened: Sendable {
-        case opened(AccessRequest)
+    private enum Outcome<Answer: Sendable>: Sendable {
+        case opened(Answer)
         /// The request was made before under the same key.
         case openedBefore(Int64)
     }
 
-    private func open(
+    private func decide<Answer: Sendable>(
         _ ask: Ask,
-        idempotencyKey: String?,
-        by identity: Identity,
-        at now: Moment
-    ) throws(Problem) -> (Change, Opened) {
-        let key = idempotencyKey.map { IdempotencyKey(uid: identity.uid, key: $0) }
-        if let key, let id = try earlierRequest(ask, under: key) {
-            return (Change(), .openedBefore(id))
+        _ idempotencyKey: String?,
+        _ identity: Identity,
+        _ committer: isolated Committer,
+        _ now: Moment,
+        _ render: @escaping @Sendable (Opened) throws -> Answer
+    ) throws(Problem) -> Submission<Outcome<Answer>> {
+        let subject = identity.subject
+        if let idempotencyKey {
+            let key = Committer.IdempotencyKey(subject: subject, key: idempotencyKey)
+            if let id = try earlierRequest(ask, under: key, committer) {
+                return Submission(events: []) { .openedBefore(id) }
+            }
         }
-        let uid = identity.uid
-        let decision = configuration.policySet.decide(
+        let plan = committer.plan
+        let decision = committer.configuration.policySet.decide(
             ask,
             by: identity,
             at: now.wall,
-            active: { plan.activeCount(policy: $0, uid: uid) },
-            renews: { plan.live(port: $0.port, source: $0.source, uid: uid) != nil }
+            active: { plan.activeCount(policy: $0, of: subject) },
+            activeOfDelegate: identity.via.map { plan.activeCount(via: $0.name) } ?? 0,
+            renews: { plan.live(port: $0.port, source: $0.source, of: subject) != nil }
         )
         switch decision {
         case .notPermitted(let reason):
-            throw Problem(.notPermitted, reason)
+            let problem = Problem(.notPermitted, reason)
+            return refusal(of: ask, by: identity, problem, committer, now)
         case .refused(let violations):
-            throw Problem(
+            let problem = Problem(
                 .outsidePolicy,
                 Problem.summary(of: violations),
                 violations: violations
             )
+            return refusal(of: ask, by: identity, problem, committer, now)
         case .open(let openings, for: let duration):
-            let request = makeRequest(
-                ask,
-                openings,
-                for: duration,
-                key: idempotencyKey,
-                by: identity,
-                at: now
+            let end = GrantEnd(
+                expiresAt: now.wall + duration,
+                deadline: now.boot + duration
             )
-            if let key { keysInCommit.insert(key) }
-            return (change(opening: request, ask: ask, at: now.wall), .opened(request))
-        }
-    }
-
-    private func makeRequest(
-        _ ask: Ask,
-        _ openings: [Opening],
-        for duration: Duration,
-        key: String?,
-        by identity: Identity,
-        at now: Moment
-    ) -> AccessRequest {
-        let id = nextRequestID
-        nextRequestID += 1
-        let requester = Requester(uid: identity.uid, user: identity.user)
-        return AccessRequest(
-            id: id,
-            requester: requester,
-            pid: identity.pid,
-            reason: ask.reason,
-            ticket: ask.ticket,
-            createdAt: now.wall,
-            idempotencyKey: key,
-            grants: openings.enumerated().map { index, opening in
-                Grant(
-                    id: Grant.ID(request: id, ordinal: index + 1),
-                    policy: opening.policy,
-                    port: opening.port,
-                    source: opening.source,
-                    requester: requester,
-                    startsAt: now.wall,
-                    expiresAt: now.wall + duration,
-                    deadline: now.boot + duration.wholeMilliseconds
-                )
+            let id = committer.takeRequestID()
+            let requester = Requester(
+                subject: subject,
+                name: identity.name,
+                via: identity.via?.name
+            )
+            let request = AccessRequest(
+                id: id,
+                requester: identity.person,
+                ask: ask,
+                createdAt: now.wall,
+                idempotencyKey: idempotencyKey,
+                grants: openings.enumerated().map { index, opening in
+                    Grant(
+                        id: Grant.ID(request: id, ordinal: index + 1),
+                        policy: opening.policy,
+                        port: opening.port,
+                        source: opening.source,
+                        requester: requester,
+                        startsAt: now.wall,
+                        end: end
+                    )
+                }
+            )
+            let older = request.grants.compactMap { grant in
+                plan.live(port: grant.port, source: grant.source, of: subject)
+                    .flatMap { plan[$0] }
             }
-        )
+            let ends = older.map {
+                Event.ended($0.id, .newerRequest, at: now.wall, by: identity.person)
+            }
+            return Submission(events: ends + [.opened(request)]) {
+                let document = RequestDocument(request, superseding: older, at: now)
+                return .opened(try render(Opened(request: document, isNew: true)))
+            }
+        }
     }
 
-    /// Opens a request's grants in place of those the requester holds for the same port and source.
-    private func change(opening request: AccessRequest, ask: Ask, at now: Timestamp) -> Change {
-        var change = Change()
-        for grant in request.grants {
-            guard
-                let older = plan.live(
-                    port: grant.port,
-                    source: grant.source,
-                    uid: grant.requester.uid
-                )
-            else { continue }
-            change.ledger.append(.end(older, .superseded, .newerRequest, at: now, by: nil))
-            change.grants.append(.close(older))
-        }
-        change.ledger.append(.record(request, ask: ask.canonicalText))
-        change.grants += request.grants.map(GrantChange.open)
-        return change
+    /// Nothing opens, and the audit trail says so.
+    private func refusal<Answer>(
+        of ask: Ask,
+        by identity: Identity,
+        _ problem: Problem,
+        _ committer: isolated Committer,
+        _ now: Moment
+    ) -> Submission<Outcome<Answer>> {
+        let notice = Notice(
+            .refused,
+            by: identity.person,
+            policy: printable(ask.targets.joined(separator: " ")),
+            source: printable(ask.sources.joined(separator: " ")),
+            reason: ask.reason.map(printable),
+            detail: problem.violations?.map(\.message).joined(separator: "; ") ?? problem.detail
+        )
+        return Submission(events: committer.noting(notice, at: now)) { throw problem }
     }
 
     /// The number of the request this one repeats; nil where it repeats none.
     private func earlierRequest(
         _ ask: Ask,
-        under key: IdempotencyKey
+        under key: Committer.IdempotencyKey,
+        _ committer: isolated Committer
     ) throws(Problem) -> Int64? {
-        guard (1...128).contains(key.key.utf8.count) else {
-            throw Problem(.badRequest, "cannot use this Idempotency-Key: it must be 1 to 128 bytes")
-        }
-        guard !keysInCommit.contains(key) else {
+        guard !committer.isOnItsWay(key) else {
             throw Problem(
                 .idempotencyConflict,
                 "a request with this Idempotency-Key is on its way; repeat it when it is answered"
@@ -146,23 +147,16 @@ extension Agent {
         }
         let earlier: KeyedRequest?
         do {
-            earlier = try ledger.keyedRequest(uid: key.uid, idempotencyKey: key.key)
+            earlier = try ledger.keyedRequest(subject: key.subject, idempotencyKey: key.key)
         } catch {
             throw Problem(.ledgerUnavailable, "nothing was opened: \(error)")
         }
-        guard earlier == nil || earlier?.ask == ask.canonicalText else {
+        guard earlier == nil || earlier?.ask == ask else {
             throw Problem(
                 .idempotencyConflict,
                 "this Idempotency-Key was used for another request; use a new one for a new request"
             )
         }
         return earlier?.id
-    }
-}
-
-extension Ask {
-    /// What was asked, in a form in which two requests are the same if and only if they are.
-    fileprivate var canonicalText: String {
-        "\([targets, sources, [duration, until, reason, ticket].map { $0 ?? "\0" }])"
     }
 }

@@ -1,97 +1,147 @@
-import API
-import CLinux
-import Gate
-import Ledger
-import Logging
-import Policy
-import Server
-import Settings
+public import API
+public import Access
+public import Gate
+public import Ledger
+public import Logging
+public import Policy
+public import Settings
 
-/// The long-running part of Sallyport: turns requests into grants, keeps ledger and kernel in step,
-/// and books what has ended.
+/// The use cases of Sallyport: turns requests into grants, and answers who asks about them.
 ///
-/// All state is here; what changes it goes through ``commit(closesOnly:_:)``.
-actor Agent {
-    let gate: Gate
+/// It has no state of its own: what changes while it runs is the ``Committer``'s.
+public final class Agent: Sendable {
+    let committer: Committer
     let ledger: Ledger
+    let gate: any GateControl
     let clocks: any Clocks
-    let watch: Watch
-    let executor: LoopExecutor
-    /// The thread of the server, so that a request changes threads only for the disk.
-    nonisolated var unownedExecutor: UnownedSerialExecutor {
-        // It lives as long as `executor`, and so as long as the actor.
-        unsafe executor.serial.asUnownedSerialExecutor()
-    }
     let logger: Logger
-    let loadConfiguration: @Sendable () throws(ConfigurationError) -> AgentConfiguration
+    let source: any ConfigurationSource
     let startedAt: Timestamp
-
-    var configuration: AgentConfiguration
-    var configuredAt: Timestamp
-    /// Why the last reload was refused.
-    var configurationError: String?
-
-    /// The live grants.
-    var plan = Plan()
-    var nextRequestID: Int64
-    /// What waits for the next commit.
-    var waiting: [@Sendable (isolated Agent, Moment) -> Prepared?] = []
-    var isCommitting = false
-    /// What undoes in the plan the changes that are on their way into the ledger.
-    var inFlight: [[GrantChange]] = []
-    /// Whether a clock was stepped since the plan was last held against it.
-    var isClockStepped = false
-    /// Whether the kernel may differ from the plan in more than the next commit changes.
-    var isKernelBehind = false
-    /// Idempotency keys of requests that are on their way into the ledger, by requester.
-    var keysInCommit: Set<IdempotencyKey> = []
-    /// Ends that are in force but that the ledger did not take yet.
-    var unrecorded: [LedgerChange] = []
-    var isHealing = false
-
-    struct IdempotencyKey: Hashable {
-        let uid: UInt32
-        let key: String
-    }
 
     /// Takes over from the ledger what is live, and puts it into the kernel.
     ///
     /// What has ended meanwhile is recorded later where the ledger cannot be written now: only with
     /// an agent can access be taken away.
     ///
+    /// - Parameters:
+    ///   - configuration: What is in force from the beginning.
+    ///   - origin: Where it comes from.
+    ///   - fault: Why the files are not what is in force.
+    ///   - source: Where the configuration is read anew, for a reload.
+    ///   - gate: What opens and closes.
+    ///   - ledger: What is read of requests and grants.
+    ///   - store: Where events are written; nil for the ledger itself.
+    ///   - clocks: What time it is.
+    ///   - executor: The thread that everything runs on: the server's.
+    ///   - logger: Takes faults and what an administrator should know.
+    ///   - wake: Is told when the next grant ends; nil: none does.
     /// - Throws: `GateError` or `LedgerError`.
-    init(
+    public init(
         configuration: AgentConfiguration,
-        loadConfiguration: @escaping @Sendable () throws(ConfigurationError) -> AgentConfiguration,
-        gate: Gate,
+        origin: ConfigurationOrigin = .files,
+        fault: ConfigurationError? = nil,
+        source: any ConfigurationSource,
+        gate: any GateControl,
         ledger: Ledger,
+        store: (any EventStore)? = nil,
         clocks: any Clocks,
-        watch: Watch,
-        executor: LoopExecutor,
-        logger: Logger
+        executor: any SerialExecutor,
+        logger: Logger,
+        wake: @escaping @Sendable (BootTime?) -> Void
     ) async throws {
-        self.gate = gate
         self.ledger = ledger
+        self.gate = gate
         self.clocks = clocks
-        self.watch = watch
-        self.executor = executor
         self.logger = logger
-        self.configuration = configuration
-        self.loadConfiguration = loadConfiguration
-        startedAt = clocks.now().wall
-        configuredAt = startedAt
+        self.source = source
+        let now = clocks.now()
+        startedAt = now.wall
         let recovered = try ledger.recover()
-        nextRequestID = recovered.nextRequestID
-        let (live, changes) = recovered.settled(at: clocks.now())
-        plan = Plan(live: live)
-        try reassert()
-        do throws(LedgerError) {
-            try await ledger.commit(changes, at: startedAt)
-        } catch {
-            logger.error("\(error)")
-            unrecorded = changes
-            healLater()
+        let (live, events) = recovered.settled(at: now)
+        committer = Committer(
+            plan: Plan(live: live),
+            configuration: configuration,
+            origin: origin,
+            fault: fault,
+            nextRequestID: recovered.nextRequestID,
+            store: store ?? ledger,
+            gate: gate,
+            clocks: clocks,
+            executor: executor,
+            logger: logger,
+            wake: wake
+        )
+        var lost: [Event] = []
+        if let rows = recovered.lost {
+            logger.error("\(rows)")
+            lost = [.noted(Notice(.ledgerRowsLost, detail: "\(rows)"))]
         }
-        watch.setNextEnd(plan.nextDeadline)
+        try await committer.begin(recording: events + lost)
+    }
+
+    /// Books the grants whose time is over; the kernel has closed them by itself.
+    public func grantsEnded() async {
+        await logged("book ended grants") { try await committer.settle() }
+    }
+
+    /// Shortens what a step of the wall clock shortens.
+    public func clockStepped() async {
+        await logged("follow the clock") { try await committer.clockStepped() }
+    }
+
+    /// Puts back what another process has changed in the table, elements of grants included.
+    public func rulesetChanged() async {
+        await logged("make the gate anew") {
+            let fault = try gate.inspect().fault
+            try await committer.reassert()
+            guard let fault else { return }
+            logger.warning("another process changed the gate (\(fault)); it was made anew")
+            try await note(Notice(.gateTampered, detail: fault))
+        }
+    }
+
+    /// What is looked at now and then: whether somebody used a break-glass source, and which of the
+    /// sessions earlier than the gate have ended.
+    public func beat() async {
+        await logged("look after the gate") {
+            try gate.forgetEndedSessions()
+            try await noteBreakGlass(gate.inspect().breakGlass)
+        }
+    }
+
+    /// Tells the audit trail of connections from break-glass sources since it was last told.
+    func noteBreakGlass(_ used: [(source: CIDR, packets: UInt64)]) async throws {
+        for (source, packets) in used {
+            guard let more = await committer.breakGlassPackets(of: source, are: packets) else {
+                continue
+            }
+            logger.warning("break-glass source \(source) opened connections: \(more) packets")
+            try await note(
+                Notice(
+                    .breakGlassUsed,
+                    source: source.description,
+                    detail: "\(more) packets that opened connections"
+                )
+            )
+        }
+    }
+
+    /// Tells the audit trail that the agent begins to serve, or ends.
+    public func note(_ kind: Notice.Kind) async {
+        await logged("record \(kind.rawValue)") { try await note(Notice(kind)) }
+    }
+
+    func note(_ notice: Notice) async throws {
+        try await committer.submit { committer, now throws(Problem) in
+            Submission(events: committer.noting(notice, at: now)) {}
+        }
+    }
+
+    private func logged(_ what: String, _ body: () async throws -> Void) async {
+        do {
+            try await body()
+        } catch {
+            logger.error("cannot \(what): \(error)")
+        }
     }
 }

@@ -109,25 +109,23 @@ public final class Client {
         )
     }
 
-    /// All live grants that meet a filter, from as many pages as it takes.
-    public func liveGrants(_ filter: RequestFilter) throws(ClientError) -> GrantList {
+    /// Hands on all grants that meet a filter, a page at a time.
+    public func eachPage(
+        of filter: RequestFilter,
+        includeEnded: Bool = false,
+        _ body: ([GrantDocument]) throws -> Void
+    ) throws {
         var filter = filter
-        var found = GrantList(grants: [])
-        while true {
-            let page = try grants(filter)
-            found.grants += page.grants
-            guard let next = page.next.flatMap({ Int64($0) }) else { return found }
-            filter.before = next
-        }
+        repeat {
+            let page = try grants(filter, includeEnded: includeEnded)
+            try body(page.grants)
+            filter.before = page.next.flatMap { Int64($0) }
+        } while filter.before != nil
     }
 
     /// Ends one grant.
     public func close(grant id: String) throws(ClientError) -> GrantDocument {
-        try decode(
-            try connection.exchange(
-                Call(method: .DELETE, target: "/v1/grants/\(encoded(id))")
-            )
-        )
+        try exchange(Call(method: .DELETE, target: "/v1/grants/\(encoded(id))"))
     }
 }
 
@@ -138,7 +136,7 @@ extension Client {
     ) throws(ClientError) -> Document {
         let pairs = query.compactMap { pair in pair.value.map { "\(pair.name)=\(encoded($0))" } }
         let target = pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
-        return try decode(try connection.exchange(Call(method: .GET, target: target)))
+        return try exchange(Call(method: .GET, target: target))
     }
 
     private func post<Document: Decodable>(
@@ -150,11 +148,7 @@ extension Client {
         var headers = headers
         if body.readableBytes > 0 { headers.add(name: "content-type", value: type) }
         headers.add(name: "content-length", value: String(body.readableBytes))
-        return try decode(
-            try connection.exchange(
-                Call(method: .POST, target: path, headers: headers, body: body)
-            )
-        )
+        return try exchange(Call(method: .POST, target: path, headers: headers, body: body))
     }
 
     private func json(_ document: some Encodable) throws(ClientError) -> ByteBuffer {
@@ -165,18 +159,19 @@ extension Client {
         }
     }
 
-    private func decode<Document: Decodable>(_ reply: Reply) throws(ClientError) -> Document {
+    private func exchange<Document: Decodable>(_ call: Call) throws(ClientError) -> Document {
+        let reply = try connection.exchange(call)
         let body = Data(reply.body.readableBytesView)
-        let isProblem = reply.type?.hasPrefix("application/problem+json") ?? false
+        let isDone = (200..<300).contains(reply.status)
         do {
-            if isProblem {
+            if isDone { return try JSONDecoder().decode(Document.self, from: body) }
+            if reply.type?.hasPrefix("application/problem+json") ?? false {
                 throw ClientError.problem(try JSONDecoder().decode(Problem.self, from: body))
-            }
-            if (200..<300).contains(reply.status) {
-                return try JSONDecoder().decode(Document.self, from: body)
             }
         } catch let error as ClientError {
             throw error
+        } catch  where isDone && call.method != .GET {
+            throw .answerUnreadable
         } catch {
             throw .protocolError(
                 "cannot read the agent's answer (status \(reply.status)); are client and agent of the same version?"

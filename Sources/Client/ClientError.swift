@@ -6,6 +6,8 @@ public enum ClientError: Error, Hashable, Sendable, CustomStringConvertible {
     case unreachable(socket: String, reason: String)
     /// The agent refused.
     case problem(Problem)
+    /// The agent did what it was asked, but its answer cannot be read.
+    case answerUnreadable
     /// The agent answered something that this client does not understand.
     case protocolError(String)
 
@@ -15,6 +17,8 @@ public enum ClientError: Error, Hashable, Sendable, CustomStringConvertible {
         case .unreachable(let socket, let reason):
             "cannot reach the agent at \(socket): \(reason)"
         case .problem(let problem): problem.detail
+        case .answerUnreadable:
+            "done, but the agent's answer cannot be read; are client and agent of the same version?"
         case .protocolError(let text): text
         }
     }

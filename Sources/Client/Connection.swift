@@ -24,11 +24,17 @@ final class Connection {
                     // The agent closes idle connections: this one ended before the call came.
                 }
             }
-            return try send(
-                call,
-                over: UnixStream(path: socket, until: deadline),
-                until: deadline
-            )
+            let stream = try UnixStream(path: socket, until: deadline)
+            do throws(Failure) {
+                return try send(call, over: stream, until: deadline)
+            } catch .closed where call.isRepeatable {
+                // The agent may have been started anew; where it is gone, what became of the call
+                // is as unknown as it was.
+                guard let other = try? UnixStream(path: socket, until: deadline) else {
+                    throw .closed
+                }
+                return try send(call, over: other, until: deadline)
+            }
         } catch {
             throw clientError(error)
         }
@@ -73,7 +79,10 @@ final class Connection {
         case .systemCall(ENOENT): reason = "no such file; is sallyportd running?"
         case .systemCall(ECONNREFUSED): reason = "nobody listens there; is sallyportd running?"
         case .systemCall(EACCES), .systemCall(EPERM):
-            reason = "permission denied; your user is not in group sallyport"
+            reason = """
+                permission denied; the agent lets every user connect, so this is another socket, \
+                or somebody changed its mode or a folder's
+                """
         case .systemCall(ENOTDIR), .systemCall(ENOTSOCK), .systemCall(EPROTOTYPE):
             reason = "this is not the socket of an agent"
         case .systemCall(let number):

@@ -6,8 +6,13 @@ import Client
 protocol AgentCommand: ParsableCommand {
     var shared: SharedOptions { get }
 
-    /// Does the work and says what came of it; throws `Problem`, `ClientError` or `FileError`.
-    func report(from agent: Client, in surroundings: Surroundings) throws -> Report
+    /// Does the work, prints what there is to show, and says what came of it; throws `Problem`,
+    /// `ClientError` or `FileError`.
+    func report(
+        from agent: Client,
+        in surroundings: Surroundings,
+        to output: Output
+    ) throws -> Report
 }
 
 /// The options every command takes, before or after its name.

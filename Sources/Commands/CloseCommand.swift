@@ -46,7 +46,11 @@ struct CloseCommand: AgentCommand {
         }
     }
 
-    func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+    func report(
+        from agent: Client,
+        in surroundings: Surroundings,
+        to output: Output
+    ) throws -> Report {
         let targets = ids.isEmpty ? try selected(from: agent, surroundings) : ids
         var closed: [GrantDocument] = []
         var failures: [ClientError] = []
@@ -60,9 +64,8 @@ struct CloseCommand: AgentCommand {
                 if case .unreachable = error { break }
             }
         }
+        try output.show(GrantList(grants: closed), as: closed.map(line))
         return Report(
-            document: GrantList(grants: closed),
-            lines: closed.map(line),
             notes: closed.isEmpty && failures.isEmpty ? ["nothing to close"] : [],
             failures: failures
         )
@@ -71,12 +74,14 @@ struct CloseCommand: AgentCommand {
     private func selected(
         from agent: Client,
         _ surroundings: Surroundings
-    ) throws(ClientError) -> [GrantReference] {
-        let filter = RequestFilter(policy: policy, requester: mine ? surroundings.user() : nil)
-        // Two users may share a name, so the number decides what is one's own.
-        return try agent.liveGrants(filter).grants
-            .filter { !mine || $0.requester.uid == surroundings.uid }
-            .map { .grant($0.id) }
+    ) throws -> [GrantReference] {
+        var found: [GrantReference] = []
+        try agent.eachPage(of: RequestFilter(policy: policy)) { page in
+            // By who it is: people may share a name, and change it.
+            found += page.filter { !mine || $0.requester.subject == surroundings.subject }
+                .map { .grant($0.id) }
+        }
+        return found
     }
 }
 
@@ -98,5 +103,5 @@ extension Problem {
 
 private func line(_ grant: GrantDocument) -> String {
     let opening = "\(grant.policy) \(grant.port) from \(grant.source)"
-    return "closed \(grant.id): \(opening) (\(grant.requester.user))"
+    return "closed \(grant.id): \(opening), \(grant.requester.text)"
 }

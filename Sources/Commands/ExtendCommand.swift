@@ -37,8 +37,16 @@ struct ExtendCommand: AgentCommand {
 
     @OptionGroup var shared: SharedOptions
 
-    func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+    func report(
+        from agent: Client,
+        in surroundings: Surroundings,
+        to output: Output
+    ) throws -> Report {
         let extended = try agent.extend(request: request, by: duration)
-        return openRequestReport(extended, verb: "is now open until", surroundings.time)
+        try output.show(
+            extended,
+            as: openRequest(extended, verb: "is now open until", surroundings.time)
+        )
+        return Report()
     }
 }

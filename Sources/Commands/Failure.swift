@@ -15,6 +15,7 @@ struct Failure {
         case let problem as Problem: self.init(problem)
         case ClientError.problem(let problem): self.init(problem)
         case let error as FileError: self.init(error.message, error.status)
+        case ClientError.answerUnreadable: self.init("\(error)", .done)
         case ClientError.unreachable(let socket, _):
             // A socket that is there but not for this user is a matter of permission.
             let isForbidden = access(socket, W_OK) < 0 && errno == EACCES
@@ -38,9 +39,9 @@ struct Failure {
         status =
             switch problem.code {
             case .badRequest, .outsidePolicy, .notFound, .wrongState, .idempotencyConflict,
-                .bodyTooLarge, .configurationInvalid:
+                .bodyTooLarge, .configurationInvalid, .rateLimited:
                 .invalid
-            case .notPermitted: .notPermitted
+            case .notAuthenticated, .notPermitted: .notPermitted
             case .methodNotAllowed, .ledgerUnavailable, .kernelRefused, .internalError:
                 .internalError
             }

@@ -29,62 +29,53 @@ struct ListCommand: AgentCommand {
 
     @OptionGroup var shared: SharedOptions
 
-    func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
-        let filter = RequestFilter(policy: policy, requester: user)
-        let list = try all ? agent.grants(filter, includeEnded: true) : agent.liveGrants(filter)
-        guard !list.grants.isEmpty else {
-            return Report(
-                document: list,
-                lines: [],
-                notes: [all ? "no grants" : "no live grants"]
-            )
+    func report(
+        from agent: Client,
+        in surroundings: Surroundings,
+        to output: Output
+    ) throws -> Report {
+        var list = ListOutput("grants", to: output)
+        var table = Table(columns: identifying + (all ? endings : [ends, packets]))
+        let row = all ? ended : live
+        try agent.eachPage(
+            of: RequestFilter(policy: policy, requester: user),
+            includeEnded: all
+        ) { page in
+            let rows = page.map { row($0, surroundings.time) }
+            try list.show(page, as: table.lines(adding: rows))
         }
-        return Report(
-            document: list,
-            lines: (all ? history(list, surroundings.time) : live(list, surroundings.time)).lines,
-            notes: list.next == nil ? [] : ["older grants are left out"]
-        )
+        try list.end()
+        return Report(notes: list.isEmpty ? [all ? "no grants" : "no live grants"] : [])
     }
-}
-
-private func live(_ list: GrantList, _ time: TimeTeller) -> Table {
-    var table = Table(
-        columns: identifying + [
-            .init(title: "ENDS"), .init(title: "PACKETS", isNumeric: true),
-        ]
-    )
-    table.rows = list.grants.map {
-        identity($0) + [time.both($0.expiresAt), $0.packets.map { "\($0)" } ?? "-"]
-    }
-    return table
-}
-
-private func history(_ list: GrantList, _ time: TimeTeller) -> Table {
-    var table = Table(
-        columns: identifying + [
-            .init(title: "STATE"), .init(title: "ENDS"),
-            .init(title: "PACKETS", isNumeric: true), .init(title: "REASON"),
-        ]
-    )
-    table.rows = list.grants.map {
-        identity($0) + [
-            state($0), time.both($0.endedAt ?? $0.expiresAt), $0.packets.map { "\($0)" } ?? "-",
-            // Cut, lest one long reason wrap every line of the table; --json has all of it.
-            $0.reason?.clipped(to: 40) ?? "-",
-        ]
-    }
-    return table
 }
 
 private let identifying: [Table.Column] = [
     .init(title: "ID"), .init(title: "POLICY"), .init(title: "PORT"), .init(title: "SOURCE"),
     .init(title: "USER"),
 ]
+private let ends = Table.Column(title: "ENDS")
+private let packets = Table.Column(title: "PACKETS", isNumeric: true)
+private let endings: [Table.Column] = [
+    .init(title: "STATE"), ends, packets, .init(title: "REASON"),
+]
 
 private func identity(_ grant: GrantDocument) -> [String] {
     [
         grant.id, grant.policy, grant.port.description, grant.source.description,
-        grant.requester.user,
+        grant.requester.text,
+    ]
+}
+
+private func live(_ grant: GrantDocument, _ time: TimeTeller) -> [String] {
+    identity(grant) + [time.both(grant.expiresAt), grant.packets.map(String.init) ?? "-"]
+}
+
+private func ended(_ grant: GrantDocument, _ time: TimeTeller) -> [String] {
+    identity(grant) + [
+        state(grant), time.both(grant.endedAt ?? grant.expiresAt),
+        grant.packets.map(String.init) ?? "-",
+        // Cut, lest one long reason wrap every line of the table; --json has all of it.
+        grant.reason?.clipped(to: 40) ?? "-",
     ]
 }
 

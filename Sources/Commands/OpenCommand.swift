@@ -71,7 +71,11 @@ struct OpenCommand: AgentCommand {
         }
     }
 
-    func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+    func report(
+        from agent: Client,
+        in surroundings: Surroundings,
+        to output: Output
+    ) throws -> Report {
         let ask = Ask(
             targets: targets,
             sources: try sources.map {
@@ -82,23 +86,34 @@ struct OpenCommand: AgentCommand {
             reason: reason,
             ticket: ticket
         )
-        let request = try agent.open(ask)
-        return openRequestReport(request, verb: "is open until", surroundings.time)
+        // Under a key of its own, so that it can be sent again where the connection is lost.
+        let key = String(UInt128.random(in: .min ... .max), radix: 16)
+        let request = try agent.open(ask, idempotencyKey: key)
+        try output.show(
+            request,
+            as: openRequest(request, verb: "is open until", surroundings.time)
+        )
+        return Report()
     }
 }
 
-/// What `open` and `extend` say: what is open, until when, and how to go on from there.
-func openRequestReport(_ request: RequestDocument, verb: String, _ time: TimeTeller) -> Report {
+/// What `open` and `extend` say: what is open, until when, what ended for it, and how to go on.
+func openRequest(_ request: RequestDocument, verb: String, _ time: TimeTeller) -> [String] {
     let open = request.grants.filter { $0.state == .active }
-    let end = open.map(\.expiresAt).max() ?? time.now
+    guard let end = open.map(\.expiresAt).max() else {
+        return ["request \(request.id) is over (\(request.state.rawValue)): nothing is open"]
+    }
     var table = Table(columns: [
         .init(title: "ID"), .init(title: "POLICY"), .init(title: "PORT"), .init(title: "SOURCE"),
     ])
-    table.rows = open.map { [$0.id, $0.policy, $0.port.description, $0.source.description] }
+    let rows = open.map { [$0.id, $0.policy, $0.port.description, $0.source.description] }
+    let ended = (request.superseded ?? []).map {
+        "it ends \($0.id), which was open until \(time.both($0.expiresAt))"
+    }
     let next = keyed([
         ("more time", "sallyport extend \(request.id) --for 30m"),
         ("close now", "sallyport close \(request.id)"),
     ])
-    let headline = "request \(request.id) \(verb) \(time.both(end))"
-    return Report(document: request, lines: [headline, ""] + table.lines + [""] + next)
+    return ["request \(request.id) \(verb) \(time.both(end))"] + ended + [""]
+        + table.lines(adding: rows) + [""] + next
 }

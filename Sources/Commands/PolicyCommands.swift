@@ -22,9 +22,14 @@ struct PolicyCommands: ParsableCommand {
 
         @OptionGroup var shared: SharedOptions
 
-        func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+        func report(
+            from agent: Client,
+            in surroundings: Surroundings,
+            to output: Output
+        ) throws -> Report {
             let list = try agent.policies()
-            return policyReport(list)
+            try output.show(list, as: lines(list))
+            return Report()
         }
     }
 
@@ -45,9 +50,14 @@ struct PolicyCommands: ParsableCommand {
 
         @OptionGroup var shared: SharedOptions
 
-        func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+        func report(
+            from agent: Client,
+            in surroundings: Surroundings,
+            to output: Output
+        ) throws -> Report {
             let policy = try agent.policy(named: name)
-            return Report(document: policy, lines: keyed(fields(policy)))
+            try output.show(policy, as: keyed(fields(policy)))
+            return Report()
         }
     }
 
@@ -73,11 +83,14 @@ struct PolicyCommands: ParsableCommand {
 
         @OptionGroup var shared: SharedOptions
 
-        func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+        func report(
+            from agent: Client,
+            in surroundings: Surroundings,
+            to output: Output
+        ) throws -> Report {
             let list = try agent.check(policyText: try readText(file))
-            var report = policyReport(list)
-            report.notes = ["\(file) is valid"]
-            return report
+            try output.show(list, as: lines(list))
+            return Report(notes: ["\(file) is valid"])
         }
     }
 
@@ -93,36 +106,38 @@ struct PolicyCommands: ParsableCommand {
 
         @OptionGroup var shared: SharedOptions
 
-        func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+        func report(
+            from agent: Client,
+            in surroundings: Surroundings,
+            to output: Output
+        ) throws -> Report {
             let list = try agent.reload()
-            var report = policyReport(list)
-            report.notes = ["reloaded"]
-            return report
+            try output.show(list, as: lines(list))
+            return Report(notes: ["reloaded"])
         }
     }
 }
 
 let noPolicies = "no policies: no port is managed"
 
-private func policyReport(_ list: PolicyList) -> Report {
-    guard !list.policies.isEmpty else {
-        return Report(document: list, lines: [], notes: [noPolicies])
-    }
+private func lines(_ list: PolicyList) -> [String] {
+    guard !list.policies.isEmpty else { return [noPolicies] }
     var table = Table(columns: [
         .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "LONGEST"),
         .init(title: "REASON"), .init(title: "TICKET"), .init(title: "DESCRIPTION"),
     ])
-    table.rows = list.policies.map { policy in
-        [
-            policy.enabled ? policy.name : "\(policy.name) (disabled)",
-            policy.ports.map(\.description).joined(separator: ", "),
-            policy.maxDuration,
-            policy.reason.rawValue,
-            policy.ticketPattern == nil ? "-" : "required",
-            policy.description?.clipped(to: 60) ?? "-",
-        ]
-    }
-    return Report(document: list, lines: table.lines)
+    return table.lines(
+        adding: list.policies.map { policy in
+            [
+                policy.enabled ? policy.name : "\(policy.name) (disabled)",
+                policy.ports.map(\.description).joined(separator: ", "),
+                policy.maxDuration,
+                policy.reason.rawValue,
+                policy.ticketPattern == nil ? "-" : "required",
+                policy.description?.clipped(to: 60) ?? "-",
+            ]
+        }
+    )
 }
 
 private func fields(_ policy: PolicyDocument) -> [(name: String, value: String)] {

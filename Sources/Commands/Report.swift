@@ -1,12 +1,8 @@
 import Policy
 
-/// What a command has to say: the document for `--json`, and the same for people.
+/// What came of a command, besides what it printed on standard output.
 struct Report {
-    /// The API's document, printed alone on standard output with `--json`.
-    var document: any Encodable
-    /// What people read on standard output instead.
-    var lines: [String]
-    /// What is told on standard error in both cases.
+    /// What is told on standard error.
     var notes: [String] = []
     /// Parts of the work that failed while others were done.
     var failures: [any Error] = []
@@ -27,9 +23,7 @@ enum ExitStatus: Int32 {
 /// What a command knows of the world around it besides the agent.
 struct Surroundings: Sendable {
     var environment: [String: String]
-    /// The effective user id, which is what the agent sees.
-    var uid: UInt32
-    /// Looks up the name of that user, maybe in a directory; nil where it has none.
-    var user: @Sendable () -> String?
+    /// Who the agent takes the caller for.
+    var subject: Subject
     var time: TimeTeller
 }

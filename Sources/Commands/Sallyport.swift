@@ -10,20 +10,13 @@ public enum Sallyport {
     ///
     /// Returns the status to exit with, one of `sysexits.h`.
     public static func run(_ arguments: [String]) -> Int32 {
-        let outcome = outcome(of: arguments, in: .current)
         // The parent may have had the signal ignored; a reader that went away (`| head`) shall end
         // this program like any other.
         signal(SIGPIPE, SIG_DFL)
-        var (errors, status) = (outcome.errors, outcome.status)
-        do throws(FileError) {
-            try write(outcome.output, to: STDOUT_FILENO)
-        } catch {
-            errors += "sallyport: \(error.message)\n"
-            status = error.status.rawValue
-        }
+        let outcome = outcome(of: arguments, in: .current) { try write($0, to: STDOUT_FILENO) }
         // Where standard error itself cannot be written, the status alone has to tell.
-        try? write(errors, to: STDERR_FILENO)
-        return status
+        try? write(outcome.errors, to: STDERR_FILENO)
+        return outcome.status.rawValue
     }
 }
 
@@ -37,8 +30,7 @@ extension Surroundings {
         )
         return Surroundings(
             environment: ProcessInfo.processInfo.environment,
-            uid: geteuid(),
-            user: { getpwuid(geteuid()).map { String(cString: $0.pointee.pw_name) } },
+            subject: .local(uid: geteuid()),
             time: TimeTeller(now: now, local: CalendarMinute.local)
         )
     }

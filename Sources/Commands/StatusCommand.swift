@@ -12,7 +12,10 @@ struct StatusCommand: AgentCommand {
             Whether the gate is armed, and for each policy its ports, session mode,
             live grants, requests of the last 7 days, and who was let in last.
 
-            The exit status is 70 when the gate is not armed, so a script can watch it.
+            What an administrator has to see to comes first, in capitals, and on standard
+            error: the gate is not armed, the configuration in force is not that of the
+            files, nothing can be recorded. The exit status is 70 then, so a script can
+            watch it.
 
               sallyport status
               sallyport status --json
@@ -21,22 +24,42 @@ struct StatusCommand: AgentCommand {
 
     @OptionGroup var shared: SharedOptions
 
-    func report(from agent: Client, in surroundings: Surroundings) throws -> Report {
+    func report(
+        from agent: Client,
+        in surroundings: Surroundings,
+        to output: Output
+    ) throws -> Report {
         let status = try agent.status()
-        var report = Report(
-            document: status,
-            lines: header(status, surroundings.time) + [""]
-                + (status.policies.isEmpty
-                    ? [noPolicies] : table(status.policies, surroundings.time).lines)
+        let time = surroundings.time
+        let alarms = alarms(status)
+        let policies = status.policies.isEmpty ? [noPolicies] : table(status.policies, time)
+        try output.show(status, as: alarms + header(status, time) + [""] + policies)
+        return Report(
+            notes: alarms.map { "sallyport: \($0)" },
+            status: alarms.isEmpty ? .done : .internalError
         )
-        if !status.gate.armed {
-            report.notes = [
-                "sallyport: THE GATE IS NOT ARMED: managed ports may be open to everybody"
-            ]
-            report.status = .internalError
-        }
-        return report
     }
+}
+
+/// What is wrong with the agent or its gate, the worst first.
+private func alarms(_ status: StatusDocument) -> [String] {
+    var alarms: [String] = []
+    if !status.gate.armed {
+        alarms.append("THE GATE IS NOT ARMED: managed ports may be open to everybody")
+    }
+    switch status.agent.configuration {
+    case .files: break
+    case .lastKnownGood:
+        alarms.append("THE FILES ARE NOT IN FORCE: what was in force before them is")
+    case .defaults:
+        alarms.append(
+            "THE FILES ARE NOT IN FORCE: the default ports are closed, and nobody but root may ask"
+        )
+    }
+    if let fault = status.ledgerFault {
+        alarms.append("NOTHING CAN BE OPENED: the ledger takes nothing: \(fault)")
+    }
+    return alarms
 }
 
 private func header(_ status: StatusDocument, _ time: TimeTeller) -> [String] {
@@ -69,28 +92,35 @@ private func agent(_ agent: AgentStatus, _ time: TimeTeller) -> String {
 }
 
 private func policies(_ agent: AgentStatus, _ time: TimeTeller) -> String {
-    let loaded = "loaded \(time.relative(agent.configuredAt))"
+    let origin =
+        switch agent.configuration {
+        case .files: ""
+        case .lastKnownGood: "last known good, "
+        case .defaults: "defaults, "
+        }
+    let loaded = "\(origin)loaded \(time.relative(agent.configuredAt))"
     guard let fault = agent.configurationError else { return loaded }
-    return "\(loaded)\nTHE LAST RELOAD WAS REFUSED, these stay:\n\(fault)"
+    return "\(loaded)\nTHE FILES ARE REFUSED, these stay:\n\(fault)"
 }
 
-private func table(_ policies: [PolicyStatus], _ time: TimeTeller) -> Table {
+private func table(_ policies: [PolicyStatus], _ time: TimeTeller) -> [String] {
     var table = Table(columns: [
         .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "SESSIONS"),
         .init(title: "LIVE", isNumeric: true), .init(title: "7 DAYS", isNumeric: true),
         .init(title: "LAST ACCESS"),
     ])
-    table.rows = policies.map { policy in
-        [
-            policy.name,
-            policy.ports.map(\.description).joined(separator: ", "),
-            policy.enabled ? policy.sessions.rawValue : "disabled",
-            "\(policy.activeGrants)",
-            "\(policy.requests7d)",
-            policy.lastAccess.map { "\($0.user), \(time.relative($0.at))" } ?? "-",
-        ]
-    }
-    return table
+    return table.lines(
+        adding: policies.map { policy in
+            [
+                policy.name,
+                policy.ports.map(\.description).joined(separator: ", "),
+                policy.enabled ? policy.sessions.rawValue : "disabled",
+                "\(policy.activeGrants)",
+                "\(policy.requests7d)",
+                policy.lastAccess.map { "\($0.who.text), \(time.relative($0.at))" } ?? "-",
+            ]
+        }
+    )
 }
 
 /// `1 packet`, `2 packets`.

@@ -8,13 +8,22 @@ struct Table {
         var isNumeric = false
     }
 
-    var columns: [Column]
-    var rows: [[String]] = []
+    private let columns: [Column]
+    /// What each column took so far; nil before the heading.
+    private var widths: [Int]?
 
-    /// The heading and the rows, a line each, with control characters made visible.
-    var lines: [String] {
-        let cells = [columns.map(\.title)] + rows.map { $0.map(visible) }
-        let widths = columns.indices.map { column in cells.map { $0[column].count }.max() ?? 0 }
+    init(columns: [Column]) { self.columns = columns }
+
+    /// The next rows, a line each, with control characters made visible; the heading comes first.
+    ///
+    /// Columns grow with the rows but never shrink, so that a table may be printed in parts.
+    mutating func lines(adding rows: [[String]]) -> [String] {
+        let heading = widths == nil ? [columns.map(\.title)] : []
+        let cells = heading + rows.map { $0.map(visible) }
+        let widths = columns.indices.map { column in
+            max(self.widths?[column] ?? 0, cells.map { $0[column].count }.max() ?? 0)
+        }
+        self.widths = widths
         return cells.map { row in
             var line = ""
             for (column, cell) in row.enumerated() {

@@ -40,10 +40,10 @@ extension Gate {
     /// The transaction that makes the table what it should be, and the sets of grants it then has.
     func arming(
         over found: FoundTable?,
-        _ managed: [PortRange],
+        _ managed: [ManagedPort],
         _ breakGlass: [CIDR],
-        _ plan: Plan?,
-        _ now: Int64
+        _ holding: Holding,
+        _ now: BootTime
     ) throws(NetlinkError) -> (Transaction, Set<GrantSet>) {
         var transaction = Transaction()
         let adopted = found?.isOurs == true ? found : nil
@@ -67,7 +67,7 @@ extension Gate {
                 to: Layout.breakGlass(family)
             )
         }
-        let grantSets = addGrants(plan, over: adopted, in: &transaction, now: now)
+        let grantSets = addGrants(holding, over: adopted, in: &transaction, now: now)
         for rule in Layout.rules(dropped: adopted?.dropped ?? Counter()) { transaction.add(rule) }
         for set in grantSets.sorted() { transaction.add(set.rule) }
         return (transaction, grantSets)
@@ -79,13 +79,13 @@ extension Gate {
     /// (0.5 s for 100,000 elements, 43 s for 1,000,000), and takes it in linear time. Within one
     /// transaction no packet sees the set empty.
     private func addGrants(
-        _ plan: Plan?,
+        _ holding: Holding,
         over adopted: FoundTable?,
         in transaction: inout Transaction,
-        now: Int64
+        now: BootTime
     ) -> Set<GrantSet> {
         let there = adopted?.grantSets ?? []
-        guard let plan else { return there }
+        guard case .exactly(let plan) = holding else { return there }
         var elements: [GrantSet: [SetElement]] = [:]
         for (key, end, label) in plan.elements where end > now {
             let set = GrantSet(of: key.source)
@@ -111,13 +111,13 @@ extension Gate {
     ///
     /// Where nothing used conntrack before, the first packet of such a session is new to it.
     func addEarlierSessions(
-        to managed: [PortRange],
+        to managed: [ManagedPort],
         in transaction: inout Transaction
     ) throws(NetlinkError) {
         let kept = try SocketDiagnostics.connections().filter { session in
             managed.contains {
-                $0.portProtocol.transports.contains(.tcp)
-                    && ($0.lower...$0.upper).contains(session.localPort)
+                $0.range.portProtocol.transports.contains(.tcp)
+                    && ($0.range.lower...$0.range.upper).contains(session.localPort)
             }
         }
         for (family, length) in [(AddressFamily.ipv4, 4), (.ipv6, 16)] {

@@ -4,6 +4,14 @@ public import Policy
 import Synchronization
 import SystemPackage
 
+/// What must be open once the gate is armed.
+public enum Holding: Sendable {
+    /// What the plan says and nothing else.
+    case exactly(Plan)
+    /// What is open as it is.
+    case whatIsThere
+}
+
 /// The table `inet sallyport`: closes the managed ports, and opens what live grants cover.
 ///
 /// Every function commits one kernel transaction, all of it or nothing, in the network namespace of
@@ -18,7 +26,7 @@ public final class Gate: Sendable {
     struct State {
         /// The sets of grants that are in the kernel.
         var grantSets: Set<GrantSet> = []
-        var managed: [PortRange] = []
+        var managed: [ManagedPort] = []
         var breakGlass: [CIDR] = []
     }
 
@@ -74,18 +82,18 @@ public final class Gate: Sendable {
     /// - Parameters:
     ///   - managed: The ports that are closed unless granted.
     ///   - breakGlass: Sources that are always let in.
-    ///   - plan: What must be open; nil to leave what is open as it is.
-    ///   - now: Reads `CLOCK_BOOTTIME` in milliseconds.
+    ///   - holding: What must be open.
+    ///   - now: Reads the clock since boot.
     /// - Returns: Whether the table was made from nothing, and holds no grants but the plan's.
     /// - Throws: Where the kernel refuses, or another process owns the table.
     @discardableResult
     public func arm(
-        managed: [PortRange],
+        managed: [ManagedPort],
         breakGlass: [CIDR],
-        plan: Plan?,
-        now: () -> Int64
+        holding: Holding,
+        now: () -> BootTime
     ) throws(GateError) -> Bool {
-        let isNew = try commitArming(managed, breakGlass, plan, now)
+        let isNew = try commitArming(managed, breakGlass, holding, now)
         if isNew {
             // Those that were made between the listing and the commit.
             do throws(NetlinkError) {
@@ -100,10 +108,10 @@ public final class Gate: Sendable {
     }
 
     private func commitArming(
-        _ managed: [PortRange],
+        _ managed: [ManagedPort],
         _ breakGlass: [CIDR],
-        _ plan: Plan?,
-        _ now: () -> Int64
+        _ holding: Holding,
+        _ now: () -> BootTime
     ) throws(GateError) -> Bool {
         // An element can end by itself between the reading and the commit, and another process can
         // change what it does not own: read again.
@@ -116,7 +124,7 @@ public final class Gate: Sendable {
                     over: found,
                     managed,
                     breakGlass,
-                    plan,
+                    holding,
                     now()
                 )
                 try connection.commit(transaction)
@@ -139,14 +147,15 @@ public final class Gate: Sendable {
     ///
     /// - Parameters:
     ///   - changes: What became of elements of the plan.
-    ///   - now: `CLOCK_BOOTTIME` in milliseconds.
+    ///   - now: The clock since boot.
     /// - Throws: Where the kernel refuses; then nothing has changed.
-    public func apply(_ changes: [ElementChange], now: Int64) throws(GateError) {
+    public func apply(_ changes: [ElementChange], now: BootTime) throws(GateError) {
         var transaction = Transaction()
         var sets = state.withLock { $0.grantSets }
         for change in changes {
             let set = GrantSet(of: change.key.source)
-            if change.after != nil, sets.insert(set).inserted {
+            if case .close = change {
+            } else if sets.insert(set).inserted {
                 transaction.add(set.named)
                 transaction.add(set.rule)
             }
@@ -159,6 +168,9 @@ public final class Gate: Sendable {
         }
         state.withLock { $0.grantSets = sets }
     }
+
+    /// Forgets the sessions earlier than the gate that have ended.
+    public func forgetEndedSessions() throws(GateError) {}
 
     func withState<Result>(_ body: (State) -> Result) -> Result { state.withLock { body($0) } }
 }
@@ -175,34 +187,56 @@ extension NetlinkError {
 
 extension Transaction {
     /// How close to its end an element may have ended by itself before the transaction commits.
-    private static let expiring: Int64 = 2000
+    private static let expiring = Duration.seconds(2)
 
-    /// Queues what brings an element from its end before to its end after.
-    fileprivate mutating func change(_ change: ElementChange, in set: GrantSet, now: Int64) {
-        let key = set.key(of: change.key)
-        if let before = change.before, before > now {
-            if before - now < Self.expiring {
-                // Deleting an element that has just ended by itself would refuse everything:
-                // make sure that there is one. What is added here is never seen.
-                add([SetElement(key, timeout: .seconds(1))], to: set.named)
-            }
-            delete([SetElement(key)], from: set.named)
+    /// Queues what makes an element what it is to be.
+    fileprivate mutating func change(_ change: ElementChange, in set: GrantSet, now: BootTime) {
+        switch change {
+        case .open(let key, let end, let label):
+            open(key, in: set, until: end, label: label, now: now)
+        case .move(let key, let before, let end, let label):
+            close(key, in: set, endingAt: before, now: now)
+            open(key, in: set, until: end, label: label, now: now)
+        case .close(let key, let before):
+            close(key, in: set, endingAt: before, now: now)
         }
-        if let after = change.after, after > now {
-            add(
-                [set.element(change.key, until: after, label: change.label, now: now)],
-                to: set.named
-            )
+    }
+
+    private mutating func open(
+        _ key: ElementKey,
+        in set: GrantSet,
+        until end: BootTime,
+        label: String,
+        now: BootTime
+    ) {
+        guard end > now else { return }
+        add([set.element(key, until: end, label: label, now: now)], to: set.named)
+    }
+
+    private mutating func close(
+        _ key: ElementKey,
+        in set: GrantSet,
+        endingAt end: BootTime,
+        now: BootTime
+    ) {
+        guard end > now else { return }
+        let key = set.key(of: key)
+        if end - now < Self.expiring {
+            // Deleting an element that has just ended by itself would refuse everything: make sure
+            // that there is one. What is added here is never seen.
+            add([SetElement(key, timeout: .seconds(1))], to: set.named)
         }
+        delete([SetElement(key)], from: set.named)
     }
 }
 
 extension GrantSet {
     /// The element for a key, with what is left until its end.
-    func element(_ key: ElementKey, until end: Int64, label: String, now: Int64) -> SetElement {
+    func element(_ key: ElementKey, until end: BootTime, label: String, now: BootTime) -> SetElement
+    {
         SetElement(
             self.key(of: key),
-            timeout: .milliseconds(end - now),
+            timeout: end - now,
             comment: String(decoding: label.utf8.prefix(commentLength), as: UTF8.self)
         )
     }

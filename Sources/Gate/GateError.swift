@@ -6,7 +6,8 @@ public struct GateError: Error, CustomStringConvertible, Sendable {
     /// The whole message.
     public let description: String
 
-    init(_ description: String) { self.description = description }
+    /// Makes an error of its message.
+    public init(_ description: String) { self.description = description }
 
     init(_ error: NetlinkError) { description = "\(error)" }
 

@@ -98,8 +98,9 @@ enum Layout {
     }
 
     /// The elements of the verdict map for a managed port.
-    static func elements(managing port: PortRange) -> [SetElement] {
-        port.portProtocol.transports.map { transport in
+    static func elements(managing managed: ManagedPort) -> [SetElement] {
+        let port = managed.range
+        return port.portProtocol.transports.map { transport in
             func key(_ number: UInt16) -> Key {
                 var key = Key()
                 key.append(field: transport.rawValue)
@@ -109,8 +110,14 @@ enum Layout {
             return SetElement(
                 key(port.lower),
                 through: port.lower == port.upper ? nil : key(port.upper),
-                verdict: .jump(keep.name)
+                verdict: .jump(chain(of: managed.sessions).name)
             )
+        }
+    }
+
+    private static func chain(of mode: SessionMode) -> Chain {
+        switch mode {
+        case .keep: keep
         }
     }
 

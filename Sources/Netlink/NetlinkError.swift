@@ -1,19 +1,10 @@
+public import Linux
 public import SystemPackage
-
-/// The system call a ``NetlinkError`` speaks of.
-public enum SystemCall: String, Hashable, Sendable {
-    case socket
-    case bind
-    case getsockname
-    case setsockopt
-    case send
-    case receive
-}
 
 /// Why the kernel could not be asked, refused, or did not answer.
 public enum NetlinkError: Error, Hashable, Sendable {
     /// A system call failed before the kernel took the message.
-    case systemCall(SystemCall, Errno)
+    case systemCall(SystemError)
     /// The operation cannot be put into a message; nothing was sent.
     case invalid(operation: Int, description: String, reason: String)
     /// The kernel refused one operation; of its transaction nothing was done.
@@ -53,8 +44,8 @@ extension NetlinkError: CustomStringConvertible {
     /// What was refused and why, for the person who meets it.
     public var description: String {
         switch self {
-        case .systemCall(let call, let errno):
-            "cannot use the netlink socket (\(call.rawValue)): \(errno.text)"
+        case .systemCall(let error):
+            "cannot use the netlink socket: \(error)"
         case .invalid(_, let description, let reason):
             "cannot \(description): \(reason)"
         case .refused(_, let description, let errno, nil):
@@ -78,13 +69,5 @@ extension NetlinkError: CustomStringConvertible {
         case .outOfMemory:
             "cannot build the message: out of memory"
         }
-    }
-}
-
-extension Errno {
-    /// The C library's text with a small first letter, to end a sentence of ours.
-    fileprivate var text: String {
-        let text = description
-        return text.prefix(1).lowercased() + text.dropFirst()
     }
 }

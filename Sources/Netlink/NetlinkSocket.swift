@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import Linux
 internal import SystemPackage
 
 /// The kernel subsystem a socket speaks to (`NETLINK_*` of linux/netlink.h).
@@ -16,8 +17,7 @@ public struct NetlinkProtocol: Hashable, Sendable {
 ///
 /// The socket keeps that namespace whichever thread uses it later.
 public struct NetlinkSocket: ~Copyable, Sendable {
-    /// The descriptor, to wait on in an event loop; it stays the socket's own.
-    public let fileDescriptor: CInt
+    private let descriptor: Descriptor
     /// The port id that the kernel chose; it names this socket as the owner of tables.
     public private(set) var portID: UInt32 = 0
     private var lastSequence: UInt32 = 0
@@ -26,18 +26,16 @@ public struct NetlinkSocket: ~Copyable, Sendable {
     /// netlink_recvmsg), acknowledgements are short.
     private var buffer = [UInt8](repeating: 0, count: 68 << 10)
 
-    private init(owning fileDescriptor: CInt) {
-        self.fileDescriptor = fileDescriptor
-    }
+    private init(owning descriptor: consuming Descriptor) { self.descriptor = descriptor }
 
-    deinit { close(fileDescriptor) }
+    /// The descriptor, to wait on in an event loop; it stays the socket's own.
+    public var fileDescriptor: CInt { descriptor.number }
 
     /// Opens a socket, asks for extended and short acknowledgements, and lets the kernel name it.
     public static func open(_ kind: NetlinkProtocol) throws(NetlinkError) -> NetlinkSocket {
         let type = CInt(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue)
-        var opened = NetlinkSocket(
-            owning: CInt(try retrying(.socket) { Int(socket(AF_NETLINK, type, kind.number)) })
-        )
+        let number = try call("socket") { socket(AF_NETLINK, type, kind.number) }
+        var opened = NetlinkSocket(owning: Descriptor(owning: number))
         opened.portID = try opened.bindToAnyPort()
         try opened.set(SOL_NETLINK, NETLINK_EXT_ACK, to: 1)
         try opened.set(SOL_NETLINK, NETLINK_CAP_ACK, to: 1)
@@ -87,10 +85,12 @@ public struct NetlinkSocket: ~Copyable, Sendable {
             unsafe message.msg_iov = vectors.baseAddress
             unsafe message.msg_iovlen = vectors.count
             return unsafe try withUnsafePointer(to: &message) { (message) throws(NetlinkError) in
-                try retrying(.send) { unsafe sendmsg(descriptor, message, 0) }
+                try call("sendmsg") { unsafe sendmsg(descriptor, message, 0) }
             }
         }
-        guard sent == size else { throw .systemCall(.send, .messageTooLong) }
+        guard sent == size else {
+            throw .systemCall(SystemError(call: "sendmsg", errno: .messageTooLong))
+        }
     }
 
     /// Receives one datagram of the kernel and hands it to `body`.
@@ -110,9 +110,9 @@ public struct NetlinkSocket: ~Copyable, Sendable {
             let count: Int
             do {
                 count = try receive(waiting: waiting, from: &sender)
-            } catch .systemCall(.receive, .wouldBlock) {
+            } catch .systemCall(let error) where error.errno == .wouldBlock {
                 return nil
-            } catch .systemCall(.receive, .noBufferSpace) {
+            } catch .systemCall(let error) where error.errno == .noBufferSpace {
                 throw .outcomeUnknown(.noBufferSpace)
             }
             // Any process may send to our port; only port 0 is the kernel.
@@ -134,7 +134,7 @@ public struct NetlinkSocket: ~Copyable, Sendable {
                 unsafe try sender.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                     (sender) throws(NetlinkError) in
                     var size = socklen_t(MemoryLayout<sockaddr_nl>.size)
-                    return try retrying(.receive) {
+                    return try call("recvfrom") {
                         unsafe recvfrom(
                             descriptor,
                             buffer.baseAddress,
@@ -158,10 +158,8 @@ public struct NetlinkSocket: ~Copyable, Sendable {
         unsafe try withUnsafeMutablePointer(to: &address) { (address) throws(NetlinkError) in
             unsafe try address.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 (address) throws(NetlinkError) in
-                _ = try retrying(.bind) { unsafe Int(bind(descriptor, address, size)) }
-                _ = try retrying(.getsockname) {
-                    unsafe Int(getsockname(descriptor, address, &size))
-                }
+                try call("bind") { unsafe bind(descriptor, address, size) }
+                try call("getsockname") { unsafe getsockname(descriptor, address, &size) }
             }
         }
         return address.nl_pid
@@ -174,32 +172,30 @@ public struct NetlinkSocket: ~Copyable, Sendable {
         to bytes: Int
     ) throws(NetlinkError) {
         guard let bytes = Int32(exactly: bytes) else {
-            throw .systemCall(.setsockopt, .messageTooLong)
+            throw .systemCall(SystemError(call: "setsockopt", errno: .messageTooLong))
         }
         do {
             try set(SOL_SOCKET, forced, to: bytes)
-        } catch .systemCall(_, .notPermitted) {
+        } catch .systemCall(let error) where error.errno == .notPermitted {
             try set(SOL_SOCKET, plain, to: bytes)
         }
     }
 
     private func set(_ level: Int32, _ option: Int32, to value: Int32) throws(NetlinkError) {
         var value = value
-        let descriptor = fileDescriptor
-        unsafe try withUnsafePointer(to: &value) { (value) throws(NetlinkError) in
-            _ = try retrying(.setsockopt) {
-                unsafe Int(setsockopt(descriptor, level, option, value, 4))
-            }
-        }
+        try call("setsockopt") { unsafe setsockopt(fileDescriptor, level, option, &value, 4) }
     }
 }
 
-/// Makes a system call again while signals interrupt it; its errno becomes the error.
-private func retrying(_ call: SystemCall, _ body: () -> Int) throws(NetlinkError) -> Int {
-    while true {
-        let result = body()
-        guard result < 0 else { return result }
-        let number = Errno(rawValue: errno)
-        guard number == .interrupted else { throw .systemCall(call, number) }
+/// Makes a system call whose failure is an error of the socket.
+@discardableResult
+private func call<Result: SignedInteger>(
+    _ name: StaticString,
+    _ body: () -> Result
+) throws(NetlinkError) -> Result {
+    do throws(SystemError) {
+        return try systemCall(name, body)
+    } catch {
+        throw .systemCall(error)
     }
 }

@@ -2,6 +2,7 @@ extension PolicySet {
     /// Reads the sources of a request, each once, and holds them against the policies.
     static func read(
         sources: [String],
+        of identity: Identity,
         for policies: [AccessPolicy]
     ) -> (ranges: [CIDR], violations: [Violation]) {
         var ranges: [CIDR] = []
@@ -24,6 +25,9 @@ extension PolicySet {
                 let range = try CIDR(parsing: text)
                 if seen.insert(range).inserted { ranges.append(range) }
                 violations += Self.violations(of: range, field, for: policies)
+                if let strange = Self.violation(ofStrange: range, field, for: identity) {
+                    violations.append(strange)
+                }
             } catch {
                 violations.append(
                     Violation(

@@ -62,7 +62,7 @@ extension PolicySet {
             )
         }
         let suggestion = (try? PortRange(parsing: name + "/tcp")).flatMap { guess in
-            managedPorts.first { $0.contains(guess) }.map { _ in guess.description }
+            managedRanges.first { $0.contains(guess) }.map { _ in guess.description }
         }
         let meant = suggestion ?? nearest(to: name, among: askable)
         return .failure(
@@ -94,16 +94,16 @@ extension PolicySet {
         if let policy = enabled.first(where: { $0.ports.contains { $0.contains(port) } }) {
             return .success((policy, [port]))
         }
-        let part = managedPorts.lazy.compactMap { $0.intersection(port) }.first?.description
+        let part = managedRanges.lazy.compactMap { $0.intersection(port) }.first?.description
         return .failure(
             Violation(
                 field: field,
                 value: port.description,
-                allowed: part ?? listed(managedPorts),
+                allowed: part ?? listed(managedRanges),
                 message: part.map {
                     "cannot open \(port): no policy manages all of it; \($0) can be asked for"
                 } ?? "cannot open \(port): no policy manages it; managed ports are "
-                    + listed(managedPorts)
+                    + listed(managedRanges)
             )
         )
     }

@@ -11,23 +11,32 @@ extension PolicySet {
 
     /// Decides a request made by an identity at an instant.
     ///
-    /// `active` answers how many grants the requester holds under a policy, `renews` whether one of
-    /// them is for exactly this and makes room for it. The openings are in
-    /// the order of the targets and then of the sources, each once however often it was asked for.
+    /// The openings are in the order of the targets and then of the sources, each once however often
+    /// it was asked for.
+    ///
+    /// - Parameters:
+    ///   - ask: What is asked for, in the requester's words.
+    ///   - identity: Who asks.
+    ///   - now: The instant by the wall clock.
+    ///   - active: How many grants the requester holds under a policy.
+    ///   - activeOfDelegate: How many grants the requester's delegate has asked for that are live.
+    ///   - renews: Whether a grant of the requester is for exactly this and makes room for it.
+    /// - Returns: What to open, or every limit that is broken.
     public func decide(
         _ ask: Ask,
         by identity: Identity,
         at now: Timestamp,
         active: (_ policy: String) -> Int,
+        activeOfDelegate: Int = 0,
         renews: (Opening) -> Bool = { _ in false }
     ) -> Decision {
         let held = roles.roles(of: identity)
         guard held.contains(.requester) || held.contains(.admin) else {
-            return .notPermitted("cannot ask for access: \(identity.user) is not a requester")
+            return .notPermitted("cannot ask for access: \(identity.name) is not a requester")
         }
         let targets = resolve(targets: ask.targets)
         let policies = targets.policies
-        let sources = Self.read(sources: ask.sources, for: policies)
+        let sources = Self.read(sources: ask.sources, of: identity, for: policies)
         let (openings, sizes) = Self.openings(of: targets.ports, for: sources.ranges)
         let time = Self.time(of: ask, for: policies, at: now)
         let violations =
@@ -38,13 +47,17 @@ extension PolicySet {
                 by: identity,
                 active: active
             )
+            + Self.overcrowded(openings.count, of: identity, active: activeOfDelegate)
             + sources.violations + time.violations
             + Self.violations(ofReason: ask, for: policies)
             + Self.violations(ofTicket: ask.ticket, for: policies)
         guard violations.isEmpty, let duration = time.duration else { return .refused(violations) }
+        if let refusal = refusal(ofDelegateOf: identity, toAskUnder: policies.map(\.name)) {
+            return .notPermitted(refusal)
+        }
         if let closed = policies.first(where: { !$0.mayAsk(identity, roles: held) }) {
             return .notPermitted(
-                "cannot open \(closed.name): \(identity.user) is not among its requesters"
+                "cannot open \(closed.name): \(identity.name) is not among its requesters"
             )
         }
         return .open(openings, for: duration)
@@ -103,7 +116,7 @@ extension PolicySet {
                 field: "targets",
                 value: "\(added) grants",
                 allowed: "at most \(free) grants",
-                message: "cannot open \(added) more under policy \(policy.name): \(identity.user) "
+                message: "cannot open \(added) more under policy \(policy.name): \(identity.name) "
                     + "holds \(held) of at most \(policy.maxActivePerRequester) grants"
             )
         }

@@ -16,32 +16,21 @@ public struct ElementKey: Hashable, Sendable {
 }
 
 /// What has to change in the kernel for one element.
-public struct ElementChange: Hashable, Sendable {
+///
+/// A label says whose the element is, `17.1 alice`: of the grants that hold it open, the one that
+/// does so longest, of equals the newest.
+public enum ElementChange: Hashable, Sendable {
+    /// It was not there.
+    case open(ElementKey, until: BootTime, label: String)
+    /// It ends later or sooner than before.
+    case move(ElementKey, from: BootTime, until: BootTime, label: String)
+    /// It has to go, before an end that may have come already.
+    case close(ElementKey, from: BootTime)
+
     /// The element.
-    public var key: ElementKey
-    /// Its end before, in milliseconds of `CLOCK_BOOTTIME`; nil where it was not there.
-    public var before: Int64?
-    /// Its end from now on; nil where it has to go.
-    public var after: Int64?
-    /// Whose it is, `17.1 alice`: the grant that holds it open longest, of equals the newest;
-    /// empty where it has to go.
-    public var label: String
-
-    /// Takes what an element was and is to be.
-    public init(key: ElementKey, before: Int64?, after: Int64?, label: String) {
-        self.key = key
-        self.before = before
-        self.after = after
-        self.label = label
+    public var key: ElementKey {
+        switch self {
+        case .open(let key, _, _), .move(let key, _, _, _), .close(let key, _): key
+        }
     }
-}
-
-/// One change of the live grants.
-public enum GrantChange: Hashable, Sendable {
-    /// Adds a grant; one that is live under the same id is replaced.
-    case open(Grant)
-    /// Takes a grant away; one that is not live is passed over.
-    case close(Grant.ID)
-    /// Moves the end of a grant; one that is not live is passed over.
-    case setEnd(Grant.ID, expiresAt: Timestamp, deadline: Int64)
 }

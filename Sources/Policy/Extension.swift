@@ -9,14 +9,14 @@ extension PolicySet {
         case notPermitted(String)
     }
 
-    /// The end of a grant after an extension.
+    /// The end of a grant before and after an extension.
     public struct NewEnd: Hashable, Sendable {
         /// The grant.
         public var id: Grant.ID
-        /// When it will end by the wall clock.
-        public var expiresAt: Timestamp
-        /// When it will end in milliseconds of `CLOCK_BOOTTIME`.
-        public var deadline: Int64
+        /// When it ends now.
+        public var from: GrantEnd
+        /// When it will end.
+        public var until: GrantEnd
     }
 
     /// Decides whether live grants may end later by `addition`.
@@ -31,7 +31,7 @@ extension PolicySet {
     ) -> ExtensionDecision {
         let held = roles.roles(of: identity)
         guard held.contains(.requester) || held.contains(.admin) else {
-            return .notPermitted("cannot extend: \(identity.user) is not a requester")
+            return .notPermitted("cannot extend: \(identity.name) is not a requester")
         }
         guard addition > .zero else {
             return .refused([
@@ -62,7 +62,7 @@ extension PolicySet {
                 continue
             }
             // Compared without adding, which could overflow.
-            let free = policy.maxDuration - max(.zero, grant.expiresAt - now)
+            let free = policy.maxDuration - max(.zero, grant.end.expiresAt - now)
             if addition > free {
                 let most = max(free, .zero).compactDescription
                 violations.append(
@@ -79,11 +79,14 @@ extension PolicySet {
             }
         }
         guard violations.isEmpty else { return .refused(violations) }
+        if let refusal = refusal(ofDelegateOf: identity, toAskUnder: grants.map(\.policy)) {
+            return .notPermitted(refusal)
+        }
         if let closed = grants.first(where: { grant in
             policy(named: grant.policy).map { !$0.mayAsk(identity, roles: held) } ?? true
         }) {
             return .notPermitted(
-                "cannot extend grant \(closed.id): \(identity.user) is not among the requesters "
+                "cannot extend grant \(closed.id): \(identity.name) is not among the requesters "
                     + "of policy \(closed.policy)"
             )
         }
@@ -91,8 +94,11 @@ extension PolicySet {
             grants.map { grant in
                 NewEnd(
                     id: grant.id,
-                    expiresAt: grant.expiresAt + addition,
-                    deadline: grant.deadline.addingClamped(addition.wholeMilliseconds)
+                    from: grant.end,
+                    until: GrantEnd(
+                        expiresAt: grant.end.expiresAt + addition,
+                        deadline: grant.end.deadline + addition
+                    )
                 )
             }
         )

@@ -1,4 +1,9 @@
-/// Where a request or grant stands.
+/// Where a request stands.
+public enum RequestState: String, Codable, Hashable, Sendable, CaseIterable {
+    case active, expired, revoked, superseded, failed
+}
+
+/// Where a grant stands.
 public enum GrantState: String, Codable, Hashable, Sendable, CaseIterable {
     case active, expired, revoked, superseded, failed
 }
@@ -17,19 +22,46 @@ public enum EndReason: String, Codable, Hashable, Sendable, CaseIterable {
     case clockUntrusted = "clock-untrusted"
     /// The kernel did not take it.
     case kernelRefused = "kernel-refused"
+
+    /// Where a grant stands that ended so.
+    public var state: GrantState {
+        switch self {
+        case .expired: .expired
+        case .closedByRequester, .closedByAdmin, .clockUntrusted: .revoked
+        case .newerRequest: .superseded
+        case .kernelRefused: .failed
+        }
+    }
+}
+
+/// When a grant ends, by both clocks; the earlier counts.
+public struct GrantEnd: Hashable, Sendable {
+    /// The instant that was promised.
+    public var expiresAt: Timestamp
+    /// The same by the clock that nobody sets.
+    public var deadline: BootTime
+
+    /// Takes the readings of both clocks.
+    public init(expiresAt: Timestamp, deadline: BootTime) {
+        self.expiresAt = expiresAt
+        self.deadline = deadline
+    }
 }
 
 /// Who holds a grant.
 public struct Requester: Hashable, Sendable {
-    /// The user id.
-    public var uid: UInt32
-    /// The user's name when the request was made.
-    public var user: String
+    /// Who it is, for good.
+    public var subject: Subject
+    /// The person's name when the request was made.
+    public var name: String
+    /// The delegate that asked for the person; nil where the person asked.
+    public var via: String?
 
-    /// Takes an id and its name.
-    public init(uid: UInt32, user: String) {
-        self.uid = uid
-        self.user = user
+    /// Takes the parts.
+    public init(subject: Subject, name: String, via: String? = nil) {
+        self.subject = subject
+        self.name = name
+        self.via = via
     }
 }
 
@@ -87,11 +119,9 @@ public struct Grant: Hashable, Sendable, Identifiable {
     public var requester: Requester
     /// When it opened.
     public var startsAt: Timestamp
-    /// When it ends by the wall clock.
-    public var expiresAt: Timestamp
-    /// When it ends in milliseconds of `CLOCK_BOOTTIME`: it never outlives this either, so that
-    /// setting the wall clock back does not lengthen it.
-    public var deadline: Int64
+    /// When it ends: by the wall clock, and by the clock since boot, so that setting the wall clock
+    /// back does not lengthen it.
+    public var end: GrantEnd
 
     /// Takes the parts of a grant.
     public init(
@@ -101,8 +131,7 @@ public struct Grant: Hashable, Sendable, Identifiable {
         source: CIDR,
         requester: Requester,
         startsAt: Timestamp,
-        expiresAt: Timestamp,
-        deadline: Int64
+        end: GrantEnd
     ) {
         self.id = id
         self.policy = policy
@@ -110,8 +139,7 @@ public struct Grant: Hashable, Sendable, Identifiable {
         self.source = source
         self.requester = requester
         self.startsAt = startsAt
-        self.expiresAt = expiresAt
-        self.deadline = deadline
+        self.end = end
     }
 }
 
@@ -120,13 +148,9 @@ public struct AccessRequest: Hashable, Sendable, Identifiable {
     /// The number, from 1.
     public let id: Int64
     /// Who asked.
-    public var requester: Requester
-    /// The process that asked.
-    public var pid: Int32
-    /// Why.
-    public var reason: String?
-    /// The ticket the work belongs to.
-    public var ticket: String?
+    public var requester: Person
+    /// What was asked, in the requester's words.
+    public var ask: Ask
     /// When it was asked.
     public var createdAt: Timestamp
     /// The key under which a repetition of the request is recognised.
@@ -137,19 +161,15 @@ public struct AccessRequest: Hashable, Sendable, Identifiable {
     /// Takes the parts of a request.
     public init(
         id: Int64,
-        requester: Requester,
-        pid: Int32,
-        reason: String?,
-        ticket: String?,
+        requester: Person,
+        ask: Ask,
         createdAt: Timestamp,
         idempotencyKey: String?,
         grants: [Grant]
     ) {
         self.id = id
         self.requester = requester
-        self.pid = pid
-        self.reason = reason
-        self.ticket = ticket
+        self.ask = ask
         self.createdAt = createdAt
         self.idempotencyKey = idempotencyKey
         self.grants = grants

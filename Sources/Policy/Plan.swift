@@ -14,9 +14,10 @@ public struct Plan: Sendable {
     /// the earliest is always a live one's.
     private var deadlines = Heap<Holder>()
     private var activeCounts: [Owner: Int] = [:]
+    private var delegateCounts: [String: Int] = [:]
 
     private struct Holder: Comparable {
-        let deadline: Int64
+        let deadline: BootTime
         let id: Grant.ID
 
         static func < (one: Holder, other: Holder) -> Bool {
@@ -26,7 +27,7 @@ public struct Plan: Sendable {
 
     fileprivate struct Owner: Hashable {
         let policy: String
-        let uid: UInt32
+        let subject: Subject
     }
 
     /// A plan without grants.
@@ -54,13 +55,16 @@ public struct Plan: Sendable {
     /// All live grants, in no particular order.
     public var allGrants: some Sequence<Grant> { requests.values.lazy.joined() }
 
-    /// How many live grants a user holds under a policy.
-    public func activeCount(policy: String, uid: UInt32) -> Int {
-        activeCounts[Owner(policy: policy, uid: uid)] ?? 0
+    /// How many live grants a person holds under a policy.
+    public func activeCount(policy: String, of subject: Subject) -> Int {
+        activeCounts[Owner(policy: policy, subject: subject)] ?? 0
     }
 
-    /// The newest live grant of a user for exactly this port and source.
-    public func live(port: PortRange, source: CIDR, uid: UInt32) -> Grant.ID? {
+    /// How many live grants a delegate has asked for.
+    public func activeCount(via delegate: String) -> Int { delegateCounts[delegate] ?? 0 }
+
+    /// The newest live grant of a person for exactly this port and source.
+    public func live(port: PortRange, source: CIDR, of subject: Subject) -> Grant.ID? {
         // Whoever holds the whole range holds its first port.
         let key = ElementKey(
             source: source,
@@ -68,24 +72,24 @@ public struct Plan: Sendable {
             port: port.lower
         )
         return holders[key]?.lazy.compactMap { self[$0.id] }
-            .filter { $0.port == port && $0.requester.uid == uid }.map(\.id).max()
+            .filter { $0.port == port && $0.requester.subject == subject }.map(\.id).max()
     }
 
     /// All elements the kernel should hold, in no particular order.
-    public var elements: some Sequence<(key: ElementKey, end: Int64, label: String)> {
+    public var elements: some Sequence<(key: ElementKey, end: BootTime, label: String)> {
         holders.lazy.compactMap { key, holders in
             holders.max().map { (key: key, end: $0.deadline, label: label($0)) }
         }
     }
 
-    /// When an element ends, in milliseconds of `CLOCK_BOOTTIME`; nil where nothing holds it open.
-    public func end(of key: ElementKey) -> Int64? { holders[key]?.max()?.deadline }
+    /// When an element ends; nil where nothing holds it open.
+    public func end(of key: ElementKey) -> BootTime? { holders[key]?.max()?.deadline }
 
     /// The earliest deadline of a live grant.
-    public var nextDeadline: Int64? { deadlines.min?.deadline }
+    public var nextDeadline: BootTime? { deadlines.min?.deadline }
 
     /// Takes out the grants whose deadline has come, for the caller to close.
-    public mutating func takeEnded(at bootNow: Int64) -> [Grant.ID] {
+    public mutating func takeEnded(at bootNow: BootTime) -> [Grant.ID] {
         var ended: [Grant.ID] = []
         while let next = deadlines.min, next.deadline <= bootNow {
             deadlines.removeMin()
@@ -95,52 +99,64 @@ public struct Plan: Sendable {
         return ended
     }
 
-    /// Makes changes in their order; answers the net change per element, and the undoing.
+    /// Makes what happened part of the plan; answers the net change per element, and the undoing.
     ///
     /// An element whose end is the same as before is not among the changes, even where another
-    /// grant gives that end now. Applying the inverse brings back the grants as they were.
-    public mutating func apply(
-        _ changes: [GrantChange]
-    ) -> (changes: [ElementChange], inverse: [GrantChange]) {
+    /// grant gives that end now.
+    public mutating func apply(_ events: [Event]) -> (changes: [ElementChange], undo: Undo) {
         var touched = TouchedElements()
-        var inverse: [GrantChange] = []
-        for change in changes {
-            switch change {
-            case .open(let grant):
-                if let old = close(grant.id, &touched) { inverse.append(.open(old)) }
-                open(grant, &touched)
-                inverse.append(.close(grant.id))
-            case .close(let id):
-                if let old = close(id, &touched) { inverse.append(.open(old)) }
-            case .setEnd(let id, let expiresAt, let deadline):
-                guard let old = close(id, &touched) else { continue }
-                var grant = old
-                grant.expiresAt = expiresAt
-                grant.deadline = deadline
-                open(grant, &touched)
-                inverse.append(.setEnd(id, expiresAt: old.expiresAt, deadline: old.deadline))
+        var undo = Undo()
+        for event in events {
+            switch event {
+            case .opened(let request):
+                for grant in request.grants {
+                    open(grant, &touched)
+                    undo.grants.append((grant.id, nil))
+                }
+            case .ended(let id, _, _, _):
+                if let old = close(id, &touched) { undo.grants.append((id, old)) }
+            case .extended(let id, _, let end, _), .takenBack(let id, let end):
+                move(id, &touched, &undo) { $0.end = end }
+            case .shortened(let id, let deadline), .carriedOver(let id, let deadline):
+                move(id, &touched, &undo) { $0.end.deadline = deadline }
+            case .noted: break
             }
         }
         forgetPastDeadlines()
-        return (netChanges(of: touched), inverse.reversed())
+        return (netChanges(of: touched), undo)
     }
 
-    /// Shortens the grants whose wall-clock end comes sooner than their deadline; for a step of
-    /// the wall clock.
+    /// Brings the grants back as they were before changes; answers what follows for the elements.
     ///
-    /// Afterwards a deadline is the earlier of itself and `now.boot + (expiresAt - now.wall)`: a
-    /// clock set forward shortens, one set back changes nothing.
-    public mutating func rebase(
-        at now: Moment
-    ) -> (changes: [ElementChange], inverse: [GrantChange]) {
-        apply(
-            allGrants.compactMap { grant in
-                let left = grant.expiresAt.milliseconds.subtractingClamped(now.wall.milliseconds)
-                let deadline = now.boot.addingClamped(left)
-                return deadline < grant.deadline
-                    ? .setEnd(grant.id, expiresAt: grant.expiresAt, deadline: deadline) : nil
-            }
-        )
+    /// The changes must be the last ones that were made, or those after them be undone already.
+    @discardableResult
+    public mutating func undo(_ undo: Undo) -> [ElementChange] {
+        var touched = TouchedElements()
+        for (id, old) in undo.grants.reversed() {
+            close(id, &touched)
+            if let old { open(old, &touched) }
+        }
+        forgetPastDeadlines()
+        return netChanges(of: touched)
+    }
+
+    /// What brings grants back as they were before changes.
+    public struct Undo: Sendable {
+        /// Grants as they were, in the order of the changes; nil where there was none.
+        fileprivate var grants: [(id: Grant.ID, old: Grant?)] = []
+    }
+
+    /// What becomes of the grants whose wall-clock end comes sooner than their deadline, after a
+    /// step of the wall clock.
+    ///
+    /// A deadline is the earlier of itself and `now.boot + (expiresAt - now.wall)`: a clock set
+    /// forward shortens, one set back changes nothing.
+    public func shortened(at now: Moment) -> [Event] {
+        allGrants.compactMap { grant in
+            let deadline = now.boot + (grant.end.expiresAt - now.wall)
+            return deadline < grant.end.deadline
+                ? .shortened(grant.id, deadline: deadline) : nil
+        }
     }
 }
 
@@ -152,7 +168,8 @@ extension Plan {
         requests[request, default: []].insert(grant, at: place)
         count += 1
         activeCounts[grant.owner, default: 0] += 1
-        let holder = Holder(deadline: grant.deadline, id: grant.id)
+        if let delegate = grant.requester.via { delegateCounts[delegate, default: 0] += 1 }
+        let holder = Holder(deadline: grant.end.deadline, id: grant.id)
         deadlines.insert(holder)
         for key in grant.elementKeys {
             touched.note(key, end(of: key))
@@ -160,6 +177,7 @@ extension Plan {
         }
     }
 
+    @discardableResult
     private mutating func close(_ id: Grant.ID, _ touched: inout TouchedElements) -> Grant? {
         guard let place = requests[id.request]?.firstIndex(where: { $0.id == id }),
             let grant = requests[id.request]?.remove(at: place)
@@ -168,6 +186,10 @@ extension Plan {
         count -= 1
         let left = (activeCounts[grant.owner] ?? 0) - 1
         activeCounts[grant.owner] = left > 0 ? left : nil
+        if let delegate = grant.requester.via {
+            let left = (delegateCounts[delegate] ?? 0) - 1
+            delegateCounts[delegate] = left > 0 ? left : nil
+        }
         for key in grant.elementKeys {
             touched.note(key, end(of: key))
             holders[key]?.removeAll { $0.id == id }
@@ -176,33 +198,48 @@ extension Plan {
         return grant
     }
 
-    private func isLive(_ holder: Holder) -> Bool { self[holder.id]?.deadline == holder.deadline }
+    private mutating func move(
+        _ id: Grant.ID,
+        _ touched: inout TouchedElements,
+        _ undo: inout Undo,
+        _ change: (inout Grant) -> Void
+    ) {
+        guard let old = close(id, &touched) else { return }
+        var grant = old
+        change(&grant)
+        open(grant, &touched)
+        undo.grants.append((id, old))
+    }
+
+    private func isLive(_ holder: Holder) -> Bool {
+        self[holder.id]?.end.deadline == holder.deadline
+    }
 
     /// Keeps the earliest deadline a live one's, and the heap in proportion to the grants.
     private mutating func forgetPastDeadlines() {
         if deadlines.count > 2 * count + 1024 {
-            deadlines = Heap(allGrants.map { Holder(deadline: $0.deadline, id: $0.id) })
+            deadlines = Heap(allGrants.map { Holder(deadline: $0.end.deadline, id: $0.id) })
         }
         while let next = deadlines.min, !isLive(next) { deadlines.removeMin() }
     }
 
     private func netChanges(of touched: TouchedElements) -> [ElementChange] {
         touched.ends.compactMap { key, before in
-            let last = holders[key]?.max()
-            return last?.deadline == before
-                ? nil
-                : ElementChange(
-                    key: key,
-                    before: before,
-                    after: last?.deadline,
-                    label: last.map(label) ?? ""
-                )
+            switch (before, holders[key]?.max()) {
+            case (nil, nil): nil
+            case (nil, let holder?): .open(key, until: holder.deadline, label: label(holder))
+            case (let before?, nil): .close(key, from: before)
+            case (let before?, let holder?):
+                before == holder.deadline
+                    ? nil
+                    : .move(key, from: before, until: holder.deadline, label: label(holder))
+            }
         }
     }
 
     /// `17.1 alice`.
     private func label(_ holder: Holder) -> String {
-        "\(holder.id) \(self[holder.id]?.requester.user ?? "")"
+        "\(holder.id) \(self[holder.id]?.requester.name ?? "")"
     }
 }
 
@@ -210,13 +247,13 @@ extension Plan {
 private struct TouchedElements {
     /// Whether anybody will ask.
     private let isNoting: Bool
-    private(set) var ends: [(key: ElementKey, before: Int64?)] = []
+    private(set) var ends: [(key: ElementKey, before: BootTime?)] = []
     private var known: Set<ElementKey> = []
 
     init(isNoting: Bool = true) { self.isNoting = isNoting }
 
     /// Notes the end of an element before its first change.
-    mutating func note(_ key: ElementKey, _ end: @autoclosure () -> Int64?) {
+    mutating func note(_ key: ElementKey, _ end: @autoclosure () -> BootTime?) {
         guard isNoting else { return }
         if known.insert(key).inserted { ends.append((key, end())) }
     }
@@ -232,5 +269,5 @@ extension Grant {
         }
     }
 
-    fileprivate var owner: Plan.Owner { Plan.Owner(policy: policy, uid: requester.uid) }
+    fileprivate var owner: Plan.Owner { Plan.Owner(policy: policy, subject: requester.subject) }
 }

@@ -16,8 +16,26 @@ public struct PolicySet: Hashable, Sendable {
         policies.first { $0.name == name }
     }
 
+    var managedRanges: [PortRange] { policies.filter(\.enabled).flatMap(\.ports) }
+
     /// The ports that are closed unless granted: those of the enabled policies.
-    public var managedPorts: [PortRange] {
-        policies.filter(\.enabled).flatMap(\.ports)
+    public var managedPorts: [ManagedPort] {
+        policies.filter(\.enabled).flatMap { policy in
+            policy.ports.map { ManagedPort(range: $0, sessions: policy.sessions) }
+        }
+    }
+}
+
+/// Ports that are closed unless granted.
+public struct ManagedPort: Hashable, Sendable {
+    /// The ports.
+    public var range: PortRange
+    /// What becomes of sessions to them when their grant ends.
+    public var sessions: SessionMode
+
+    /// Takes ports and the mode of their policy.
+    public init(range: PortRange, sessions: SessionMode) {
+        self.range = range
+        self.sessions = sessions
     }
 }

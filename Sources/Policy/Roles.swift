@@ -1,23 +1,3 @@
-/// Who asks: the credentials the kernel recorded when the connection was made.
-public struct Identity: Hashable, Sendable {
-    /// The user id.
-    public var uid: UInt32
-    /// The user's name; where the id has none, the id in digits.
-    public var user: String
-    /// The names of all groups of the process.
-    public var groups: Set<String>
-    /// The process id.
-    public var pid: Int32
-
-    /// Takes the credentials of one peer.
-    public init(uid: UInt32, user: String, groups: Set<String>, pid: Int32) {
-        self.uid = uid
-        self.user = user
-        self.groups = groups
-        self.pid = pid
-    }
-}
-
 /// What a person may do; rights only add up.
 public enum Role: String, Codable, Hashable, Sendable, CaseIterable {
     case admin, approver, requester, viewer
@@ -25,26 +5,46 @@ public enum Role: String, Codable, Hashable, Sendable, CaseIterable {
 
 /// A user or all members of a group, as role tables and policies name them.
 ///
-/// The text form is `NAME` or `group:NAME`.
+/// The text form is `NAME` for a user and `group:NAME` for a group of this host, and
+/// `ISSUER-group:NAME` for a group that an issuer asserts.
 public enum Principal: TextForm {
     case user(String)
     case group(String)
+    case asserted(issuer: String, group: String)
 
-    /// Reads `NAME` or `group:NAME`.
+    /// Reads `NAME`, `group:NAME` or `ISSUER-group:NAME`.
     ///
     /// A name has 1...256 characters, no colon, no control character and no space at its ends;
     /// within it space is possible, as names from a directory have it.
     public init(parsing text: String) throws(ParseError) {
-        let isGroup = text.hasPrefix("group:")
-        let name = isGroup ? text.dropFirst("group:".count) : text[...]
+        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        let name = parts.last ?? ""
         let scalars = name.unicodeScalars.prefix(257)
         guard let first = scalars.first, let last = scalars.last, scalars.count <= 256,
             !first.properties.isWhitespace, !last.properties.isWhitespace,
             !scalars.contains(where: { $0.steersOutput || $0 == ":" })
-        else {
-            throw ParseError(text, "write a user name, or group:NAME for the members of a group")
+        else { throw Self.unreadable(text) }
+        let suffix = "-group"
+        if parts.count == 1 {
+            self = .user(String(name))
+        } else if parts[0] == "group" {
+            self = .group(String(name))
+        } else if parts[0].hasSuffix(suffix),
+            Subject.isIssuerName(String(parts[0].dropLast(suffix.count)))
+        {
+            let issuer = String(parts[0].dropLast(suffix.count))
+            self = .asserted(issuer: issuer, group: String(name))
+        } else {
+            throw Self.unreadable(text)
         }
-        self = isGroup ? .group(String(name)) : .user(String(name))
+    }
+
+    private static func unreadable(_ text: String) -> ParseError {
+        ParseError(
+            text,
+            "write a user name, group:NAME for the members of a group, or ISSUER-group:NAME for "
+                + "those an issuer counts to it"
+        )
     }
 
     /// The text form.
@@ -52,14 +52,20 @@ public enum Principal: TextForm {
         switch self {
         case .user(let name): name
         case .group(let name): "group:\(name)"
+        case .asserted(let issuer, let group): "\(issuer)-group:\(group)"
         }
     }
 
     /// Whether the identity is this user or a member of this group.
+    ///
+    /// Names of this host mean nobody from elsewhere, and the other way round.
     public func matches(_ identity: Identity) -> Bool {
-        switch self {
-        case .user(let name): identity.user == name
-        case .group(let name): identity.groups.contains(name)
+        switch (self, identity.subject) {
+        case (.user(let name), .local): identity.name == name
+        case (.group(let name), .local): identity.groups.contains(name)
+        case (.asserted(let issuer, let group), .remote(let asserting, _)):
+            issuer == asserting && identity.groups.contains(group)
+        default: false
         }
     }
 }
@@ -67,16 +73,29 @@ public enum Principal: TextForm {
 /// Which users and groups hold which role.
 public struct RoleTable: Hashable, Sendable {
     private let principals: [Role: [Principal]]
+    /// The users that only speak for others.
+    private let delegates: Set<String>
 
-    /// Takes the holders of each role; a role left out has none.
-    public init(_ principals: [Role: [Principal]]) { self.principals = principals }
+    /// Takes the holders of each role, and the delegates; a role left out has no holders.
+    public init(_ principals: [Role: [Principal]], delegates: [Delegate] = []) {
+        self.principals = principals
+        self.delegates = Set(delegates.map(\.user))
+    }
 
-    /// The roles of an identity; uid 0 is always admin.
+    /// The roles of an identity.
+    ///
+    /// Uid 0 is always admin. A delegate's own user has none, whatever its groups; the people it
+    /// speaks for have theirs only as far as its ceiling goes.
     public func roles(of identity: Identity) -> Set<Role> {
-        var roles = Set(
-            principals.filter { $0.value.contains { $0.matches(identity) } }.keys
-        )
-        if identity.uid == 0 { roles.insert(.admin) }
-        return roles
+        if identity.subject == .local(uid: 0) { return roles(matching: identity).union([.admin]) }
+        if identity.subject.uid != nil {
+            return delegates.contains(identity.name) ? [] : roles(matching: identity)
+        }
+        guard let delegate = identity.via else { return [] }
+        return roles(matching: identity).intersection(delegate.ceiling).subtracting([.admin])
+    }
+
+    private func roles(matching identity: Identity) -> Set<Role> {
+        Set(principals.filter { $0.value.contains { $0.matches(identity) } }.keys)
     }
 }

@@ -50,15 +50,39 @@ public struct Timestamp: TextForm, Comparable {
     }
 }
 
+/// An instant of `CLOCK_BOOTTIME`, which runs on in suspend and is never set.
+///
+/// Only readings of the same boot can be compared.
+public struct BootTime: Hashable, Comparable, Sendable {
+    /// Milliseconds since the machine was booted.
+    public var milliseconds: Int64
+
+    /// Takes milliseconds since the machine was booted.
+    public init(milliseconds: Int64) { self.milliseconds = milliseconds }
+
+    /// The earlier first.
+    public static func < (a: Self, b: Self) -> Bool { a.milliseconds < b.milliseconds }
+
+    /// The instant a duration later, rounded down to the millisecond and clamped to what fits.
+    public static func + (instant: Self, duration: Duration) -> Self {
+        Self(milliseconds: instant.milliseconds.addingClamped(duration.wholeMilliseconds))
+    }
+
+    /// The time from the second instant to the first, clamped to what fits.
+    public static func - (end: Self, start: Self) -> Duration {
+        .milliseconds(end.milliseconds.subtractingClamped(start.milliseconds))
+    }
+}
+
 /// One reading of both clocks.
 public struct Moment: Hashable, Sendable {
     /// The wall clock.
     public var wall: Timestamp
-    /// Milliseconds of `CLOCK_BOOTTIME`, which runs on in suspend and is never set.
-    public var boot: Int64
+    /// The time since boot.
+    public var boot: BootTime
 
     /// Takes readings made at the same moment.
-    public init(wall: Timestamp, boot: Int64) {
+    public init(wall: Timestamp, boot: BootTime) {
         self.wall = wall
         self.boot = boot
     }

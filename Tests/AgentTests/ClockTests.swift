@@ -3,11 +3,12 @@ import Policy
 import Server
 import Synchronization
 import Testing
+import TestSupport
 
 @testable import Agent
 @testable import Settings
 
-@Suite struct ClockTests {
+@Suite(.blocking) struct ClockTests {
     @Test func aClockSetForwardShortensAndEnds() async throws {
         let host = try Host()
         let agent = try await host.agent()

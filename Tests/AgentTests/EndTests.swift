@@ -4,11 +4,12 @@ import Synchronization
 import Policy
 import Server
 import Testing
+import TestSupport
 
 @testable import Agent
 @testable import Ledger
 
-@Suite struct EndTests {
+@Suite(.blocking) struct EndTests {
     @Test func extendingMovesTheEndInLedgerAndKernel() async throws {
         let host = try Host()
         let agent = try await host.agent()

@@ -9,7 +9,7 @@ import Testing
 @testable import Agent
 @testable import Ledger
 
-@Suite struct FailureTests {
+@Suite(.blocking) struct FailureTests {
     // MARK: The ledger
 
     @Test func opensAndExtendsNothingWithoutTheLedger() async throws {

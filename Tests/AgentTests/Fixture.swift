@@ -65,7 +65,7 @@ final class Host: Sendable {
 
     let namespace: NetworkNamespace
     let clocks: SteppedClocks
-    let state: String
+    private let folder: TemporaryFolder
     let configuration: Mutex<Result<AgentConfiguration, ConfigurationError>>
     private let kernel: Connection
 
@@ -73,12 +73,7 @@ final class Host: Sendable {
         namespace = try NetworkNamespace()
         clocks = try SteppedClocks()
         kernel = try namespace.run { try Connection() }
-        var template = Array("/tmp/agent-XXXXXX".utf8CString)
-        state = try #require(
-            template.withUnsafeMutableBufferPointer { buffer in
-                buffer.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) }
-            }
-        )
+        folder = try TemporaryFolder()
         var configuration = AgentConfiguration(policyDirectory: "/nowhere")
         configuration.roles = RoleTable([
             .requester: [.user("alice"), .user("bob")], .admin: [.user("dora")],
@@ -88,12 +83,7 @@ final class Host: Sendable {
         self.configuration = Mutex(.success(configuration))
     }
 
-    deinit {
-        for name in ["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.lock"] {
-            remove(state + "/" + name)
-        }
-        rmdir(state)
-    }
+    var state: String { folder.path }
 
     private static var policies: [AccessPolicy] {
         get throws {
@@ -318,13 +308,4 @@ extension Agent {
         isCommitting = false
         try await commit(closesOnly: true) { _, _ throws(Problem) in (Change(), ()) }
     }
-}
-
-/// Waits until something holds, for at most two seconds.
-func eventually(_ holds: () async throws -> Bool) async throws -> Bool {
-    for _ in 0..<200 {
-        if try await holds() { return true }
-        try await Task.sleep(for: .milliseconds(10))
-    }
-    return false
 }

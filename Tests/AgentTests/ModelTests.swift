@@ -3,12 +3,13 @@ import GRDB
 import Policy
 import Server
 import Testing
+import TestSupport
 
 @testable import Agent
 
 /// Whatever is asked in whatever order, the kernel holds exactly what the live grants cover, and
 /// the ledger knows the same grants.
-@Suite(.serialized) struct ModelTests {
+@Suite(.blocking) struct ModelTests {
     @Test(arguments: 1...12 as ClosedRange<UInt64>)
     func kernelAndLedgerAgreeWithAModel(_ seed: UInt64) async throws {
         var random = Generator(seed: seed)

@@ -2,11 +2,12 @@ import API
 import Policy
 import Server
 import Testing
+import TestSupport
 
 @testable import Agent
 @testable import Ledger
 
-@Suite struct RecoveryTests {
+@Suite(.blocking) struct RecoveryTests {
     // MARK: The decision
 
     /// No grant comes back after its end or with more time than it had, whatever became of the
@@ -225,22 +226,4 @@ import Testing
         _ = try await host.agent()
         try expectOpen(["198.51.100.20": 5, "198.51.100.30": 15], on: host)
     }
-}
-
-/// SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators"): the same
-/// seed gives the same numbers.
-struct Generator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var bits = state
-        bits = (bits ^ bits >> 30) &* 0xBF58_476D_1CE4_E5B9
-        bits = (bits ^ bits >> 27) &* 0x94D0_49BB_1331_11EB
-        return bits ^ bits >> 31
-    }
-
-    mutating func int(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
 }

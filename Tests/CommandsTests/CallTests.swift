@@ -2,12 +2,13 @@ import API
 import FoundationEssentials
 import Glibc
 import Policy
+import TestSupport
 import Testing
 
 @testable import Commands
 
 /// What each command line asks of the agent.
-struct CallTests {
+@Suite(.blocking) struct CallTests {
     struct Line: CustomTestStringConvertible, Sendable {
         var arguments: String
         var calls: [String]
@@ -79,13 +80,8 @@ struct CallTests {
     }
 
     @Test func checkSendsTheTextOfTheFile() throws {
-        let directory = try makeTemporaryDirectory()
-        let file = "\(directory)/p.yaml"
-        try "policies: []\n# ü\n".write(toFile: file, atomically: false, encoding: .utf8)
-        defer {
-            unlink(file)
-            rmdir(directory)
-        }
+        let folder = try TemporaryFolder(["p.yaml": "policies: []\n# ü\n"])
+        let file = folder.path + "/p.yaml"
         let agent = try ScriptedAgent(["POST /v1/policies/check": PolicyList(policies: [])])
         let outcome = try carryOut("policy check \(file)", agent: agent)
         #expect(agent.calls == ["POST /v1/policies/check policies: []\n# ü\n"])

@@ -1,12 +1,13 @@
 import API
 import FoundationEssentials
 import Policy
+import TestSupport
 import Testing
 
 @testable import Commands
 
 /// What is told when the agent refuses, and the status that follows.
-struct FailureTests {
+@Suite(.blocking) struct FailureTests {
     static let statuses: [Problem.Code: Int32] = [
         .badRequest: 65, .outsidePolicy: 65, .notPermitted: 77, .notFound: 65,
         .methodNotAllowed: 70, .wrongState: 65, .idempotencyConflict: 65, .bodyTooLarge: 65,

@@ -2,15 +2,16 @@ import API
 import FoundationEssentials
 import Glibc
 import Policy
+import TestSupport
 import Testing
 
 @testable import Commands
 
 /// The built program: exit statuses, outputs, and what the environment does.
-struct ProgramTests {
+@Suite(.blocking) struct ProgramTests {
     @Test func printsAndSucceeds() throws {
         let agent = try ScriptedAgent(["GET /v1/grants": GrantList(grants: [try grant("17.1")])])
-        let run = try Run(["list"], ["SALLYPORT_SOCKET": agent.socket])
+        let run = try sallyport(["list"], ["SALLYPORT_SOCKET": agent.socket])
         #expect(run.status == 0)
         #expect(run.output.contains("17.1  ssh     22/tcp  198.51.100.7/32  alice"))
         #expect(run.errors.isEmpty)
@@ -19,7 +20,7 @@ struct ProgramTests {
     @Test func readsTheTimeZone() throws {
         let agent = try ScriptedAgent(["GET /v1/grants": GrantList(grants: [try grant("17.1")])])
         for (zone, time) in [("UTC", "12:42"), ("Asia/Kathmandu", "18:27"), ("EST5", "07:42")] {
-            let run = try Run(["list"], ["SALLYPORT_SOCKET": agent.socket, "TZ": zone])
+            let run = try sallyport(["list"], ["SALLYPORT_SOCKET": agent.socket, "TZ": zone])
             #expect(run.output.contains("2026-12-01 \(time) ("))
         }
     }
@@ -28,7 +29,7 @@ struct ProgramTests {
         let agent = try ScriptedAgent([
             "POST /v1/requests": request("17", [try grant("17.1")])
         ])
-        let run = try Run(
+        let run = try sallyport(
             ["open", "ssh", "--socket", agent.socket],
             ["SSH_CONNECTION": "198.51.100.7 50022 192.0.2.1 22"]
         )
@@ -47,12 +48,14 @@ struct ProgramTests {
     )
     func exitsWithTheStatusOfTheProblem(code: Problem.Code, status: Int32) throws {
         let agent = try ScriptedAgent(["GET /v1/status": Problem(code, "cannot do it")])
-        let run = try Run(["status"], ["SALLYPORT_SOCKET": agent.socket])
-        #expect(run == Run(output: "", errors: "sallyport: cannot do it\n", status: status))
+        let run = try sallyport(["status"], ["SALLYPORT_SOCKET": agent.socket])
+        #expect(run.status == status)
+        #expect(run.output.isEmpty)
+        #expect(run.errors == "sallyport: cannot do it\n")
     }
 
     @Test func withoutAnAgentSaysSo() throws {
-        let run = try Run(["status", "--socket", "/nonexistent/s"])
+        let run = try sallyport(["status", "--socket", "/nonexistent/s"])
         #expect(run.status == 69)
         #expect(run.output.isEmpty)
         #expect(run.errors.hasPrefix("sallyport: cannot reach the agent at /nonexistent/s: "))
@@ -65,7 +68,7 @@ struct ProgramTests {
         chmod(agent.socket, 0o600)
         // Without these root is as bound to the mode of the socket as anybody.
         let powers = "--bounding-set=-dac_override,-dac_read_search"
-        let run = try Run(
+        let run = try sallyport(
             ["status", "--socket", agent.socket],
             through: ["/usr/bin/setpriv", powers]
         )
@@ -75,11 +78,11 @@ struct ProgramTests {
 
     @Test func anAnswerThatIsNoneIsAnInternalError() throws {
         let agent = try ScriptedAgent(["GET /v1/status": ["nothing": "of the kind"]])
-        #expect(try Run(["status", "--socket", agent.socket]).status == 70)
+        #expect(try sallyport(["status", "--socket", agent.socket]).status == 70)
     }
 
     @Test func usageErrorsGoToStandardError() throws {
-        let run = try Run(["open", "ssh", "--frobnicate"])
+        let run = try sallyport(["open", "ssh", "--frobnicate"])
         #expect(run.status == 64)
         #expect(run.output.isEmpty)
         #expect(run.errors.contains("Unknown option '--frobnicate'"))
@@ -88,7 +91,8 @@ struct ProgramTests {
     @Test func aReaderThatWentAwayEndsItBySIGPIPE() throws {
         let agent = try ScriptedAgent(["GET /v1/grants": GrantList(grants: [try grant("17.1")])])
         for arguments in [["list", "--socket", agent.socket], ["--help"]] {
-            let run = try Run(arguments, outputTo: .closedPipe)
+            let closed = "pipe R, W; close R; open STDOUT, '>&W'; exec @ARGV"
+            let run = try sallyport(arguments, through: ["/usr/bin/perl", "-e", closed])
             #expect(run.status == 128 + SIGPIPE)
             #expect(run.errors.isEmpty)
         }
@@ -97,21 +101,15 @@ struct ProgramTests {
     @Test func anAgentThatHangsUpIsUnreachable() throws {
         let agent = try ScriptedAgent(greet: { _ in false })
         for _ in 0..<20 {
-            let run = try Run(["status", "--socket", agent.socket])
+            let run = try sallyport(["status", "--socket", agent.socket])
             #expect(run.status == 69)
             #expect(run.errors.contains("it closed the connection before it answered"))
         }
     }
 
     @Test func anAgentThatReadsNoFurtherIsHeardOut() throws {
-        let directory = try makeTemporaryDirectory()
-        let file = "\(directory)/p.yaml"
-        try String(repeating: "#", count: 1 << 20)
-            .write(toFile: file, atomically: false, encoding: .utf8)
-        defer {
-            unlink(file)
-            rmdir(directory)
-        }
+        let folder = try TemporaryFolder(["p.yaml": String(repeating: "#", count: 1 << 20)])
+        let file = folder.path + "/p.yaml"
         let agent = try ScriptedAgent(greet: { connection in
             shutdown(connection, Int32(SHUT_RD))
             // Emptying the full socket makes the program write again, which now fails.
@@ -121,7 +119,7 @@ struct ProgramTests {
             try? write("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n", to: connection)
             return false
         })
-        let run = try Run(
+        let run = try sallyport(
             ["policy", "check", file, "--socket", agent.socket],
             through: ["/usr/bin/env", "--default-signal=PIPE"]
         )
@@ -130,20 +128,17 @@ struct ProgramTests {
     }
 
     @Test func anOutputThatCannotBeWrittenIsAnError() throws {
-        let run = try Run(["--help"], outputTo: .file("/dev/full"))
-        #expect(
-            run
-                == Run(
-                    output: "",
-                    errors: "sallyport: cannot write the output: No space left on device\n",
-                    status: 70
-                )
+        let run = try sallyport(
+            ["--help"],
+            through: ["/bin/sh", "-c", #"exec "$0" "$@" >/dev/full"#]
         )
+        #expect(run.status == 70)
+        #expect(run.errors == "sallyport: cannot write the output: No space left on device\n")
     }
 
     @Test func aClosedStandardErrorCostsNoOutput() throws {
         let agent = try ScriptedAgent(["GET /v1/grants": GrantList(grants: [])])
-        let run = try Run(
+        let run = try sallyport(
             ["list", "--json", "--socket", agent.socket],
             through: ["/bin/sh", "-c", #"exec "$0" "$@" 2>&-"#]
         )
@@ -153,7 +148,7 @@ struct ProgramTests {
 
     @Test(arguments: ["bash", "zsh", "fish"])
     func writesACompletionScript(shell: String) throws {
-        let run = try Run(["--generate-completion-script", shell])
+        let run = try sallyport(["--generate-completion-script", shell])
         #expect(run.status == 0)
         for word in ["status", "extend", "--ticket", "reload"] {
             #expect(run.output.contains(word.drop { shell == "fish" && $0 == "-" }))

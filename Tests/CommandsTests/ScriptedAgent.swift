@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import Policy
 import Synchronization
+import TestSupport
 
 @testable import Commands
 
@@ -11,7 +12,8 @@ import Synchronization
 /// It serves one connection after another until it is released.
 final class ScriptedAgent: Sendable {
     /// The path of its socket.
-    let socket: String
+    var socket: String { folder.path + "/s" }
+    private let folder: TemporaryFolder
     private let answers: [String: any Encodable & Sendable]
     private let listener: Int32
     private let received = Mutex<[String]>([])
@@ -24,7 +26,8 @@ final class ScriptedAgent: Sendable {
         greet: @escaping @Sendable (_ connection: Int32) -> Bool = { _ in true }
     ) throws {
         self.answers = answers
-        socket = "\(try makeTemporaryDirectory())/s"
+        folder = try TemporaryFolder()
+        let socket = folder.path + "/s"
         listener = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -33,9 +36,10 @@ final class ScriptedAgent: Sendable {
         let bound = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, size) }
         }
-        guard bound == 0, listen(listener, 16) == 0 else { throw SystemCallFailed() }
+        try SystemError.check("bind", bound)
+        try SystemError.check("listen", listen(listener, 16))
         // The thread holds the agent weakly, so that releasing it ends the thread.
-        startThread { [weak self, listener] in
+        try startThread { [weak self, listener] in
             while true {
                 let connection = accept(listener, nil, nil)
                 guard connection >= 0 else { break }
@@ -50,11 +54,7 @@ final class ScriptedAgent: Sendable {
         }
     }
 
-    deinit {
-        shutdown(listener, Int32(SHUT_RDWR))
-        unlink(socket)
-        rmdir(String(socket.dropLast(2)))
-    }
+    deinit { shutdown(listener, Int32(SHUT_RDWR)) }
 
     /// The calls so far: `METHOD /path`, and the body after a space where there is one.
     var calls: [String] { received.withLock { $0 } }
@@ -97,37 +97,6 @@ private func readCall(_ connection: Int32) -> (line: String, body: String)? {
         guard count > 0 else { return nil }
         text += String(decoding: chunk[..<count], as: UTF8.self)
     }
-}
-
-struct SystemCallFailed: Error {
-    var number = errno
-}
-
-func makeTemporaryDirectory() throws -> String {
-    var template = Array("/tmp/sallyport-XXXXXX".utf8CString)
-    guard let made = mkdtemp(&template) else { throw SystemCallFailed() }
-    return String(cString: made)
-}
-
-/// Runs blocking work on a thread of its own, away from the pool of Swift's concurrency.
-func startThread(_ work: @escaping @Sendable () -> Void) {
-    let box = Unmanaged.passRetained(Box(work))
-    var thread = pthread_t()
-    let failed = pthread_create(
-        &thread,
-        nil,
-        { argument in
-            argument.map { Unmanaged<Box>.fromOpaque($0).takeRetainedValue().work() }
-            return nil
-        },
-        box.toOpaque()
-    )
-    if failed == 0 { pthread_detach(thread) } else { box.release() }
-}
-
-private final class Box: Sendable {
-    let work: @Sendable () -> Void
-    init(_ work: @escaping @Sendable () -> Void) { self.work = work }
 }
 
 func json(_ document: any Encodable) throws -> String {

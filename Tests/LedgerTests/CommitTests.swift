@@ -1,15 +1,16 @@
 import GRDB
 import Policy
 import Testing
+import TestSupport
 
 @testable import Ledger
 
-struct CommitTests {
-    let folder: Folder
+@Suite(.blocking) struct CommitTests {
+    let folder: TemporaryFolder
     let ledger: Ledger
 
     init() throws {
-        folder = try Folder()
+        folder = try TemporaryFolder()
         ledger = try folder.open()
     }
 

@@ -1,16 +1,17 @@
 import Policy
 import Testing
+import TestSupport
 
 @testable import Ledger
 
-struct HistoryTests {
-    let folder: Folder
+@Suite(.blocking) struct HistoryTests {
+    let folder: TemporaryFolder
     let ledger: Ledger
 
     /// 1 ssh alice expired, 2 ssh+rdp bob: one expired and then one revoked, 3 rdp alice live beside
     /// an ended one, 4 ssh alice refused by the kernel, 5 ssh bob live.
     init() throws {
-        folder = try Folder()
+        folder = try TemporaryFolder()
         ledger = try folder.open()
         try ledger.commitBlocking(
             [

@@ -2,13 +2,14 @@ import GRDB
 import Glibc
 import Policy
 import Testing
+import TestSupport
 
 @testable import Ledger
 
-struct OpeningTests {
-    let folder: Folder
+@Suite(.blocking) struct OpeningTests {
+    let folder: TemporaryFolder
 
-    init() throws { folder = try Folder() }
+    init() throws { folder = try TemporaryFolder() }
 
     private func mode(_ path: String) throws -> mode_t {
         var status = stat()

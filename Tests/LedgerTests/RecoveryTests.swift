@@ -2,13 +2,14 @@ import GRDB
 import Glibc
 import Policy
 import Testing
+import TestSupport
 
 @testable import Ledger
 
-struct RecoveryTests {
-    let folder: Folder
+@Suite(.blocking) struct RecoveryTests {
+    let folder: TemporaryFolder
 
-    init() throws { folder = try Folder() }
+    init() throws { folder = try TemporaryFolder() }
 
     @Test func startsWithNothing() throws {
         let recovered = try folder.open().recover()

@@ -2,28 +2,11 @@ import Glibc
 import GRDB
 import Policy
 import Testing
+import TestSupport
 
 @testable import Ledger
 
-/// A folder of the test's own, removed with it.
-final class Folder: Sendable {
-    let path: String
-
-    init() throws {
-        var template = Array("/tmp/ledger-XXXXXX".utf8CString)
-        let made = template.withUnsafeMutableBufferPointer { buffer in
-            buffer.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) }
-        }
-        path = try #require(made)
-    }
-
-    deinit {
-        for name in ["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.lock"] {
-            remove(state + "/" + name)
-        }
-        for path in [state, path + "/notes", path] { remove(path) }
-    }
-
+extension TemporaryFolder {
     var state: String { path + "/state" }
     var file: String { state + "/ledger.sqlite" }
 

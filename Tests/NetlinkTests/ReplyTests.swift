@@ -1,3 +1,4 @@
+import Linux
 import Netlink
 import SystemPackage
 import Testing
@@ -165,7 +166,10 @@ func lengthsThatLeadAstrayAreMalformed(
         .outcomeUnknown(.noBufferSpace),
         "cannot tell whether the kernel acted: its answer was lost (no buffer space available)"
     ),
-    (.systemCall(.send, .messageTooLong), "cannot use the netlink socket (send): message too long"),
+    (
+        .systemCall(SystemError(call: "sendmsg", errno: .messageTooLong)),
+        "cannot use the netlink socket: sendmsg: message too long"
+    ),
     (
         .refused(operation: 2, description: "add x", .fileExists, kernelMessage: "why"),
         "cannot add x: file exists (kernel: why)"

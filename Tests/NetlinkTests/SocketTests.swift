@@ -3,7 +3,7 @@ import Netlink
 import TestSupport
 import Testing
 
-@Test func socketsOfOneProcessHavePortsOfTheirOwn() throws {
+@Test(.blocking) func socketsOfOneProcessHavePortsOfTheirOwn() throws {
     let first = try NetlinkSocket.open(.netfilter)
     let second = try NetlinkSocket.open(.netfilter)
     #expect(first.portID != 0)
@@ -12,13 +12,13 @@ import Testing
     #expect(fcntl(first.fileDescriptor, F_GETFD) & FD_CLOEXEC != 0)
 }
 
-@Test func aSocketWithoutMessagesDoesNotWaitUnlessAsked() throws {
+@Test(.blocking) func aSocketWithoutMessagesDoesNotWaitUnlessAsked() throws {
     var socket = try NetlinkSocket.open(.netfilter)
     let received: Int? = try socket.receive(waiting: false) { $0.byteCount }
     #expect(received == nil)
 }
 
-@Test func sequenceNumbersAreTakenOnce() throws {
+@Test(.blocking) func sequenceNumbersAreTakenOnce() throws {
     var socket = try NetlinkSocket.open(.netfilter)
     #expect(socket.takeSequence() == 1)
     #expect(socket.takeSequence(count: 3) == 2)
@@ -26,7 +26,7 @@ import Testing
     #expect(socket.takeSequence() == 5)
 }
 
-@Test func onlyTheKernelIsListenedTo() throws {
+@Test(.blocking) func onlyTheKernelIsListenedTo() throws {
     try inNetworkNamespace {
         var socket = try NetlinkSocket.open(.netfilter)
         try flood(netlinkPort: socket.portID)
@@ -81,6 +81,7 @@ private struct Pair {
 }
 
 @Test(
+    .blocking,
     arguments: [
         (AF_INET, AF_INET, [127, 0, 0, 1]),
         (AF_INET6, AF_INET6, [UInt8](repeating: 0, count: 15) + [1]),
@@ -106,7 +107,7 @@ func bothEndsOfAConnectionAreListedInTheFamilyOfTheClient(
     }
 }
 
-@Test func aConnectionThatIsBeingMadeIsListed() throws {
+@Test(.blocking) func aConnectionThatIsBeingMadeIsListed() throws {
     try inNetworkNamespace {
         // The answer to the SYN is dropped on its way, so that the server stays in SYN_RECV.
         try shell(

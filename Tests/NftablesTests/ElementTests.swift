@@ -20,7 +20,7 @@ func key(_ transportProtocol: UInt8, _ port: UInt16) -> Key {
     return key
 }
 
-@Test func nftPrintsElementsOfEveryKind() throws {
+@Test(.blocking) func nftPrintsElementsOfEveryKind() throws {
     let listing = try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)
@@ -32,7 +32,7 @@ func key(_ transportProtocol: UInt8, _ port: UInt16) -> Key {
     try expectFixture("elements.nft", listing)
 }
 
-@Test func elementsAreListedAsTheyWereAdded() throws {
+@Test(.blocking) func elementsAreListedAsTheyWereAdded() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)
@@ -43,7 +43,7 @@ func key(_ transportProtocol: UInt8, _ port: UInt16) -> Key {
     }
 }
 
-@Test func elementsOfEveryKindAreDeletedByTheirKeys() throws {
+@Test(.blocking) func elementsOfEveryKindAreDeletedByTheirKeys() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)
@@ -59,10 +59,14 @@ func key(_ transportProtocol: UInt8, _ port: UInt16) -> Key {
     }
 }
 
-@Test(arguments: [
-    (Key([0, 0, 0, 1]), nil as Key?), (Key([10, 2, 3, 4]), Key([10, 255, 255, 255])),
-    (Key([11, 0, 0, 0]), Key([11, 0, 0, 0])), (Key([255, 1, 1, 1]), Key([255, 255, 255, 255])),
-])
+@Test(
+    .blocking,
+    arguments: [
+        (Key([0, 0, 0, 1]), nil as Key?), (Key([10, 2, 3, 4]), Key([10, 255, 255, 255])),
+        (Key([11, 0, 0, 0]), Key([11, 0, 0, 0])),
+        (Key([255, 1, 1, 1]), Key([255, 255, 255, 255])),
+    ]
+)
 func oneElementIsFoundByAKeyWithinIt(_ asked: Key, _ end: Key?) throws {
     let found = try inNetworkNamespace {
         let connection = try Connection()
@@ -73,7 +77,7 @@ func oneElementIsFoundByAKeyWithinIt(_ asked: Key, _ end: Key?) throws {
     #expect((found?.keyEnd ?? found?.key) == end)
 }
 
-@Test func aMissingElementIsNilAndAMissingSetIsAnError() throws {
+@Test(.blocking) func aMissingElementIsNilAndAMissingSetIsAnError() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)
@@ -87,7 +91,7 @@ func oneElementIsFoundByAKeyWithinIt(_ asked: Key, _ end: Key?) throws {
     }
 }
 
-@Test(arguments: [0, 1, 8, 31, 32])
+@Test(.blocking, arguments: [0, 1, 8, 31, 32])
 func wholePrefixesOfIPv4AreRanges(_ length: Int) throws {
     let mask: UInt32 = length == 0 ? 0 : ~0 << (32 - length)
     let (low, high) = (0xc000_0201 & mask, 0xc000_0201 | ~mask)
@@ -112,7 +116,7 @@ func wholePrefixesOfIPv4AreRanges(_ length: Int) throws {
     }
 }
 
-@Test(arguments: [0, 64, 127, 128])
+@Test(.blocking, arguments: [0, 64, 127, 128])
 func wholePrefixesOfIPv6AreRanges(_ length: Int) throws {
     let mask: UInt128 = length == 0 ? 0 : ~0 << (128 - length)
     let address = UInt128(0x2001_0db8) << 96 | 0xffff_ffff
@@ -140,7 +144,7 @@ func wholePrefixesOfIPv6AreRanges(_ length: Int) throws {
     }
 }
 
-@Test func aHundredThousandElementsAreOneTransaction() throws {
+@Test(.blocking) func aHundredThousandElementsAreOneTransaction() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         let set = NamedSet("many", in: Ruleset.table, key: Ruleset.grants4.key, flags: .timeout)
@@ -168,7 +172,7 @@ func wholePrefixesOfIPv6AreRanges(_ length: Int) throws {
     }
 }
 
-@Test func aListingThatACommitInterruptsIsNotTakenForWhole() throws {
+@Test(.blocking) func aListingThatACommitInterruptsIsNotTakenForWhole() throws {
     try inNetworkNamespace {
         let (connection, other) = (try Connection(), try Connection())
         try connection.commit(Ruleset.creation)
@@ -195,7 +199,7 @@ func wholePrefixesOfIPv6AreRanges(_ length: Int) throws {
     }
 }
 
-@Test func theWidestElementsFitTheirMessages() throws {
+@Test(.blocking) func theWidestElementsFitTheirMessages() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         let chain = Chain(String(repeating: "c", count: 255), in: Ruleset.table)

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@Test func theRefusedOperationInTheMiddleIsNamed() throws {
+@Test(.blocking) func theRefusedOperationInTheMiddleIsNamed() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)
@@ -29,7 +29,7 @@ import Testing
     }
 }
 
-@Test(arguments: [0, 1, 999, 1000, 2345])
+@Test(.blocking, arguments: [0, 1, 999, 1000, 2345])
 func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     try inNetworkNamespace {
         let connection = try Connection()
@@ -55,7 +55,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
-@Test func theKernelsOwnExplanationIsHandedOn() throws {
+@Test(.blocking) func theKernelsOwnExplanationIsHandedOn() throws {
     let error = try inNetworkNamespace {
         // A base chain of a hook that its type does not have.
         var transaction = Transaction()
@@ -77,7 +77,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     #expect(errno == .notSupported)
 }
 
-@Test func withoutTheCapabilityTheWholeBatchIsNotPermitted() throws {
+@Test(.blocking) func withoutTheCapabilityTheWholeBatchIsNotPermitted() throws {
     try inNetworkNamespace {
         // The capability counts when the batch is sent, not when the socket is opened.
         let connection = try Connection()
@@ -89,7 +89,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
-@Test func aCommitForAnotherGenerationIsStale() throws {
+@Test(.blocking) func aCommitForAnotherGenerationIsStale() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         let generation = try connection.generation()
@@ -102,7 +102,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
-@Test func aLostAnswerIsAnUnknownOutcomeToBeReadBack() throws {
+@Test(.blocking) func aLostAnswerIsAnUnknownOutcomeToBeReadBack() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try flood(netlinkPort: connection.portID)
@@ -116,7 +116,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
-@Test func moreRefusalsThanFitAreStillARefusal() throws {
+@Test(.blocking) func moreRefusalsThanFitAreStillARefusal() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         var transaction = Transaction()
@@ -128,7 +128,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
-@Test func namesAtTheLimitAreTakenAndLongerOnesRefusedUnsent() throws {
+@Test(.blocking) func namesAtTheLimitAreTakenAndLongerOnesRefusedUnsent() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         let longest = String(repeating: "n", count: 255)
@@ -164,7 +164,7 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
-@Test(arguments: Refusal.all)
+@Test(.blocking, arguments: Refusal.all)
 func whatCannotBeSentIsRefusedBeforeAnythingIs(_ refusal: Refusal) throws {
     try inNetworkNamespace {
         let connection = try Connection()

@@ -3,7 +3,7 @@ import Nftables
 import TestSupport
 import Testing
 
-@Test func ourOwnCommitIsSeenWithOurPort() throws {
+@Test(.blocking) func ourOwnCommitIsSeenWithOurPort() throws {
     try inNetworkNamespace {
         var monitor = try Monitor()
         let connection = try Connection()
@@ -19,7 +19,7 @@ import Testing
     }
 }
 
-@Test func theChangeOfAnotherProcessIsSeenWithItsPortAndName() throws {
+@Test(.blocking) func theChangeOfAnotherProcessIsSeenWithItsPortAndName() throws {
     try inNetworkNamespace {
         var monitor = try Monitor()
         let connection = try Connection()
@@ -34,7 +34,7 @@ import Testing
     }
 }
 
-@Test func lostEventsAreReported() throws {
+@Test(.blocking) func lostEventsAreReported() throws {
     try inNetworkNamespace {
         var monitor = try Monitor()
         let connection = try Connection()

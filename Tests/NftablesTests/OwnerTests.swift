@@ -13,7 +13,7 @@ private func add(_ table: Table) -> Transaction {
     return transaction
 }
 
-@Test func anOwnedTableIsListedWithItsOwner() throws {
+@Test(.blocking) func anOwnedTableIsListedWithItsOwner() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(add(owned))
@@ -23,7 +23,7 @@ private func add(_ table: Table) -> Transaction {
     }
 }
 
-@Test func nobodyElseMayChangeAnOwnedTable() throws {
+@Test(.blocking) func nobodyElseMayChangeAnOwnedTable() throws {
     try inNetworkNamespace {
         let owner = try Connection()
         try owner.commit(add(owned))
@@ -39,7 +39,7 @@ private func add(_ table: Table) -> Transaction {
     }
 }
 
-@Test func flushingTheRulesetSkipsAnOwnedTable() throws {
+@Test(.blocking) func flushingTheRulesetSkipsAnOwnedTable() throws {
     try inNetworkNamespace {
         let owner = try Connection()
         try owner.commit(add(owned))
@@ -48,7 +48,7 @@ private func add(_ table: Table) -> Transaction {
     }
 }
 
-@Test func anOrphanedTableStaysAndIsAdopted() throws {
+@Test(.blocking) func anOrphanedTableStaysAndIsAdopted() throws {
     try inNetworkNamespace {
         // The connection, and with it the socket, goes at the end of the expression.
         try Connection().commit(add(owned))
@@ -67,7 +67,7 @@ private func add(_ table: Table) -> Transaction {
     }
 }
 
-@Test func withoutPersistAnOwnedTableGoesWithItsSocket() throws {
+@Test(.blocking) func withoutPersistAnOwnedTableGoesWithItsSocket() throws {
     try inNetworkNamespace {
         try Connection().commit(add(Table(family: .inet, name: "volatile", flags: .owner)))
         #expect(try Connection().tables().isEmpty)

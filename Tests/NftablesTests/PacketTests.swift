@@ -2,7 +2,7 @@ import Nftables
 import TestSupport
 import Testing
 
-@Test func countersOfElementsAndRulesAreReadBack() throws {
+@Test(.blocking) func countersOfElementsAndRulesAreReadBack() throws {
     let host = try Host()
     try host.namespace.run {
         let connection = try Connection()
@@ -26,7 +26,7 @@ import Testing
     }
 }
 
-@Test(arguments: [(8, false), (9, true), (11, true), (12, false)])
+@Test(.blocking, arguments: [(8, false), (9, true), (11, true), (12, false)])
 func aVerdictMapWithRangesJudgesPackets(_ port: UInt16, _ isManaged: Bool) throws {
     let host = try Host()
     try host.namespace.run { try Connection().commit(Host.gate) }

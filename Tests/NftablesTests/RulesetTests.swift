@@ -3,7 +3,7 @@ import Nftables
 import TestSupport
 import Testing
 
-@Test func nftPrintsEveryRuleInItsOwnSyntax() throws {
+@Test(.blocking) func nftPrintsEveryRuleInItsOwnSyntax() throws {
     let listing = try inNetworkNamespace {
         try Connection().commit(Ruleset.creation)
         return try shell("nft", "list", "ruleset").get()
@@ -11,7 +11,7 @@ import Testing
     try expectFixture("ruleset.nft", listing)
 }
 
-@Test func aTransactionPrintsAsNftWouldReadIt() throws {
+@Test(.blocking) func aTransactionPrintsAsNftWouldReadIt() throws {
     let (committed, loaded) = try inNetworkNamespace {
         try Connection().commit(Ruleset.creation)
         let committed = try shell("nft", "list", "ruleset").get()
@@ -22,7 +22,7 @@ import Testing
     #expect(loaded == committed)
 }
 
-@Test func whatWasCommittedIsListedAlike() throws {
+@Test(.blocking) func whatWasCommittedIsListedAlike() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)
@@ -41,7 +41,7 @@ import Testing
     }
 }
 
-@Test func rulesOfOthersAreListedWithTheirUnknownExpressions() throws {
+@Test(.blocking) func rulesOfOthersAreListedWithTheirUnknownExpressions() throws {
     let rules = try inNetworkNamespace {
         try shell(
             "nft",
@@ -69,7 +69,7 @@ import Testing
     )
 }
 
-@Test func aRuleIsDeletedByItsHandleOnly() throws {
+@Test(.blocking) func aRuleIsDeletedByItsHandleOnly() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)
@@ -86,7 +86,7 @@ import Testing
     }
 }
 
-@Test func flushingEmptiesChainsTablesAndSets() throws {
+@Test(.blocking) func flushingEmptiesChainsTablesAndSets() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)
@@ -113,7 +113,7 @@ import Testing
     }
 }
 
-@Test func aTransactionPrintsOneOperationALine() {
+@Test(.blocking) func aTransactionPrintsOneOperationALine() {
     var transaction = Transaction()
     transaction.add(Table(family: .inet, name: "t", flags: [.owner, .persist]))
     transaction.flush(Ruleset.gate)

@@ -3,10 +3,14 @@ import Nftables
 import TestSupport
 import Testing
 
-@Test(arguments: [
-    (Duration.milliseconds(1500), "1s500ms"), (.seconds(59) + .microseconds(999_999), "59s996ms"),
-    (.seconds(86_400), "1d"),
-])
+@Test(
+    .blocking,
+    arguments: [
+        (Duration.milliseconds(1500), "1s500ms"),
+        (.seconds(59) + .microseconds(999_999), "59s996ms"),
+        (.seconds(86_400), "1d"),
+    ]
+)
 func timeoutsAreRoundedDown(_ timeout: Duration, _ listed: String) throws {
     // nft prints what the kernel kept: whole jiffies, here of 4 ms, never more than was asked.
     let (listing, element) = try inNetworkNamespace {
@@ -28,7 +32,7 @@ func timeoutsAreRoundedDown(_ timeout: Duration, _ listed: String) throws {
     #expect(left <= kept)
 }
 
-@Test func renewingChangesATimeoutBothWays() throws {
+@Test(.blocking) func renewingChangesATimeoutBothWays() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)
@@ -56,7 +60,7 @@ func timeoutsAreRoundedDown(_ timeout: Duration, _ listed: String) throws {
     }
 }
 
-@Test func addingAnElementThatIsThereKeepsItAndCreatingIsRefused() throws {
+@Test(.blocking) func addingAnElementThatIsThereKeepsItAndCreatingIsRefused() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)
@@ -72,7 +76,7 @@ func timeoutsAreRoundedDown(_ timeout: Duration, _ listed: String) throws {
     }
 }
 
-@Test func anElementIsGoneWhenItsTimeIsOver() throws {
+@Test(.blocking) func anElementIsGoneWhenItsTimeIsOver() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)

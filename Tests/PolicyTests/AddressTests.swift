@@ -1,5 +1,6 @@
 import Policy
 import Testing
+import TestSupport
 
 @Suite struct AddressTests {
     @Test(arguments: [

@@ -1,5 +1,6 @@
 import Policy
 import Testing
+import TestSupport
 
 @Suite struct DecisionPropertyTests {
     @Test(arguments: 1...40 as ClosedRange<UInt64>)

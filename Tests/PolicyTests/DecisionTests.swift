@@ -2,8 +2,8 @@ import Policy
 import Testing
 
 let noon = Timestamp(milliseconds: 1_796_126_400_000)  // 2026-12-01T12:00:00Z
-let alice = Identity(uid: 1_000, user: "alice", groups: ["sallyport", "ops"], pid: 7)
-let root = Identity(uid: 0, user: "root", groups: ["root"], pid: 7)
+let alice = local("alice", uid: 1_000, groups: ["sallyport", "ops"])
+let root = local("root", uid: 0, groups: ["root"])
 let requesters = RoleTable([.requester: [.group("sallyport")], .viewer: [.user("vera")]])
 
 /// ssh and rdp with limits, winrm with the defaults, and one that is not enabled.
@@ -402,7 +402,7 @@ func hostPolicies() throws -> PolicySet {
     }
 
     @Test func whoMayNotAskIsTold() throws {
-        let vera = Identity(uid: 2, user: "vera", groups: [], pid: 7)
+        let vera = local("vera", uid: 2)
         #expect(
             try decide(sshAsk(), by: vera)
                 == .notPermitted("cannot ask for access: vera is not a requester")
@@ -425,32 +425,5 @@ func hostPolicies() throws -> PolicySet {
             Issue.record("root needs no reason")
             return
         }
-    }
-}
-
-@Suite struct RoleTests {
-    @Test func rolesComeFromUserAndGroupsAndAddUp() {
-        let table = RoleTable([
-            .admin: [.user("alice")], .requester: [.group("ops")], .viewer: [.group("adm")],
-        ])
-        let person = Identity(uid: 5, user: "alice", groups: ["ops", "alice"], pid: 1)
-        #expect(table.roles(of: person) == [.admin, .requester])
-        #expect(table.roles(of: root) == [.admin])
-        #expect(table.roles(of: Identity(uid: 5, user: "adm", groups: [], pid: 1)) == [])
-    }
-
-    @Test(arguments: ["alice", "group:ops", "group:domain users", "CORP\\alice", "1000"])
-    func readsPrincipals(text: String) throws {
-        #expect(try Principal(parsing: text).description == text)
-    }
-
-    @Test(arguments: [
-        "", "group:", " alice", "group: ops", "ops ", "Group:ops", "user:alice", "a\u{0}b", "a\nb",
-    ])
-    func refusesWhatNamesNobody(text: String) {
-        #expect(
-            refusal(Principal.self, text)?.message
-                == "write a user name, or group:NAME for the members of a group"
-        )
     }
 }

@@ -14,10 +14,9 @@ import Testing
             policy: policy,
             port: try PortRange(parsing: port),
             source: try cidr(source),
-            requester: Requester(uid: 1_000, user: "alice"),
+            requester: holders[0],
             startsAt: noon,
-            expiresAt: noon + .seconds(left),
-            deadline: deadline
+            end: GrantEnd(expiresAt: noon + .seconds(left), deadline: boot(deadline))
         )
     }
 
@@ -30,13 +29,17 @@ import Testing
     }
 
     @Test func movesBothEndsByTheAddition() throws {
-        guard case .extend(let ends) = try decide([grant(left: 600)], by: .seconds(10_200)) else {
+        let old = try grant(left: 600)
+        guard case .extend(let ends) = try decide([old], by: .seconds(10_200)) else {
             Issue.record("an extension to exactly the longest time was refused")
             return
         }
         #expect(ends.map(\.id.description) == ["17.1"])
-        #expect(ends.first?.expiresAt == noon + .seconds(10_800))
-        #expect(ends.first?.deadline == 10_200_050)
+        #expect(ends.first?.from == old.end)
+        #expect(
+            ends.first?.until
+                == GrantEnd(expiresAt: noon + .seconds(10_800), deadline: boot(10_200_050))
+        )
     }
 
     @Test func theTimeLeftMayNotExceedTheLongest() throws {
@@ -57,7 +60,7 @@ import Testing
     @Test(arguments: [Duration.seconds(Int64.max), .seconds(10_801)], [Int64.min, 0, .max])
     func noNumberOverflows(addition: Duration, end: Int64) throws {
         var grant = try grant(left: 0, deadline: .max)
-        grant.expiresAt = Timestamp(milliseconds: end)
+        grant.end.expiresAt = Timestamp(milliseconds: end)
         guard case .refused = try decide([grant], by: addition) else {
             Issue.record("more than the longest time was allowed")
             return
@@ -105,7 +108,7 @@ import Testing
                     "cannot extend grant 17.1: alice is not among the requesters of policy rdp"
                 )
         )
-        let vera = Identity(uid: 2, user: "vera", groups: ["ops"], pid: 7)
+        let vera = local("vera", uid: 2, groups: ["ops"])
         #expect(
             try decide([grant(left: 1)], by: .seconds(1), vera)
                 == .notPermitted("cannot extend: vera is not a requester")

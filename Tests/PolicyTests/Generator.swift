@@ -1,25 +1,7 @@
 import Policy
+import TestSupport
 
-/// SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators").
-///
-/// The same seed gives the same numbers; property tests take the seed as their argument, so that
-/// a failure names it.
-struct Generator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var bits = state
-        bits = (bits ^ bits >> 30) &* 0xBF58_476D_1CE4_E5B9
-        bits = (bits ^ bits >> 27) &* 0x94D0_49BB_1331_11EB
-        return bits ^ bits >> 31
-    }
-
-    /// A number of the range; small ranges are where collisions happen.
-    mutating func int(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
-
+extension Generator {
     mutating func chance(_ percent: Int) -> Bool { int(1...100) <= percent }
 
     mutating func pick<Value>(_ values: [Value]) -> Value { values[int(0...values.count - 1)] }
@@ -54,6 +36,8 @@ struct Generator: RandomNumberGenerator {
 func cidr(_ text: String) throws -> CIDR { try CIDR(parsing: text) }
 
 func port(_ text: String) throws -> PortRange { try PortRange(parsing: text) }
+
+func boot(_ milliseconds: Int64) -> BootTime { BootTime(milliseconds: milliseconds) }
 
 func instant(_ text: String) throws -> Timestamp { try Timestamp(parsing: text) }
 

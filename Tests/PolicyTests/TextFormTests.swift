@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Policy
 import Testing
+import TestSupport
 
 @Suite struct PortRangeTests {
     @Test(

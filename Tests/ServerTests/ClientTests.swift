@@ -8,7 +8,7 @@ import Testing
 @testable import Client
 @testable import Server
 
-struct ClientTests {
+@Suite(.blocking) struct ClientTests {
     @Test func callsEachRoute() async throws {
         let service = RecordingService()
         let ask = Ask(targets: ["ssh"], sources: ["192.0.2.7"], reason: "dürr \u{1F512}")
@@ -86,7 +86,6 @@ struct ClientTests {
 
     @Test func connectsAgainAfterTheAgentStartedAnew() async throws {
         let folder = try TemporaryFolder()
-        defer { folder.remove() }
         let client = Mutex(Client(socket: folder.path + "/a.sock"))
         for _ in 0..<2 {
             try await withServer { server throws in
@@ -99,7 +98,6 @@ struct ClientTests {
     @Test(arguments: ["missing", "not listening", "a file", "too long"])
     func saysWhyThereIsNoAgent(kind: String) throws {
         let folder = try TemporaryFolder()
-        defer { folder.remove() }
         var path = folder.path + "/a.sock"
         let reason: String
         switch kind {

@@ -2,8 +2,8 @@ import Glibc
 import Policy
 import Server
 import ServiceLifecycle
-import Synchronization
 import Testing
+import TestSupport
 
 private let status = get("/v1/status")
 
@@ -21,7 +21,7 @@ private func timed<Value>(_ body: () throws -> Value) rethrows -> (Value, Durati
     return (value, ContinuousClock.now - start)
 }
 
-struct ConnectionTests {
+@Suite(.blocking) struct ConnectionTests {
     private let impatient = limits { $0.requestTimeout = .milliseconds(100) }
 
     @Test(arguments: [
@@ -149,54 +149,43 @@ struct ConnectionTests {
     }
 }
 
-struct StopTests {
+@Suite(.blocking) struct StopTests {
     @Test func finishesWhatIsInFlightAndTakesNothingNew() async throws {
         let mayAnswer = Flag()
         let service = RecordingService(during: {
             while !mayAnswer.isSet { try await Task.sleep(for: .milliseconds(5)) }
         })
-        try await withRunningServer(service) { server in
-            let path = server.path
-            let connections = try await offPool {
-                let idle = try RawConnection(path: path)
-                let busy = try RawConnection(path: path)
-                busy.send(status)
-                while service.asked.isEmpty { usleep(1000) }
-                return Held((idle, busy))
-            }
+        try await withServer(service) { server in
+            let idle = try server.connect()
+            let busy = try server.connect()
+            busy.send(status)
+            while service.asked.isEmpty { usleep(1000) }
             await server.group.triggerGracefulShutdown()
-            try await offPool {
-                let (idle, busy) = connections.value
-                #expect(try idle.readToEnd().isEmpty)
-                #expect(throws: SystemFailure.self) { try RawConnection(path: path) }
-                mayAnswer.set()
-                let answer = try #require(try busy.answer())
-                #expect(answer.status == 200)
-                #expect(answer.headers["connection"] == "close")
-                #expect(try busy.readToEnd().isEmpty)
-                #expect(access(path, F_OK) != 0)
-            }
+            #expect(try idle.readToEnd().isEmpty)
+            #expect(throws: SystemError.self) { try server.connect() }
+            mayAnswer.set()
+            let answer = try #require(try busy.answer())
+            #expect(answer.status == 200)
+            #expect(answer.headers["connection"] == "close")
+            #expect(try busy.readToEnd().isEmpty)
+            #expect(access(server.path, F_OK) != 0)
         }
     }
 
     @Test func doesNotWaitLongerThanItsTimeout() async throws {
         let service = RecordingService(during: { try? await Task.sleep(for: .seconds(20)) })
-        let start = Mutex(ContinuousClock.now)
-        try await withRunningServer(
+        var start = ContinuousClock.now
+        try await withServer(
             service,
             limits: limits { $0.stopTimeout = .milliseconds(100) }
         ) { server in
-            let path = server.path
-            let busy = try await offPool {
-                let busy = try RawConnection(path: path)
-                busy.send(status)
-                while service.asked.isEmpty { usleep(1000) }
-                return Held(busy)
-            }
-            start.withLock { $0 = .now }
+            let busy = try server.connect()
+            busy.send(status)
+            while service.asked.isEmpty { usleep(1000) }
+            start = .now
             await server.group.triggerGracefulShutdown()
-            #expect(try await offPool { try busy.value.readToEnd() }.isEmpty)
+            #expect(try busy.readToEnd().isEmpty)
         }
-        #expect(ContinuousClock.now - start.withLock { $0 } < .seconds(10))
+        #expect(ContinuousClock.now - start < .seconds(10))
     }
 }

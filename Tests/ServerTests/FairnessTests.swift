@@ -22,16 +22,7 @@ private func capacityOfASocket() -> Int {
     return send(ends[0], bytes, bytes.count, CInt(MSG_NOSIGNAL))
 }
 
-/// Waits until `condition` holds, for some seconds at most.
-private func wait(until condition: () -> Bool) -> Bool {
-    for _ in 0..<5000 {
-        if condition() { return true }
-        usleep(1000)
-    }
-    return false
-}
-
-struct FairnessTests {
+@Suite(.blocking) struct FairnessTests {
     @Test func readsNoMoreThanOneBufferAhead() async throws {
         let asked = Atomic(0)
         let mayAnswer = Atomic(false)
@@ -68,7 +59,7 @@ struct FairnessTests {
         try await withServer(service) { server in
             let others = try (0..<100).map { _ in try server.connectAsNobody() }
             for other in others { other.send(get("/v1/requests/1")) }
-            #expect(wait { asked.load(ordering: .relaxed) >= 4 })
+            #expect(try await eventually { asked.load(ordering: .relaxed) >= 4 })
             usleep(100_000)
             #expect(service.asked.count == 4)
             #expect(try server.connect().ask(get("/v1/status")).status == 200)
@@ -92,7 +83,7 @@ struct FairnessTests {
                 // These go away, while they are answered and while they wait.
                 let others = try (0..<10).map { _ in try server.connectAsNobody() }
                 for other in others { other.send(get("/v1/requests/1")) }
-                #expect(wait { asked.load(ordering: .relaxed) >= 4 })
+                #expect(try await eventually { asked.load(ordering: .relaxed) >= 4 })
                 usleep(100_000)
             }
             let last = try server.connectAsNobody()
@@ -113,7 +104,7 @@ struct FairnessTests {
             for flood in floods {
                 flood.send(String(repeating: get("/v1/requests/1"), count: 100))
             }
-            #expect(wait { service.asked.count > 100 })
+            #expect(try await eventually { service.asked.count > 100 })
             #expect(try server.connect().ask(get("/v1/status")).status == 200)
             // 2,000 were asked before this one.
             #expect(service.asked.count < 1000)

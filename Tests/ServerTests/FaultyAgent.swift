@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 
 @testable import Server
 
@@ -42,19 +43,19 @@ struct FaultyAgent: Sendable {
     }
 }
 
-/// Runs `serve` and `body` side by side, each on a thread that may block.
+/// Runs `serve` and `body` side by side.
 func withAgent(
     backlog: CInt = 16,
     serve: @escaping @Sendable (FaultyAgent) -> Void,
     body: @escaping @Sendable (_ path: String) throws -> Void
 ) async throws {
     let folder = try TemporaryFolder()
-    defer { folder.remove() }
+    defer { withExtendedLifetime(folder) {} }
     let path = folder.path + "/a.sock"
     let listener = try ListeningSocket.make(path: path, group: "no such group").descriptor
     defer { close(listener) }
-    guard listen(listener, backlog) == 0 else { throw SystemFailure("listen") }
-    async let served: Void = offPool { serve(FaultyAgent(listener: listener)) }
-    try await offPool { try body(path) }
-    try await served
+    try SystemError.check("listen", listen(listener, backlog))
+    async let served: Void = serve(FaultyAgent(listener: listener))
+    try body(path)
+    await served
 }

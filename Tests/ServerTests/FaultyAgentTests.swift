@@ -1,12 +1,13 @@
 import API
 import Glibc
 import Testing
+import TestSupport
 
 @testable import Client
 @testable import Server
 
 /// The client, and agents that are busy, break off, or are no agents at all.
-struct FaultyAgentTests {
+@Suite(.blocking) struct FaultyAgentTests {
     private static let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
     /// The shortest policy list as an answer.

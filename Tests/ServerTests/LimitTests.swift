@@ -4,6 +4,7 @@ import Glibc
 import Server
 import Synchronization
 import Testing
+import TestSupport
 
 private let status = get("/v1/status")
 
@@ -16,7 +17,7 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
     return problem
 }
 
-struct LimitTests {
+@Suite(.blocking) struct LimitTests {
     @Test func takesABodyOfExactlyTheLimit() async throws {
         let text = String(repeating: "#", count: 64 * 1024)
         let service = RecordingService()

@@ -4,35 +4,27 @@ import Testing
 
 @testable import Server
 
-/// Runs `body` with a folder that is removed afterwards.
-private func withFolder(_ body: (TemporaryFolder) throws -> Void) throws {
-    let folder = try TemporaryFolder()
-    defer { folder.remove() }
-    try body(folder)
-}
-
 private func status(of path: String) throws -> stat {
     var status = stat()
-    guard lstat(path, &status) == 0 else { throw SystemFailure("stat \(path)") }
+    try SystemError.check("stat \(path)", lstat(path, &status))
     return status
 }
 
-struct ListeningSocketTests {
+@Suite(.blocking) struct ListeningSocketTests {
     @Test(arguments: ["adm", "no such group"])
     func belongsToTheGroupAndToNobodyElse(group: String) throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            let socket = try ListeningSocket.make(path: path, group: group)
-            defer { close(socket.descriptor) }
-            let status = try status(of: path)
-            #expect(status.st_mode & 0o7777 == 0o660)
-            #expect(status.st_mode & S_IFMT == S_IFSOCK)
-            #expect(status.st_gid == (group == "adm" ? getgrnam("adm").pointee.gr_gid : getegid()))
-        }
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        let socket = try ListeningSocket.make(path: path, group: group)
+        defer { close(socket.descriptor) }
+        let status = try status(of: path)
+        #expect(status.st_mode & 0o7777 == 0o660)
+        #expect(status.st_mode & S_IFMT == S_IFSOCK)
+        #expect(status.st_gid == (group == "adm" ? getgrnam("adm").pointee.gr_gid : getegid()))
     }
 
     @Test func letsAsManyClientsWaitAsTheKernelAllows() async throws {
-        try await withRunningServer { server in
+        try await withServer { server in
             let line = try shell("ss", "--no-header", "--listening", "--unix", "src", server.path)
                 .get().split(separator: " ")
             // The kernel's own default; a machine that is set to less allows less.
@@ -41,45 +33,42 @@ struct ListeningSocketTests {
     }
 
     @Test func replacesASocketThatNobodyListensOn() throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            close(try ListeningSocket.make(path: path, group: "adm").descriptor)
-            let socket = try ListeningSocket.make(path: path, group: "adm")
-            defer { close(socket.descriptor) }
-            _ = try RawConnection(path: path)
-        }
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        close(try ListeningSocket.make(path: path, group: "adm").descriptor)
+        let socket = try ListeningSocket.make(path: path, group: "adm")
+        defer { close(socket.descriptor) }
+        _ = try RawConnection(path: path)
     }
 
     @Test func doesNotReplaceASocketThatSomebodyListensOn() throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            let socket = try ListeningSocket.make(path: path, group: "adm")
-            defer { close(socket.descriptor) }
-            let error = #expect(throws: ListeningSocket.Failure.self) {
-                try ListeningSocket.make(path: path, group: "adm")
-            }
-            #expect(
-                error?.description
-                    == "cannot listen on \(path): another process listens there; "
-                    + "is sallyportd running already?"
-            )
-            _ = try RawConnection(path: path)
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        let socket = try ListeningSocket.make(path: path, group: "adm")
+        defer { close(socket.descriptor) }
+        let error = #expect(throws: ListeningSocket.Failure.self) {
+            try ListeningSocket.make(path: path, group: "adm")
         }
+        #expect(
+            error?.description
+                == "cannot listen on \(path): another process listens there; "
+                + "is sallyportd running already?"
+        )
+        _ = try RawConnection(path: path)
     }
 
     @Test func doesNotReplaceAFileThatIsNoSocket() throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            close(open(path, O_CREAT | O_WRONLY, 0o600))
-            let error = #expect(throws: ListeningSocket.Failure.self) {
-                try ListeningSocket.make(path: path, group: "adm")
-            }
-            #expect(
-                error?.description == "cannot listen on \(path): the file there is not a socket"
-            )
-            let mode = try status(of: path).st_mode
-            #expect(mode & S_IFMT == S_IFREG)
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        close(open(path, O_CREAT | O_WRONLY, 0o600))
+        let error = #expect(throws: ListeningSocket.Failure.self) {
+            try ListeningSocket.make(path: path, group: "adm")
         }
+        #expect(
+            error?.description == "cannot listen on \(path): the file there is not a socket"
+        )
+        let mode = try status(of: path).st_mode
+        #expect(mode & S_IFMT == S_IFREG)
     }
 
     @Test(arguments: [
@@ -101,29 +90,27 @@ struct ListeningSocketTests {
     }
 
     @Test func removesOnlyTheFileItMade() throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            let first = try ListeningSocket.make(path: path, group: "adm")
-            defer { close(first.descriptor) }
-            unlink(path)
-            let second = try ListeningSocket.make(path: path, group: "adm")
-            defer { close(second.descriptor) }
-            first.removeFile()
-            #expect(access(path, F_OK) == 0)
-            second.removeFile()
-            #expect(access(path, F_OK) != 0)
-        }
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        let first = try ListeningSocket.make(path: path, group: "adm")
+        defer { close(first.descriptor) }
+        unlink(path)
+        let second = try ListeningSocket.make(path: path, group: "adm")
+        defer { close(second.descriptor) }
+        first.removeFile()
+        #expect(access(path, F_OK) == 0)
+        second.removeFile()
+        #expect(access(path, F_OK) != 0)
     }
 
     @Test func takesOverASocketAndLeavesItsFile() throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            let made = try ListeningSocket.make(path: path, group: "adm")
-            defer { close(made.descriptor) }
-            let adopted = try ListeningSocket.adopt(descriptor: made.descriptor)
-            adopted.removeFile()
-            #expect(access(path, F_OK) == 0)
-        }
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        let made = try ListeningSocket.make(path: path, group: "adm")
+        defer { close(made.descriptor) }
+        let adopted = try ListeningSocket.adopt(descriptor: made.descriptor)
+        adopted.removeFile()
+        #expect(access(path, F_OK) == 0)
     }
 
     @Test(arguments: ["a file", "a socket that does not listen", "nothing"])

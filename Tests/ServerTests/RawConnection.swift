@@ -1,5 +1,6 @@
 import Glibc
 import Testing
+import TestSupport
 
 /// A blocking client that sends whatever bytes a test wants.
 final class RawConnection {
@@ -17,8 +18,10 @@ final class RawConnection {
     private var received: [UInt8] = []
 
     init(path: String, sendPatience: Duration = patience) throws {
-        socket = Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard socket >= 0 else { throw SystemFailure("make a socket") }
+        socket = try SystemError.check(
+            "make a socket",
+            Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        )
         for (option, patience) in [(SO_RCVTIMEO, Self.patience), (SO_SNDTIMEO, sendPatience)] {
             let microseconds = Int(patience / .microseconds(1))
             var time = timeval(
@@ -35,9 +38,11 @@ final class RawConnection {
                 connect(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
-        guard connected == 0 else {
-            defer { Glibc.close(socket) }
-            throw SystemFailure("connect to \(path)")
+        do {
+            try SystemError.check("connect to \(path)", connected)
+        } catch {
+            Glibc.close(socket)
+            throw error
         }
     }
 
@@ -121,7 +126,7 @@ final class RawConnection {
         }
         // The server closed without reading everything: also an end.
         if count == 0 || errno == ECONNRESET { return false }
-        throw SystemFailure("receive")
+        throw SystemError(call: "receive", number: errno)
     }
 }
 

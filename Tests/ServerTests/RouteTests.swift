@@ -2,6 +2,7 @@ import API
 import FoundationEssentials
 import Policy
 import Testing
+import TestSupport
 
 @testable import Server
 
@@ -124,7 +125,7 @@ private let allowed: [String: Set<Role>] = [
     "DELETE /v1/grants/{id}": [.requester, .admin],
 ]
 
-struct RouteTests {
+@Suite(.blocking) struct RouteTests {
     @Test func hasAnExampleOfEachRoute() {
         let routes = Route.all.map(\.description)
         #expect(Set(routes).count == routes.count)

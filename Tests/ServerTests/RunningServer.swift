@@ -4,6 +4,7 @@ import NIOCore
 import NIOPosix
 import ServiceLifecycle
 import Synchronization
+import TestSupport
 
 @testable import Server
 
@@ -19,25 +20,15 @@ struct RunningServer: Sendable {
     }
 }
 
-/// Runs a server around `body`, which is given a thread that may block.
-func withServer<Result: Sendable>(
-    _ service: some AccessService = RecordingService(),
-    limits: Limits = Limits(),
-    _ body: @escaping @Sendable (RunningServer) throws -> Result
-) async throws -> Result {
-    try await withRunningServer(service, limits: limits) { server in
-        try await offPool { try body(server) }
-    }
-}
-
 /// Runs a server around `body`.
-func withRunningServer<Result: Sendable>(
+func withServer<Result: Sendable>(
     _ service: some AccessService = RecordingService(),
     limits: Limits = Limits(),
     _ body: (RunningServer) async throws -> Result
 ) async throws -> Result {
+    try expectMayBlock()
     let folder = try TemporaryFolder()
-    defer { folder.remove() }
+    defer { withExtendedLifetime(folder) {} }
     let path = folder.path + "/a.sock"
     let log = LogLines()
     let logger = Logger(label: "test") { _ in log }
@@ -62,45 +53,6 @@ func withRunningServer<Result: Sendable>(
     }
 }
 
-/// Threads that tests may block, so that they do not block each other's.
-private let blockingThreads = {
-    let pool = NIOThreadPool(numberOfThreads: 64)
-    pool.start()
-    return pool
-}()
-
-/// Runs what blocks on a thread that is there for it.
-func offPool<Result: Sendable>(
-    _ body: @escaping @Sendable () throws -> Result
-) async throws -> Result {
-    try await blockingThreads.runIfActive(body)
-}
-
-/// A folder that is empty at first.
-struct TemporaryFolder {
-    let path: String
-
-    init() throws {
-        var name = Array("/tmp/sallyport-server-XXXXXX".utf8CString)
-        guard mkdtemp(&name) != nil else { throw SystemFailure("mkdtemp") }
-        path = String(decoding: name.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-        // Other users must be able to reach the socket.
-        guard chmod(path, 0o755) == 0 else { throw SystemFailure("chmod") }
-    }
-
-    func remove() {
-        for name in ["a.sock", "b.sock"] { unlink("\(path)/\(name)") }
-        rmdir(path)
-    }
-}
-
-/// A call of the test's own that failed.
-struct SystemFailure: Error, CustomStringConvertible {
-    let description: String
-
-    init(_ call: String) { description = "cannot \(call): \(String(cString: strerror(errno)))" }
-}
-
 /// Keeps what was logged.
 final class LogLines: LogHandler {
     private let kept = Mutex<[String]>([])
@@ -123,12 +75,6 @@ final class LogLines: LogHandler {
     func log(event: LogEvent) {
         kept.withLock { $0.append("\(event.level): \(event.message)") }
     }
-}
-
-/// Something that one thread after another uses.
-final class Held<Value>: @unchecked Sendable {  // Each user waits for the one before.
-    let value: Value
-    init(_ value: Value) { self.value = value }
 }
 
 /// Something that one thread waits for and another one does.

@@ -3,6 +3,7 @@ import Settings
 import FoundationEssentials
 import Policy
 import Testing
+import TestSupport
 
 @Suite struct AgentConfigurationTests {
     private let fileAndPolicies = [
@@ -25,7 +26,7 @@ import Testing
     ]
 
     @Test func readsTheFileAndItsPoliciesInNameOrder() throws {
-        let folder = try Folder(fileAndPolicies)
+        let folder = try TemporaryFolder(fileAndPolicies)
         let read = try AgentConfiguration.load(file: folder.path + "/sallyport.yaml")
         #expect(read.socket == "/tmp/s.sock")
         #expect(read.stateDirectory == "/tmp/state")
@@ -37,7 +38,7 @@ import Testing
     }
 
     @Test func anEmptyFileMeansTheDefaults() throws {
-        let folder = try Folder([
+        let folder = try TemporaryFolder([
             "sallyport.yaml": "# nothing\n",
             "policy.d/a.yaml": "policies: [{name: a, ports: [1/tcp]}]",
         ])
@@ -50,7 +51,7 @@ import Testing
 
     /// A folder that is not mounted or a file that was cut short must not open the ports.
     @Test func aFolderOrAFileWithoutPoliciesIsRefused() throws {
-        let folder = try Folder(["sallyport.yaml": "", "policy.d/readme": ""])
+        let folder = try TemporaryFolder(["sallyport.yaml": "", "policy.d/readme": ""])
         let file = folder.path + "/sallyport.yaml"
         for place in ["/policy.d: policies: ", "/policy.d/a.yaml: policies: "] {
             let error = #expect(throws: ConfigurationError.self) {
@@ -62,7 +63,7 @@ import Testing
     }
 
     @Test func aFileThatEverybodyMayWriteIsRefused() throws {
-        let folder = try Folder([
+        let folder = try TemporaryFolder([
             "sallyport.yaml": "", "policy.d/a.yaml": "policies: [{name: a, ports: [1/tcp]}]",
         ])
         chmod(folder.path + "/policy.d/a.yaml", 0o666)
@@ -73,8 +74,9 @@ import Testing
     }
 
     @Test func anAbsolutePolicyFolderIsTakenAsItIs() throws {
-        let other = try Folder(["policy.d/a.yaml": "policies: [{name: a, ports: [1/tcp]}]"])
-        let folder = try Folder(["sallyport.yaml": "policy_dir: \(other.path)/policy.d"])
+        let other = try TemporaryFolder(["policy.d/a.yaml": "policies: [{name: a, ports: [1/tcp]}]"]
+        )
+        let folder = try TemporaryFolder(["sallyport.yaml": "policy_dir: \(other.path)/policy.d"])
         let read = try AgentConfiguration.load(file: folder.path + "/sallyport.yaml")
         #expect(read.policies.map(\.name) == ["a"])
     }
@@ -116,12 +118,12 @@ import Testing
         ),
     ])
     func refusesWrongSettings(text: String, expected: String) throws {
-        let folder = try Folder(["sallyport.yaml": text])
+        let folder = try TemporaryFolder(["sallyport.yaml": text, "policy.d/readme": ""])
         #expect(folder.faults() == ["sallyport.yaml:\(expected)"])
     }
 
     @Test func namesTheFaultsOfAllFilesAtOnce() throws {
-        let folder = try Folder([
+        let folder = try TemporaryFolder([
             "sallyport.yaml": "roles: 5\nagent: {socket: x}",
             "policy.d/a.yaml": "policies: [{name: a, ports: [22/tcp], enabled: 1}]",
             "policy.d/b.yaml": "policies:\n- name: a\n  ports: [22/any]",
@@ -142,7 +144,7 @@ import Testing
     }
 
     @Test func saysWhatCannotBeRead() throws {
-        let folder = try Folder()
+        let folder = try TemporaryFolder(["policy.d/readme": ""])
         #expect(
             folder.faults() == ["sallyport.yaml: cannot read the file: No such file or directory"]
         )

@@ -1,26 +1,9 @@
 import Settings
 import FoundationEssentials
 import Policy
+import TestSupport
 
-/// A folder that goes away with the value that made it.
-final class Folder {
-    let path: String
-
-    init(_ files: [String: String] = [:]) throws {
-        path = FileManager.default.temporaryDirectory.path + "/sallyport-" + UUID().uuidString
-        try FileManager.default.createDirectory(
-            atPath: path + "/policy.d",
-            withIntermediateDirectories: true
-        )
-        for (name, text) in files { try write(name, text) }
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    func write(_ name: String, _ text: String) throws {
-        try Data(text.utf8).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
-    }
-
+extension TemporaryFolder {
     /// Every fault of the configuration in the folder, with the folder left out of the paths.
     func faults() -> [String] {
         do throws(ConfigurationError) {

@@ -1,4 +1,5 @@
 import CLinux
+import FoundationEssentials
 import Glibc
 
 /// What a program left behind.
@@ -40,6 +41,7 @@ public func shell(_ command: String..., input: String = "") throws -> ShellResul
 /// Runs a program found in PATH from the calling thread, thus in its network namespace.
 @discardableResult
 public func shell(_ command: [String], input: String = "") throws -> ShellResult {
+    try expectMayBlock()
     // Memory files rather than pipes: nothing to be emptied while the program runs.
     let files = try (0..<3).map { _ in
         try SystemError.check("memfd_create", memfd_create("shell", UInt32(MFD_CLOEXEC)))
@@ -79,6 +81,12 @@ public func shell(_ command: [String], input: String = "") throws -> ShellResult
         output: contents(of: files[1]),
         errors: contents(of: files[2])
     )
+}
+
+/// The folder of the built programs: where the one that runs the tests is, too.
+public func builtPrograms() throws -> String {
+    let runner = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    return runner.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" }
 }
 
 private func contents(of file: CInt) -> String {

@@ -1,4 +1,3 @@
-import Dispatch
 import Glibc
 import TestSupport
 import Testing
@@ -7,7 +6,7 @@ import Testing
 ///
 /// A scenario is a shell function of that name in `Tests/Scenarios`; the world it runs in, two hosts joined
 /// by a cable, is described in `world.sh` there.
-@Suite(.serialized, .enabled(if: geteuid() == 0, "needs root, to make network namespaces"))
+@Suite(.blocking(atOnce: 2), .enabled(if: geteuid() == 0, "needs root, to make network namespaces"))
 struct SystemTests {
     @Test(arguments: [
         "the_kernel_opens_exactly_what_was_asked_and_closes_it_in_time",
@@ -17,7 +16,7 @@ struct SystemTests {
         "policy_decides_who_may_ask",
         "requests_at_once_are_all_served",
     ])
-    func grantsOpenAndEnd(scenario: String) async throws { try await play("scenario.sh", scenario) }
+    func grantsOpenAndEnd(scenario: String) throws { try play("scenario.sh", scenario) }
 
     @Test(arguments: [
         "a_restart_has_no_open_and_no_closed_moment",
@@ -29,20 +28,20 @@ struct SystemTests {
         "a_second_agent_is_refused",
         "killed_under_load_what_was_answered_is_open_and_nothing_else",
     ])
-    func theAgentDiesAndComesBack(scenario: String) async throws {
-        try await play("scenario.sh", scenario)
+    func theAgentDiesAndComesBack(scenario: String) throws {
+        try play("scenario.sh", scenario)
     }
 
     @Test(arguments: ["an_ssh_session_outlives_arming_expiry_and_restart"])
-    func sessionsAreKept(scenario: String) async throws { try await play("scenario.sh", scenario) }
+    func sessionsAreKept(scenario: String) throws { try play("scenario.sh", scenario) }
 
     @Test(arguments: [
         "a_full_disk_opens_nothing_and_recovers",
         "a_read_only_disk_at_the_start_changes_nothing",
         "a_corrupt_ledger_is_told_and_left_alone",
     ])
-    func theStateDirectoryFails(scenario: String) async throws {
-        try await play("scenario.sh", scenario)
+    func theStateDirectoryFails(scenario: String) throws {
+        try play("scenario.sh", scenario)
     }
 
     @Test(arguments: [
@@ -50,34 +49,23 @@ struct SystemTests {
         "datagrams_and_fragments_are_gated",
         "the_hosts_own_connections_pass",
     ])
-    func packetsMeetTheGate(scenario: String) async throws {
-        try await play("scenario.sh", scenario)
+    func packetsMeetTheGate(scenario: String) throws {
+        try play("scenario.sh", scenario)
     }
 
-    @Test func theUnitRunsUnderSystemd() async throws { try await play("systemd.sh") }
+    @Test func theUnitRunsUnderSystemd() throws { try play("systemd.sh") }
 }
 
 /// Runs a script of `Tests/Scenarios`; status 77 means that this machine cannot run it.
-private func play(_ script: String, _ arguments: String...) async throws {
+private func play(_ script: String, _ arguments: String...) throws {
     let scenarios = #filePath.split(separator: "/").dropLast(2).joined(separator: "/")
     let path = "/\(scenarios)/Scenarios/\(script)"
     let limited = ["timeout", "--kill-after", "1", "120", "setpriv", "--pdeathsig", "KILL", path]
-    let command = try limited + arguments + [programs()]
-    // On a thread that may wait: tests of other suites need the few that carry Swift's tasks.
-    let result = try await withCheckedThrowingContinuation { continuation in
-        DispatchQueue.global().async {
-            continuation.resume(with: Result { try shell(command) })
-        }
-    }
+    let command = try limited + arguments + [builtPrograms()]
+    let result = try shell(command)
     switch result.status {
     case 0: break
     case 77: Issue.record("not run: \(result.errors)", severity: .warning)
     default: Issue.record("status \(result.status)\n\(result.output)\n\(result.errors)")
     }
-}
-
-/// The folder of the built programs: where this test program is, too.
-private func programs() throws -> String {
-    let executable = try shell("readlink", "/proc/\(getpid())/exe").get()
-    return "/" + executable.split(separator: "/").dropLast().joined(separator: "/")
 }

@@ -1,6 +1,7 @@
 internal import CMnl
 internal import CNftnl
 internal import Glibc
+internal import Linux
 internal import Netlink
 internal import SystemPackage
 
@@ -122,7 +123,9 @@ struct SealedBatch: ~Copyable {
     func send(over socket: inout NetlinkSocket) throws(NetlinkError) {
         let parts = unsafe batch.parts
         // UIO_MAXIOV, linux/uio.h.
-        guard unsafe parts.count <= 1024 else { throw .systemCall(.send, .messageTooLong) }
+        guard unsafe parts.count <= 1024 else {
+            throw .systemCall(SystemError(call: "sendmsg", errno: .messageTooLong))
+        }
         unsafe try socket.send(parts)
     }
 

@@ -1,0 +1,82 @@
+public import API
+public import Policy
+
+/// The use cases: what stands behind every way in.
+///
+/// Whoever calls one of these has required the ``Operation`` of the caller; whose requests and
+/// grants the caller may see and change is for the service to decide. A `Problem` that is thrown is
+/// the answer; any other error is a fault of the agent's own.
+public protocol AccessService: Sendable {
+    /// The roles of somebody who connected.
+    func roles(of identity: Identity) async -> Set<Role>
+
+    /// The delegate that runs as a user of this host; nil where none does.
+    func delegate(runningAs user: String) async -> Delegate?
+
+    /// What a delegate is told of the configuration: whose people and which groups mean anything.
+    func delegation(of delegate: Delegate) async -> DelegationDocument
+
+    /// The agent, the gate and the policies with their figures.
+    func status(for caller: Caller) async throws -> StatusDocument
+
+    /// All policies.
+    func policies(for caller: Caller) async throws -> PolicyList
+
+    /// One policy.
+    func policy(named name: String, for caller: Caller) async throws -> PolicyDocument
+
+    /// Reads the configuration again; answers the policies in force then.
+    func reload(by caller: Caller) async throws -> PolicyList
+
+    /// What a text would be as a policy file.
+    func check(policyText: String) async throws -> PolicyList
+
+    /// Opens what is asked for, all of it or nothing.
+    ///
+    /// - Parameters:
+    ///   - ask: What is asked for.
+    ///   - idempotencyKey: A repetition under the same key answers the first request.
+    ///   - caller: Who asks.
+    ///   - render: Makes the answer; called while the disk is at work, so that nobody waits for it.
+    ///     The answer is given only once all is durable and in the kernel.
+    func open<Answer: Sendable>(
+        _ ask: Ask,
+        idempotencyKey: String?,
+        by caller: Caller,
+        render: @escaping @Sendable (Opened) throws -> Answer
+    ) async throws -> Answer
+
+    /// One request.
+    func request(id: Int64, for caller: Caller) async throws -> RequestDocument
+
+    /// Requests, newest first.
+    func requests(_ filter: RequestFilter, for caller: Caller) async throws -> RequestList
+
+    /// Ends all live grants of a request.
+    func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument
+
+    /// Moves the end of a request's live grants.
+    func extend(request id: Int64, by addition: Duration, by caller: Caller) async throws
+        -> RequestDocument
+
+    /// Grants, those of the newest request first.
+    func grants(_ filter: RequestFilter, includeEnded: Bool, for caller: Caller) async throws
+        -> GrantList
+
+    /// Ends one grant.
+    func close(grant id: Grant.ID, by caller: Caller) async throws -> GrantDocument
+}
+
+/// The answer to a request for access.
+public struct Opened: Sendable {
+    /// The request.
+    public var request: RequestDocument
+    /// Whether the call made it; false where an earlier call with the same key did.
+    public var isNew: Bool
+
+    /// Takes both.
+    public init(request: RequestDocument, isNew: Bool) {
+        self.request = request
+        self.isNew = isNew
+    }
+}

@@ -1,0 +1,40 @@
+public import API
+public import Policy
+
+/// Everything that can be asked of the agent, and who may ask it.
+///
+/// One table for every way in: what is not here can be reached by none.
+public enum Operation: String, Hashable, Sendable, CaseIterable {
+    case readStatus = "read the status"
+    case listPolicies = "list policies"
+    case readPolicy = "read a policy"
+    case reloadPolicies = "reload the policies"
+    case checkPolicies = "check policies"
+    case open = "ask for access"
+    case listRequests = "list requests"
+    case readRequest = "read a request"
+    case revokeRequest = "end a request"
+    case extendRequest = "extend a request"
+    case listGrants = "list grants"
+    case closeGrant = "close a grant"
+
+    /// Who may: one of these roles is enough.
+    ///
+    /// Whose requests and grants a caller may see and change is decided where they are known.
+    public var roles: Set<Role> {
+        switch self {
+        case .readStatus: [.viewer, .approver, .admin]
+        case .listPolicies, .readPolicy, .checkPolicies: Set(Role.allCases)
+        case .reloadPolicies: [.admin]
+        case .open, .extendRequest, .revokeRequest, .closeGrant: [.requester, .admin]
+        case .listRequests, .readRequest, .listGrants: Set(Role.allCases)
+        }
+    }
+
+    /// Throws where none of the caller's roles allows it.
+    public func require(of caller: Caller) throws(Problem) {
+        guard roles.isDisjoint(with: caller.roles) else { return }
+        let names = roles.map(\.rawValue).sorted().joined(separator: " or ")
+        throw Problem(.notPermitted, "cannot \(rawValue): this takes the role \(names)")
+    }
+}

@@ -1,0 +1,203 @@
+public import API
+public import Access
+import Ledger
+public import Policy
+import Settings
+
+extension Agent {
+    /// Closes all live grants of a request.
+    public func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument {
+        try await change(request: id, "close", by: caller) { live, _, now in
+            live.map { caller.end($0, at: now.wall) }
+        }
+    }
+
+    /// Closes one grant.
+    public func close(grant id: Grant.ID, by caller: Caller) async throws -> GrantDocument {
+        let request = try await change(
+            request: id.request,
+            "close",
+            by: caller
+        ) { live, _, now throws(Problem) in
+            guard let grant = live.first(where: { $0.id == id }) else {
+                throw .notLive("grant \(id)")
+            }
+            return [caller.end(grant, at: now.wall)]
+        }
+        guard let grant = request.grants.first(where: { $0.id == id.description }) else {
+            throw Problem.noSuch("grant \(id)")
+        }
+        return grant
+    }
+
+    /// Moves the end of a request's live grants.
+    public func extend(
+        request id: Int64,
+        by addition: Duration,
+        by caller: Caller
+    ) async throws -> RequestDocument {
+        try await change(request: id, "extend", by: caller) { live, policies, now throws(Problem) in
+            let decision = policies.decideExtension(
+                of: live,
+                by: addition,
+                requester: caller.identity,
+                at: now.wall
+            )
+            switch decision {
+            case .notPermitted(let reason): throw Problem(.notPermitted, reason)
+            case .refused(let violations): throw Problem(outside: violations)
+            case .extend(let ends):
+                let person = caller.identity.person
+                return ends.map { .extended($0.id, from: $0.from, until: $0.until, by: person) }
+            }
+        }
+    }
+
+    /// Makes a change of a request's live grants, and answers with what they are then.
+    ///
+    /// The request is read before: what was done is never answered with what cannot be read.
+    private func change(
+        request id: Int64,
+        _ verb: String,
+        by caller: Caller,
+        _ decide: @escaping @Sendable ([Grant], PolicySet, Moment) throws(Problem) -> [Event]
+    ) async throws -> RequestDocument {
+        while true {
+            let known = try await stored(request: id, for: caller)
+            let changed: RequestDocument? = try await committer.submit {
+                committer, now throws(Problem) in
+                let live = committer.plan.grants(ofRequest: id)
+                guard let owner = live.first?.requester else { throw .notLive("request \(id)") }
+                guard caller.maySee(requestsOf: owner.subject) else {
+                    throw .noSuch("request \(id)")
+                }
+                guard owner.subject == caller.identity.subject || caller.roles.contains(.admin)
+                else {
+                    throw Problem(
+                        .notPermitted,
+                        "cannot \(verb) request \(id): it is \(owner.name)'s; its requester and "
+                            + "admins may"
+                    )
+                }
+                var request = known ?? StoredRequest(live: live)
+                // Something ended since the request was read: read it again.
+                guard request.grants.allSatisfy({ grant in
+                    grant.state != .active || live.contains { $0.id == grant.id }
+                }) else { return Submission(events: []) { nil } }
+                let events = try decide(live, committer.configuration.policySet, now)
+                request.follow(events, live: live)
+                return Submission(events: events) { [request] in
+                    RequestDocument(request, at: now)
+                }
+            }
+            if let changed { return changed }
+        }
+    }
+
+    /// A request as the ledger has it; nil where it cannot be read but has live grants, which can
+    /// be closed all the same.
+    private func stored(request id: Int64, for caller: Caller) async throws -> StoredRequest? {
+        let isLive = await !committer.plan.grants(ofRequest: id).isEmpty
+        let stored: StoredRequest?
+        do throws(LedgerError) {
+            stored = try await ledger.request(id)
+        } catch {
+            if isLive { return nil }
+            throw Problem(.ledgerUnavailable, "\(error)")
+        }
+        guard let stored else {
+            if isLive { return nil }
+            throw Problem.noSuch("request \(id)")
+        }
+        guard caller.maySee(requestsOf: stored.requester.subject) else {
+            throw Problem.noSuch("request \(id)")
+        }
+        return stored
+    }
+}
+
+extension Caller {
+    /// The end of a grant that this caller closes.
+    fileprivate func end(_ grant: Grant, at now: Timestamp) -> Event {
+        let isOwn = grant.requester.subject == identity.subject
+        return .ended(
+            grant.id,
+            isOwn ? .closedByRequester : .closedByAdmin,
+            at: now,
+            by: identity.person
+        )
+    }
+}
+
+extension StoredRequest {
+    /// What is known of a request without the ledger.
+    fileprivate init(live: [Grant]) {
+        let first = live[0]
+        let requester = Person(
+            subject: first.requester.subject,
+            name: first.requester.name,
+            via: first.requester.via,
+            origin: .process(.init(pid: 0))
+        )
+        self.init(
+            id: first.id.request,
+            state: .active,
+            requester: requester,
+            ask: Ask(targets: [], sources: []),
+            createdAt: first.startsAt,
+            decidedAt: first.startsAt,
+            idempotencyKey: nil,
+            grants: live.map {
+                StoredGrant(
+                    grant: $0,
+                    requester: requester,
+                    reason: nil,
+                    state: .active,
+                    endedAt: nil,
+                    endReason: nil
+                )
+            }
+        )
+    }
+
+    /// Makes the live grants what the plan says of them, and what follows from events.
+    fileprivate mutating func follow(_ events: [Event], live: [Grant]) {
+        for index in grants.indices {
+            guard let grant = live.first(where: { $0.id == grants[index].id }) else { continue }
+            grants[index].grant = grant
+        }
+        for event in events {
+            switch event {
+            case .ended(let id, let reason, let at, _):
+                guard let index = grants.firstIndex(where: { $0.id == id }) else { continue }
+                grants[index].state = reason.state
+                grants[index].endedAt = at
+                grants[index].endReason = reason
+                if !grants.contains(where: { $0.state == .active }) { state = .revoked }
+            case .extended(let id, _, let end, _):
+                guard let index = grants.firstIndex(where: { $0.id == id }) else { continue }
+                grants[index].grant.end = end
+            case .opened, .takenBack, .shortened, .carriedOver, .noted: break
+            }
+        }
+    }
+}
+
+extension Problem {
+    /// One limit is told in the detail; of several each is told as a violation.
+    init(outside violations: [Violation]) {
+        self.init(
+            .outsidePolicy,
+            violations.count == 1
+                ? violations[0].message
+                : "\(violations.count) limits are exceeded; nothing was changed",
+            violations: violations
+        )
+    }
+
+    static func noSuch(_ what: String) -> Problem { Problem(.notFound, "there is no \(what)") }
+
+    static func notLive(_ what: String) -> Problem {
+        Problem(.wrongState, "\(what) is not live; `sallyport list --all` shows what has ended")
+    }
+}

@@ -1,0 +1,555 @@
+import API
+import Gate
+import Ledger
+import Logging
+import Policy
+import Settings
+
+/// Carries every change through the one path there is: decide, write durably, commit to the kernel,
+/// answer.
+///
+/// Here is all that changes while the agent runs: what is live, the configuration in force, and how
+/// far ledger and kernel have followed. Whoever wants to know reads it; whoever wants a change
+/// submits it. All that waits while a commit is under way shares the next durable write and the next
+/// kernel transaction.
+actor Committer {
+    /// The thread of the server, so that a request changes threads only for the disk.
+    nonisolated var unownedExecutor: UnownedSerialExecutor {
+        // It lives as long as `executor`, and so as long as the actor.
+        unsafe executor.asUnownedSerialExecutor()
+    }
+    nonisolated let executor: any SerialExecutor
+    nonisolated let clocks: any Clocks
+    private let store: any EventStore
+    private let gate: any GateControl
+    private let logger: Logger
+    /// Is told when the next grant ends.
+    private let wake: @Sendable (BootTime?) -> Void
+
+    /// The live grants, with what is on its way into the ledger.
+    private(set) var plan: Plan
+    /// The configuration in force, by which requests are decided.
+    private(set) var configuration: AgentConfiguration
+    private var configuredAt: Timestamp
+    private var configurationOrigin: ConfigurationOrigin
+    /// Why the files, as they were last read, are not what is in force.
+    private var configurationFault: ConfigurationError?
+    private var nextRequestID: Int64
+    /// What waits for the next commit.
+    private var waiting: [any Pending] = []
+    private var phase = Phase.idle
+    private var kernel = Kernel.behind
+    /// What is in force but not in the ledger yet.
+    private var unrecorded: [Event] = []
+    private var throttle = NoticeThrottle()
+    /// Whether a clock was stepped since the plan was last held against it.
+    private var isClockStepped = false
+    private var isHealing = false
+    private var nextEnd: BootTime?
+    /// What break-glass sources had let in when the audit trail was last told.
+    private var breakGlassPackets: [CIDR: UInt64] = [:]
+
+    /// Where the commit under way is.
+    private enum Phase {
+        case idle
+        /// What waited is decided, one after the other.
+        case deciding(keys: Set<IdempotencyKey>)
+        /// On its way into the ledger; what brings the plan back, should it not get there.
+        case recording([Plan.Undo])
+        /// In the ledger, and on its way into the kernel.
+        case opening
+    }
+
+    /// How the kernel stands to the plan.
+    private enum Kernel {
+        /// It differs in what the commit under way changes, and in nothing else.
+        case inStep
+        /// It may differ in anything.
+        case behind
+    }
+
+    /// What keeps a request from being made twice.
+    struct IdempotencyKey: Hashable {
+        var subject: Subject
+        var key: String
+    }
+
+    /// Takes over what is live; it is in the kernel after ``begin(recording:)``.
+    init(
+        plan: Plan,
+        configuration: AgentConfiguration,
+        origin: ConfigurationOrigin,
+        fault: ConfigurationError?,
+        nextRequestID: Int64,
+        store: any EventStore,
+        gate: any GateControl,
+        clocks: any Clocks,
+        executor: any SerialExecutor,
+        logger: Logger,
+        wake: @escaping @Sendable (BootTime?) -> Void
+    ) {
+        self.plan = plan
+        self.configuration = configuration
+        configurationOrigin = origin
+        configurationFault = fault
+        configuredAt = clocks.now().wall
+        self.nextRequestID = nextRequestID
+        self.store = store
+        self.gate = gate
+        self.clocks = clocks
+        self.executor = executor
+        self.logger = logger
+        self.wake = wake
+    }
+
+    /// Puts what was taken over into the kernel, and records how it differs from what the ledger has.
+    ///
+    /// What cannot be recorded now is so later: only with an agent can access be taken away.
+    ///
+    /// - Throws: Where the kernel refuses.
+    func begin(recording events: [Event]) async throws {
+        try reassert()
+        unrecorded = events
+        do throws(LedgerError) {
+            try await record([], at: clocks.now().wall) {}
+        } catch {
+            logger.error("\(error)")
+            ledgerFault = "\(error)"
+            healLater()
+        }
+        wakeAtNextEnd()
+    }
+
+    /// Why the ledger does not take what is in force; nil where it has all of it.
+    private(set) var ledgerFault: String?
+
+    /// What of all this the status tells.
+    struct Summary: Sendable {
+        var configuredAt: Timestamp
+        var origin: ConfigurationOrigin
+        var configurationError: String?
+        var policies: [AccessPolicy]
+        var liveGrants: Int
+        var liveGrantsOfPolicy: [String: Int]
+        var ledgerFault: String?
+    }
+
+    /// What of all this the status tells.
+    var summary: Summary {
+        Summary(
+            configuredAt: configuredAt,
+            origin: configurationOrigin,
+            configurationError: configurationFault.map { "\($0)" },
+            policies: configuration.policies,
+            liveGrants: plan.count,
+            liveGrantsOfPolicy: plan.allGrants.reduce(into: [:]) { $0[$1.policy, default: 0] += 1 },
+            ledgerFault: ledgerFault
+        )
+    }
+
+    // MARK: Submitting
+
+    /// Makes a change.
+    ///
+    /// - Parameter decide: Works out what happens and the answer, against the plan as it is when its
+    ///   turn comes.
+    /// - Returns: The answer, once all is durable and in the kernel.
+    /// - Throws: What `decide` throws or answers; `Problem` of kind `ledgerUnavailable` or
+    ///   `kernelRefused`.
+    func submit<Answer: Sendable>(
+        _ decide: @escaping @Sendable (isolated Committer, Moment) throws(Problem)
+            -> Submission<Answer>
+    ) async throws -> Answer {
+        try await withCheckedThrowingContinuation { continuation in
+            submit(decide) { continuation.resume(with: $0) }
+        }
+    }
+
+    /// Makes a change; `reply` is called on the actor.
+    func submit<Answer: Sendable>(
+        _ decide: @escaping @Sendable (isolated Committer, Moment) throws(Problem)
+            -> Submission<Answer>,
+        reply: @escaping @Sendable (Result<Answer, any Error>) -> Void
+    ) {
+        waiting.append(Waiter(decide, reply))
+        guard case .idle = phase else { return }
+        phase = .deciding(keys: [])
+        Task { await commitWaiting() }
+    }
+
+    /// Books what time has ended, and records what could not be recorded until now.
+    func settle() async throws {
+        try await submit { _, _ throws(Problem) in Submission(events: []) {} }
+    }
+
+    /// Shortens what a step of the wall clock shortens, and sets the kernel's timeouts again: they
+    /// stand still in suspend.
+    func clockStepped() async throws {
+        isClockStepped = true
+        try await settle()
+    }
+
+    /// A number that no request has had.
+    func takeRequestID() -> Int64 {
+        defer { nextRequestID += 1 }
+        return nextRequestID
+    }
+
+    /// Whether a request with this key is decided already in the commit under way.
+    func isOnItsWay(_ key: IdempotencyKey) -> Bool {
+        if case .deciding(let keys) = phase { keys.contains(key) } else { false }
+    }
+
+    /// How many packets of a break-glass source the audit trail has to be told of; nil for none.
+    func breakGlassPackets(of source: CIDR, are packets: UInt64) -> UInt64? {
+        // A gate that was made anew counts from zero.
+        let told = breakGlassPackets.updateValue(packets, forKey: source) ?? 0
+        return packets > told ? packets - told : nil
+    }
+
+    /// A notice as an event; none where there have been too many like it.
+    func noting(_ notice: Notice, at now: Moment) -> [Event] {
+        throttle.admit(notice, at: now.boot).map { [.noted($0)] } ?? []
+    }
+
+    // MARK: Committing
+
+    private func commitWaiting() async {
+        while !waiting.isEmpty {
+            let batch = waiting
+            waiting = []
+            await commit(batch)
+        }
+        phase = .idle
+        wakeAtNextEnd()
+    }
+
+    private func wakeAtNextEnd() {
+        guard nextEnd != plan.nextDeadline else { return }
+        nextEnd = plan.nextDeadline
+        wake(nextEnd)
+    }
+
+    /// What is decided in a commit, and by whom.
+    private struct Decided {
+        var pending: (any Pending)?
+        var events: [Event]
+        var undo: Plan.Undo
+
+        var onlyTakesAway: Bool { events.allSatisfy(\.onlyTakesAway) }
+    }
+
+    private func commit(_ batch: [any Pending]) async {
+        let now = clocks.now()
+        phase = .deciding(keys: [])
+        var decided: [Decided] = []
+        var elements: [ElementChange] = []
+        func take(_ events: [Event], of pending: (any Pending)?) {
+            guard pending != nil || !events.isEmpty else { return }
+            let (changes, undo) = plan.apply(events)
+            elements += changes
+            decided.append(Decided(pending: pending, events: events, undo: undo))
+        }
+        if isClockStepped {
+            isClockStepped = false
+            kernel = .behind
+            take(plan.shortened(at: now), of: nil)
+        }
+        // The kernel has closed them already.
+        let ended = plan.takeEnded(at: now.boot)
+        take(ended.map { .ended($0, .expired, at: now.wall, by: nil) }, of: nil)
+        for pending in batch {
+            guard let events = pending.decide(in: self, at: now) else { continue }
+            take(events, of: pending)
+            noteKeys(of: events)
+        }
+        phase = .recording(decided.map(\.undo))
+        do throws(LedgerError) {
+            try await record(decided.flatMap(\.events), at: now.wall) {
+                for decided in decided { decided.pending?.render() }
+            }
+        } catch {
+            await closeUnrecorded(decided, because: error)
+            return
+        }
+        phase = .opening
+        do {
+            try bringKernel(to: elements)
+        } catch {
+            await takeBack(decided, because: error)
+            return
+        }
+        for decided in decided { decided.pending?.finish(nil) }
+    }
+
+    private func noteKeys(of events: [Event]) {
+        guard case .deciding(var keys) = phase else { return }
+        for case .opened(let request) in events {
+            guard let key = request.idempotencyKey else { continue }
+            keys.insert(IdempotencyKey(subject: request.requester.subject, key: key))
+            phase = .deciding(keys: keys)
+        }
+    }
+
+    /// Writes to the ledger what happened, and before it what could not be recorded until now.
+    ///
+    /// What the ledger has no live grant for, as when somebody has edited it, is left out: nothing
+    /// else could be recorded ever again.
+    private func record(
+        _ events: [Event],
+        at time: Timestamp,
+        meanwhile: () -> Void
+    ) async throws(LedgerError) {
+        var pending = unrecorded.isEmpty ? events : unrecorded + events
+        guard !pending.isEmpty else { return meanwhile() }
+        do throws(LedgerError) {
+            try await store.commit(pending, at: time, meanwhile: meanwhile)
+        } catch {
+            var error = error
+            while true {
+                let rest = pending.filter { $0.grant == nil || $0.grant != error.grant }
+                guard rest.count < pending.count else { throw error }
+                logger.error("\(error)")
+                pending = rest
+                do throws(LedgerError) {
+                    try await store.commit(pending, at: time) {}
+                    break
+                } catch let next {
+                    error = next
+                }
+            }
+        }
+        unrecorded = []
+        ledgerFault = nil
+    }
+
+    /// Refuses what opens, and closes in the kernel what closes.
+    ///
+    /// A full disk must not keep a port open, nor open it again: ends are secured apart from the
+    /// ledger, which has them as soon as it can be written.
+    private func closeUnrecorded(_ decided: [Decided], because error: LedgerError) async {
+        logger.error("\(error)")
+        ledgerFault = "\(error)"
+        for decided in decided.reversed() { plan.undo(decided.undo) }
+        let closing = decided.filter(\.onlyTakesAway)
+        // Not those of grants that were to be opened in the same commit: nothing has opened.
+        let events = closing.flatMap(\.events).filter { $0.grant.map { plan[$0] != nil } ?? true }
+        phase = .opening
+        let (elements, _) = plan.apply(events)
+        unrecorded += events
+        var failure: String?
+        do {
+            try bringKernel(to: elements)
+        } catch {
+            failure = "cannot close in the kernel: \(error)"
+        }
+        do throws(LedgerError) {
+            try await store.secure(events)
+        } catch let unsecured {
+            logger.error("\(unsecured)")
+            failure =
+                (failure.map { $0 + "; and " } ?? "access is closed, but ")
+                + "that is not recorded yet: \(error)"
+        }
+        for decided in decided {
+            decided.pending?.render()
+            decided.pending?.finish(
+                decided.onlyTakesAway
+                    ? failure.map { Problem(.ledgerUnavailable, $0) }
+                    : Problem(.ledgerUnavailable, "nothing was opened or extended: \(error)")
+            )
+        }
+        healLater()
+    }
+
+    /// Undoes what opened or lengthened: the kernel did not take it.
+    private func takeBack(_ decided: [Decided], because error: any Error) async {
+        let now = clocks.now()
+        for decided in decided.reversed() where !decided.onlyTakesAway {
+            // What was closed since, or to make room for it, stays closed.
+            let undoing = decided.events.reversed().flatMap { $0.takenBack(in: plan, at: now.wall) }
+            _ = plan.apply(undoing)
+            unrecorded += undoing
+        }
+        do throws(LedgerError) {
+            try await record([], at: now.wall) {}
+        } catch {
+            logger.error("\(error)")
+            ledgerFault = "\(error)"
+        }
+        for decided in decided {
+            decided.pending?.finish(
+                Problem(
+                    .kernelRefused,
+                    decided.onlyTakesAway
+                        ? "the grant is ended, but the kernel did not take it: \(error); "
+                            + "it closes by itself at the end of its time, and the agent tries again"
+                        : "nothing was opened or extended: \(error)"
+                )
+            )
+        }
+        healLater()
+    }
+
+    // MARK: The kernel
+
+    /// Commits changes of elements; where that fails, reads the kernel back and makes it what the
+    /// plan says.
+    private func bringKernel(to changes: [ElementChange]) throws {
+        guard case .inStep = kernel else { return try reassert() }
+        guard !changes.isEmpty else { return }
+        do {
+            try gate.apply(changes, now: clocks.now().boot)
+        } catch {
+            logger.warning("\(error); making the table anew")
+            try reassert()
+        }
+    }
+
+    /// Makes the table in the kernel what configuration and plan say it should be, without what is
+    /// still on its way into the ledger.
+    func reassert() throws {
+        var recorded = plan
+        if case .recording(let undos) = phase {
+            for undo in undos.reversed() { recorded.undo(undo) }
+        }
+        kernel = .behind
+        do {
+            try arm(configuration, holding: .exactly(recorded))
+            kernel = .inStep
+        } catch {
+            healLater()
+            throw error
+        }
+    }
+
+    /// Puts a configuration in force, with all of the table made anew but what is open, which stays
+    /// as it is.
+    ///
+    /// - Throws: Where the kernel refuses; then the old one stays.
+    func adopt(_ configuration: AgentConfiguration) throws {
+        let wasMissing = try arm(configuration, holding: .whatIsThere)
+        self.configuration = configuration
+        configurationOrigin = .files
+        configurationFault = nil
+        configuredAt = clocks.now().wall
+        if wasMissing { kernel = .behind }
+        if case .behind = kernel { try reassert() }
+    }
+
+    /// Notes that the files cannot be put in force as they are.
+    func refuse(_ fault: ConfigurationError) { configurationFault = fault }
+
+    @discardableResult
+    private func arm(_ configuration: AgentConfiguration, holding: Holding) throws -> Bool {
+        try gate.arm(
+            managed: configuration.policySet.managedPorts,
+            breakGlass: configuration.breakGlass,
+            holding: holding,
+            now: { clocks.now().boot }
+        )
+    }
+
+    /// Tries again in a while what the ledger or the kernel did not take.
+    private func healLater() {
+        guard !isHealing else { return }
+        isHealing = true
+        Task {
+            try? await Task.sleep(for: .seconds(1))
+            isHealing = false
+            do {
+                if case .behind = kernel { try reassert() }
+                if !unrecorded.isEmpty { try await settle() }
+            } catch {
+                logger.error("\(error)")
+            }
+        }
+    }
+}
+
+/// What a use case does, and what it answers once that is done.
+struct Submission<Answer: Sendable>: Sendable {
+    var events: [Event]
+    /// Makes the answer; called while the disk is at work. A problem that it throws is a refusal,
+    /// and the answer whatever becomes of the events.
+    var answer: @Sendable () throws -> Answer
+
+    init(events: [Event], answer: @escaping @Sendable () throws -> Answer) {
+        self.events = events
+        self.answer = answer
+    }
+}
+
+/// Somebody who waits for a change.
+private protocol Pending {
+    /// What happens; nil where nothing does, and the answer was given.
+    func decide(in committer: isolated Committer, at now: Moment) -> [Event]?
+    /// Makes the answer.
+    func render()
+    /// Gives the answer, or says why all was in vain.
+    func finish(_ failure: Problem?)
+}
+
+private final class Waiter<Answer: Sendable>: Pending {
+    typealias Decide = @Sendable (isolated Committer, Moment) throws(Problem) -> Submission<Answer>
+
+    private let decide: Decide
+    private let reply: @Sendable (Result<Answer, any Error>) -> Void
+    private var answer: (@Sendable () throws -> Answer)?
+    private var rendered: Result<Answer, any Error>?
+
+    init(_ decide: @escaping Decide, _ reply: @escaping @Sendable (Result<Answer, any Error>) -> Void)
+    {
+        self.decide = decide
+        self.reply = reply
+    }
+
+    func decide(in committer: isolated Committer, at now: Moment) -> [Event]? {
+        do throws(Problem) {
+            let submission = try decide(committer, now)
+            answer = submission.answer
+            return submission.events
+        } catch {
+            reply(.failure(error))
+            return nil
+        }
+    }
+
+    func render() {
+        guard rendered == nil, let answer else { return }
+        rendered = Result { try answer() }
+    }
+
+    func finish(_ failure: Problem?) {
+        render()
+        switch (failure, rendered) {
+        case (let failure?, .success), (let failure?, nil): reply(.failure(failure))
+        case (_, let rendered?): reply(rendered)
+        case (nil, nil): break
+        }
+    }
+}
+
+extension Event {
+    /// The live grant that this is about, which must be in the ledger.
+    fileprivate var grant: Grant.ID? {
+        switch self {
+        case .ended(let id, _, _, _), .extended(let id, _, _, _), .takenBack(let id, _),
+            .shortened(let id, _), .carriedOver(let id, _):
+            id
+        case .opened, .noted: nil
+        }
+    }
+
+    /// What happens where the kernel did not take this.
+    fileprivate func takenBack(in plan: Plan, at now: Timestamp) -> [Event] {
+        switch self {
+        case .opened(let request):
+            request.grants.filter { plan[$0.id] != nil }
+                .map { .ended($0.id, .kernelRefused, at: now, by: nil) }
+        case .extended(let id, let old, _, _):
+            plan[id] == nil ? [] : [.takenBack(id, until: old)]
+        case .ended, .takenBack, .shortened, .carriedOver, .noted: []
+        }
+    }
+}

@@ -1,0 +1,33 @@
+import Policy
+
+/// Lets so many notices about one person through in a minute, and counts the others: somebody who
+/// asks in a loop must neither fill the disk nor make others wait for it.
+struct NoticeThrottle {
+    /// More than a person runs into by hand.
+    private static let perMinute = 10
+
+    private var minute: Int64 = 0
+    private var counts: [Subject?: Int] = [:]
+    /// Those left out since the last one that was let through.
+    private var missed: [Subject?: Int] = [:]
+
+    /// The notice as it is to be recorded; nil where it is only counted.
+    mutating func admit(_ notice: Notice, at now: BootTime) -> Notice? {
+        let subject = notice.by?.subject
+        if now.milliseconds / 60_000 != minute {
+            minute = now.milliseconds / 60_000
+            counts = [:]
+        }
+        counts[subject, default: 0] += 1
+        guard counts[subject, default: 0] <= Self.perMinute else {
+            missed[subject, default: 0] += 1
+            return nil
+        }
+        guard let left = missed.removeValue(forKey: subject) else { return notice }
+        var notice = notice
+        notice.detail =
+            [notice.detail, "\(left) more like it were not recorded"]
+            .compactMap(\.self).joined(separator: "; ")
+        return notice
+    }
+}

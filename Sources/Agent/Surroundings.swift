@@ -1,0 +1,61 @@
+public import Gate
+public import Ledger
+public import Policy
+public import Settings
+
+/// Where events are written: the ledger.
+public protocol EventStore: Sendable {
+    /// Writes events in one durable transaction.
+    ///
+    /// - Parameters:
+    ///   - events: What happened, in this order.
+    ///   - at: The time of the audit rows.
+    ///   - meanwhile: Called while the disk is at work, or before.
+    /// - Throws: `LedgerError`; then nothing of it is recorded.
+    func commit(
+        _ events: [Event],
+        at: Timestamp,
+        meanwhile: () -> Void
+    ) async throws(LedgerError)
+
+    /// Makes ends of grants durable that `commit` could not record.
+    func secure(_ events: [Event]) async throws(LedgerError)
+}
+
+/// What opens and closes: the kernel's table on this host.
+public protocol GateControl: Sendable {
+    /// Whether nobody else can change it.
+    var isOwned: Bool { get }
+
+    /// Makes it what it should be, whatever is there now; answers whether it was made from nothing.
+    func arm(
+        managed: [ManagedPort],
+        breakGlass: [CIDR],
+        holding: Holding,
+        now: () -> BootTime
+    ) throws(GateError) -> Bool
+
+    /// Makes changes, all of them or none.
+    func apply(_ changes: [ElementChange], now: BootTime) throws(GateError)
+
+    /// Compares what is there with what it should be.
+    func inspect() throws(GateError) -> GateReport
+
+    /// What an element let in; nil where it is not there.
+    func traffic(of key: ElementKey) throws(GateError) -> Traffic?
+
+    /// Forgets the sessions earlier than the gate that have ended.
+    func forgetEndedSessions() throws(GateError)
+}
+
+/// Where the configuration comes from: the files.
+public protocol ConfigurationSource: Sendable {
+    /// Reads it anew.
+    func read() throws(ConfigurationError) -> AgentConfiguration
+
+    /// Keeps what is now in force, to start from where the files cannot be used.
+    func remember(_ configuration: AgentConfiguration)
+}
+
+extension Ledger: EventStore {}
+extension Gate: GateControl {}

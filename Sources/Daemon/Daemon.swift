@@ -1,0 +1,146 @@
+import Agent
+import Gate
+import Ledger
+import Linux
+public import Logging
+import Policy
+import Server
+import ServiceLifecycle
+import Settings
+
+/// What `sallyportd` was started with.
+public struct DaemonOptions: Sendable {
+    /// The configuration file.
+    public var configuration: String
+    /// The socket; nil for the one of the configuration.
+    public var socket: String?
+    /// The state directory; nil for the one of the configuration.
+    public var stateDirectory: String?
+
+    /// Names the files the agent works with.
+    public init(configuration: String, socket: String?, stateDirectory: String?) {
+        self.configuration = configuration
+        self.socket = socket
+        self.stateDirectory = stateDirectory
+    }
+}
+
+/// The agent as a process: the one place where its parts are put together.
+public enum Daemon {
+    /// Reads the configuration and says what is wrong with it.
+    ///
+    /// - Returns: How many policies it has.
+    /// - Throws: An error whose text names file, line, column and key of each fault.
+    public static func check(_ options: DaemonOptions) throws -> Int {
+        try AgentConfiguration.load(file: options.configuration).policies.count
+    }
+
+    /// Runs the agent in the calling thread's network namespace until SIGTERM or SIGINT.
+    ///
+    /// - Throws: An error for the administrator. A gate that is armed by then stays armed.
+    public static func run(_ options: DaemonOptions, logger: Logger) throws {
+        ThisProcess.onBrokenPipe(.ignore)
+        // A reload that is asked for too early is nothing to die of.
+        ThisProcess.onHangUp(.ignore)
+        try ThisProcess.raiseOpenFileLimit()
+        let clocks = try SystemClocks()
+        let files = ConfigurationFiles(options, logger)
+        let start = try files.start()
+        // Closed first, whatever becomes of the rest: what is open already stays as it is.
+        let gate = try Gate()
+        let managed = start.configuration.policySet.managedPorts
+        try gate.arm(
+            managed: managed,
+            breakGlass: start.configuration.breakGlass,
+            holding: .whatIsThere,
+            now: { clocks.now().boot }
+        )
+        logger.info("gate armed: \(managed.count) managed ports")
+        let ledger: Ledger
+        do {
+            ledger = try Ledger(directory: start.stateDirectory, bootID: clocks.bootID)
+        } catch {
+            throw ClosedWithoutLedger(reason: error)
+        }
+        let watch = try Watch(ruleset: gate.isOwned ? nil : RulesetMonitor(besides: gate))
+        let executor = LoopExecutor.makeWithOwnThread()
+        let outcome = Outcome()
+        Task(executorPreference: executor) {
+            do {
+                let agent = try await Agent(
+                    configuration: start.configuration,
+                    origin: start.origin,
+                    fault: start.fault,
+                    source: files,
+                    gate: gate,
+                    ledger: ledger,
+                    clocks: clocks,
+                    executor: executor.serial,
+                    logger: logger,
+                    wake: { end in
+                        do throws(SystemError) {
+                            try watch.setNextEnd(end?.milliseconds)
+                        } catch {
+                            logger.error("cannot wait for the next end of a grant: \(error)")
+                        }
+                    }
+                )
+                try await serve(agent, watch, options.socket, start.configuration, executor, logger)
+                outcome.set(.success(()))
+            } catch {
+                outcome.set(.failure(error))
+            }
+        }
+        try outcome.wait()
+    }
+
+    private static func serve(
+        _ agent: Agent,
+        _ watch: Watch,
+        _ socket: String?,
+        _ configuration: AgentConfiguration,
+        _ executor: LoopExecutor,
+        _ logger: Logger
+    ) async throws {
+        let listener =
+            if let descriptor = ServiceManager.listeningDescriptor {
+                try ListeningSocket.adopt(descriptor: descriptor)
+            } else {
+                try ListeningSocket.make(path: socket ?? configuration.socket)
+            }
+        let server = SocketServer(
+            service: agent,
+            listener: listener,
+            executor: executor,
+            logger: logger
+        )
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [
+                    .init(service: WatchService(agent: agent, watch: watch)),
+                    .init(service: ReloadService(agent: agent)),
+                    .init(service: WatchdogService(agent: agent)),
+                    .init(service: server),
+                ],
+                gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: logger
+            )
+        )
+        await agent.note(.started)
+        ServiceManager.notify("READY=1")
+        try await group.run()
+        ServiceManager.notify("STOPPING=1")
+        await agent.beat()
+        await agent.note(.stopped)
+    }
+}
+
+/// The agent ends because it has no ledger.
+private struct ClosedWithoutLedger: Error, CustomStringConvertible {
+    let reason: LedgerError
+
+    var description: String {
+        "\(reason); the gate is armed and stays: managed ports are closed, what is open closes in "
+            + "time, and nothing can be opened until the agent runs"
+    }
+}

@@ -1,0 +1,64 @@
+import Gate
+import Linux
+
+/// Wakes the agent when there is something to do.
+///
+/// That is when a grant ends, when the wall clock is set or the machine resumes, and when somebody
+/// else changes the ruleset. Sleeps in `poll(2)` on a thread of its own otherwise.
+final class Watch: Sendable {
+    enum Event: Sendable { case grantEnds, clockStepped, rulesetChanged, stopped }
+
+    private let ends: DeadlineTimer
+    private let steps: ClockStepAlarm
+    private let stop: Signpost
+    /// Tells of others' changes; absent where the kernel itself keeps them from the table.
+    private let ruleset: RulesetMonitor?
+
+    init(ruleset: RulesetMonitor?) throws(SystemError) {
+        ends = try DeadlineTimer.make()
+        steps = try ClockStepAlarm.make()
+        stop = try Signpost.make()
+        self.ruleset = ruleset
+    }
+
+    /// Sets when the next grant ends, in milliseconds of `CLOCK_BOOTTIME`; nil: none does.
+    func setNextEnd(_ deadline: Int64?) throws(SystemError) { try ends.set(deadline) }
+
+    /// Ends what `start` began.
+    func cancel() { stop.raise() }
+
+    /// Calls `handler` for each event until `cancel`, on a thread of its own.
+    func start(_ handler: @escaping @Sendable (Event) -> Void) throws(SystemError) {
+        try OwnThread.start { [self] in
+            while true {
+                let event = next()
+                handler(event)
+                if event == .stopped { return }
+            }
+        }
+    }
+
+    private func next() -> Event {
+        var watched: [(descriptor: CInt, Readiness)] = [
+            (stop.descriptor, .input), (steps.descriptor, .input), (ends.descriptor, .input),
+        ]
+        if let ruleset { watched.append((ruleset.descriptor, .input)) }
+        while true {
+            guard let ready = try? wait(for: watched) else { continue }
+            if !ready[0].isEmpty { return .stopped }
+            if !ready[1].isEmpty {
+                // A timer that cannot be set again would tell of this step for ever; then the step
+                // is told again, which costs time but no truth.
+                try? steps.rearm()
+                return .clockStepped
+            }
+            if ready.count > 3, !ready[3].isEmpty, ruleset?.sawChange() == true {
+                return .rulesetChanged
+            }
+            if !ready[2].isEmpty {
+                ends.clear()
+                return .grantEnds
+            }
+        }
+    }
+}

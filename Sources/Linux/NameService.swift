@@ -1,0 +1,58 @@
+internal import Glibc
+
+/// The system's name service, whose functions block (nsswitch.conf(5)).
+public enum NameService {
+    private typealias UserRecord = passwd
+    private typealias GroupRecord = Glibc.group
+
+    /// The longest record that is read: a group of 100,000 members is about 1 MiB.
+    private static let longestRecord = 4 * 1024 * 1024
+
+    /// The name of a user; nil where the system knows none.
+    public static func user(_ uid: UInt32) -> String? {
+        unsafe record { buffer, size in
+            var record = unsafe UserRecord()
+            var found: UnsafeMutablePointer<UserRecord>?
+            let status = unsafe getpwuid_r(uid, &record, buffer, size, &found)
+            return (status, unsafe found.map { unsafe String(cString: $0.pointee.pw_name) })
+        }
+    }
+
+    /// The name of a group; nil where the system knows none.
+    public static func group(_ gid: UInt32) -> String? {
+        unsafe record { buffer, size in
+            var record = unsafe GroupRecord()
+            var found: UnsafeMutablePointer<GroupRecord>?
+            let status = unsafe getgrgid_r(gid, &record, buffer, size, &found)
+            return (status, unsafe found.map { unsafe String(cString: $0.pointee.gr_name) })
+        }
+    }
+
+    /// The number of a group; nil where the system knows none of that name.
+    public static func gid(ofGroup name: String) -> UInt32? {
+        unsafe record { buffer, size in
+            var record = unsafe GroupRecord()
+            var found: UnsafeMutablePointer<GroupRecord>?
+            let status = unsafe getgrnam_r(name, &record, buffer, size, &found)
+            return (status, unsafe found.map { unsafe $0.pointee.gr_gid })
+        }
+    }
+
+    /// Calls a lookup with a larger buffer until its record fits.
+    private static func record<Value>(
+        _ lookUp: (UnsafeMutablePointer<CChar>, Int) -> (status: CInt, value: Value?)
+    ) -> Value? {
+        var size = 4096
+        while size <= longestRecord {
+            let buffer = UnsafeMutablePointer<CChar>.allocate(capacity: size)
+            defer { unsafe buffer.deallocate() }
+            let result = unsafe lookUp(buffer, size)
+            switch result.status {
+            case ERANGE: size *= 4
+            case EINTR: continue
+            default: return result.value
+            }
+        }
+        return nil
+    }
+}

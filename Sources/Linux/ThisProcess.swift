@@ -1,0 +1,58 @@
+internal import Glibc
+internal import SystemPackage
+
+/// What the system keeps of this process.
+public enum ThisProcess {
+    /// What is done when a signal comes.
+    public enum SignalAction: Sendable {
+        /// Nothing.
+        case ignore
+        /// What signal(7) lists as its disposition.
+        case standard
+    }
+
+    /// The user whose rights the process has.
+    public static var userID: UInt32 { geteuid() }
+
+    /// The process' number in its PID namespace.
+    public static var id: Int32 { getpid() }
+
+    /// The value of an environment variable; nil where it is not set.
+    ///
+    /// To be called before threads that set variables run: the C library's list has no lock.
+    public static func environment(_ name: String) -> String? {
+        unsafe getenv(name).map { unsafe String(cString: $0) }
+    }
+
+    /// Says what a reader that has gone away does to those who write to it (SIGPIPE).
+    public static func onBrokenPipe(_ action: SignalAction) { set(SIGPIPE, action) }
+
+    /// Says what SIGHUP does while nobody waits for it.
+    public static func onHangUp(_ action: SignalAction) { set(SIGHUP, action) }
+
+    /// How many files the process may have open (getrlimit(2)).
+    public static var openFileLimit: Int {
+        Int(clamping: openFiles.rlim_cur)
+    }
+
+    /// Lets the process have as many files open as the administrator allows.
+    public static func raiseOpenFileLimit() throws(SystemError) {
+        var limit = openFiles
+        limit.rlim_cur = limit.rlim_max
+        try systemCall("setrlimit") {
+            unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        }
+    }
+
+    private static var openFiles: rlimit {
+        var limit = rlimit()
+        // It fails for a wrong resource only.
+        _ = unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return limit
+    }
+
+    private static func set(_ number: CInt, _ action: SignalAction) {
+        // It fails for a wrong number only.
+        _ = signal(number, action == .ignore ? SIG_IGN : SIG_DFL)
+    }
+}
