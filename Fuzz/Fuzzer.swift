@@ -47,17 +47,10 @@ private func read(_ bytes: UnsafeBufferPointer<UInt8>) {
         _ = try? NamedSet(in: datagram, at: attributes, of: table)
         for set in sets {
             var decoder = ElementDecoder(of: set)
-            // Each element is printed too, which reads its keys by the set's types.
-            var transaction = Transaction()
             _ = try? decoder.decode(in: datagram, at: attributes) {
-                transaction.add([$0], to: set)
+                // Naming it in an error reads its key by the set's types.
+                _ = Transaction.Operation.elements(.add, [$0], set).summary(part: 0)
             }
-            _ = transaction.description
-        }
-        if let rule = try? Rule(in: datagram, at: attributes, of: table) {
-            var transaction = Transaction()
-            transaction.add(rule)
-            _ = transaction.description
         }
     }
 }

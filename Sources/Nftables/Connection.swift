@@ -96,7 +96,7 @@ public final class Connection: Sendable {
             let operation = transaction.operations[origin.operation]
             throw .refused(
                 operation: origin.operation,
-                description: operation.summary(element: origin.element),
+                description: operation.summary(part: origin.part),
                 failure.errno,
                 kernelMessage: failure.message
             )

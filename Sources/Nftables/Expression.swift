@@ -25,6 +25,9 @@ public enum Expression: Hashable, Sendable {
     case meta(MetaKey, into: Register)
     /// Loads a property of the packet's connection; breaks off when there is none.
     case connection(ConnectionKey, into: Register)
+    /// Loads 1 byte: 1 if the routing tables have a route for what the key takes from the packet,
+    /// 0 if not (`fib`).
+    case routeExists(RouteKey, into: Register)
     /// Goes on only if the register's bytes compare so with `value`.
     case compare(Register, Comparison, value: [UInt8])
     /// Goes on only if the register's bytes are (not) between `from` and `through`.
@@ -77,6 +80,26 @@ public enum Expression: Hashable, Sendable {
         case status = 2
         /// 4 bytes in the host's order.
         case mark = 3
+    }
+
+    /// What a route is looked up by (`NFTA_FIB_F_*`): one address, and what narrows the answer.
+    public struct RouteKey: OptionSet, Hashable, Sendable {
+        /// The kernel's bits.
+        public let rawValue: UInt32
+
+        /// Takes the kernel's bits.
+        public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+        /// A route to where the packet came from.
+        public static let source = RouteKey(rawValue: 0x1)
+        /// A route to where the packet goes.
+        public static let destination = RouteKey(rawValue: 0x2)
+        /// As for packets of this one's mark.
+        public static let mark = RouteKey(rawValue: 0x4)
+        /// Through the interface the packet came in by.
+        public static let inputInterface = RouteKey(rawValue: 0x8)
+        /// Through the interface the packet goes out by.
+        public static let outputInterface = RouteKey(rawValue: 0x10)
     }
 
     /// How bytes are compared, as one big number (`enum nft_cmp_ops`).

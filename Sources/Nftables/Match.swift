@@ -128,6 +128,17 @@ public struct Match: Hashable, Sendable {
         .compare(.first, .equal, value: native(1)),
     ])
 
+    /// No route leads to the packet's source through the interface it came in by:
+    /// `fib saddr . iif oif missing`.
+    ///
+    /// So it is with a forged source, and where the way back is another one. What comes in through
+    /// loopback has a route back. To be used where packets come in, in the hooks prerouting, input
+    /// and forward.
+    public static let hasNoRouteBack = Match([
+        .routeExists([.source, .inputInterface], into: .first),
+        .compare(.first, .equal, value: [0]),
+    ])
+
     /// The packet is a reply within its connection: `ct direction reply`.
     ///
     /// Packets without a connection never match, so judge *all the rest* after it, not `original`.

@@ -1,26 +1,24 @@
-/// The type of one field of a key; tells the kernel its length and `nft` how to print it.
+/// The type of one field of a key; tells the kernel its length, and `nft list` how to print it.
 public struct DataType: Hashable, Sendable {
     /// nft's number of the type (`enum datatypes`, nftables include/datatype.h).
     public let number: UInt32
     /// Bytes of a value, before padding to a multiple of 4 in concatenations.
     public let length: Int
-    /// nft's name of the type.
-    public let name: String
 
-    /// 4 bytes.
-    public static let ipv4Address = DataType(number: 7, length: 4, name: "ipv4_addr")
-    /// 16 bytes.
-    public static let ipv6Address = DataType(number: 8, length: 16, name: "ipv6_addr")
-    /// 1 byte: 6 is TCP, 17 is UDP.
-    public static let transportProtocol = DataType(number: 12, length: 1, name: "inet_proto")
-    /// 2 bytes in network order: a TCP or UDP port.
-    public static let port = DataType(number: 13, length: 2, name: "inet_service")
+    /// 4 bytes: `ipv4_addr`.
+    public static let ipv4Address = DataType(number: 7, length: 4)
+    /// 16 bytes: `ipv6_addr`.
+    public static let ipv6Address = DataType(number: 8, length: 16)
+    /// 1 byte, 6 for TCP, 17 for UDP: `inet_proto`.
+    public static let transportProtocol = DataType(number: 12, length: 1)
+    /// 2 bytes in network order, a TCP or UDP port: `inet_service`.
+    public static let port = DataType(number: 13, length: 2)
     /// 4 bytes in the host's order: packet or connection mark.
-    public static let mark = DataType(number: 19, length: 4, name: "mark")
+    public static let mark = DataType(number: 19, length: 4)
     /// 4 bytes in the host's order: interface index.
-    public static let interfaceIndex = DataType(number: 20, length: 4, name: "iface_index")
+    public static let interfaceIndex = DataType(number: 20, length: 4)
     /// 16 bytes, filled up with zeros.
-    public static let interfaceName = DataType(number: 41, length: 16, name: "ifname")
+    public static let interfaceName = DataType(number: 41, length: 16)
 
     /// All types that listed sets are read with.
     static let all: [DataType] = [

@@ -10,8 +10,6 @@ public struct Transaction: Hashable, Sendable {
         case delete
         /// Empties it.
         case flush
-        /// Removes and makes it again.
-        case renew
     }
 
     /// One operation.
@@ -86,8 +84,11 @@ public struct Transaction: Hashable, Sendable {
 
     // MARK: Elements
 
-    /// Adds elements; fine if they are there, but their timeouts then stay as they are, and another
-    /// verdict or an overlapping range is refused with `EEXIST`.
+    /// Adds elements; fine if they are there, but another verdict or an overlapping range is refused
+    /// with `EEXIST`, and a set that is full with `ENFILE`.
+    ///
+    /// The timeout of an element that is there stays as it is before Linux 6.12, and changes from
+    /// then on: to be sure of a new one, delete the element first, in the same transaction.
     public mutating func add(_ elements: [SetElement], to set: NamedSet) {
         append(.add, elements, set)
     }
@@ -100,15 +101,6 @@ public struct Transaction: Hashable, Sendable {
     /// Removes elements, of which only the keys count; refused with `ENOENT` if one is missing.
     public mutating func delete(_ elements: [SetElement], from set: NamedSet) {
         append(.delete, elements, set)
-    }
-
-    /// Removes elements and adds them again, with the timeouts given here; refused with `ENOENT` if
-    /// one is missing.
-    ///
-    /// Kernels before 6.12 ignore a new timeout in ``add(_:to:)`` of an element that is there. The
-    /// element's counter starts again from 0.
-    public mutating func renew(_ elements: [SetElement], in set: NamedSet) {
-        append(.renew, elements, set)
     }
 
     private mutating func append(_ verb: Verb, _ elements: [SetElement], _ set: NamedSet) {

@@ -11,17 +11,3 @@ public enum Verdict: Hashable, Sendable {
     /// Go through a chain of the same table and do not come back.
     case goto(String)
 }
-
-extension Verdict: CustomStringConvertible {
-    /// The verdict as nft writes it.
-    public var description: String {
-        switch self {
-        case .accept: "accept"
-        case .drop: "drop"
-        case .continue: "continue"
-        case .return: "return"
-        case .jump(let chain): "jump \(chain)"
-        case .goto(let chain): "goto \(chain)"
-        }
-    }
-}

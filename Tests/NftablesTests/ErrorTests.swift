@@ -55,6 +55,26 @@ func theRefusedElementAmongManyIsNamed(_ position: UInt32) throws {
     }
 }
 
+@Test(.blocking) func theRefusedExpressionOfARuleIsNamed() throws {
+    try inNetworkNamespace {
+        let connection = try Connection()
+        try connection.commit(Ruleset.creation)
+        var transaction = Transaction()
+        transaction.add(
+            Rule(
+                in: Ruleset.keep,
+                [.inputIsLoopback, .destinationPort(1...2, transportProtocol: 6)],
+                then: [.counter(), .lookup(.first, set: "missing"), .verdict(.drop)]
+            )
+        )
+        let error = #expect(throws: NetlinkError.self) { try connection.commit(transaction) }
+        #expect(
+            error?.description == "cannot add rule with lookup in chain inet sallyport keep: "
+                + "no such file or directory"
+        )
+    }
+}
+
 @Test(.blocking) func theKernelsOwnExplanationIsHandedOn() throws {
     let error = try inNetworkNamespace {
         // A base chain of a hook that its type does not have.
@@ -252,9 +272,9 @@ struct Refusal: Sendable, CustomTestStringConvertible {
             $0.add([element], to: Ruleset.grants4)
         },
         Refusal(
-            text: "cannot renew element tcp . 22 in map modes: "
+            text: "cannot create element tcp . 22 in map modes: "
                 + "it has no verdict, and the set is a verdict map"
-        ) { $0.renew([SetElement(key(6, 22))], in: Ruleset.modes) },
+        ) { $0.create([SetElement(key(6, 22))], in: Ruleset.modes) },
         Refusal(
             text: "cannot add element 192.0.2.0 . tcp . 22 to set grants4_24: "
                 + "it is a range, and the set lacks the interval flag"

@@ -34,6 +34,36 @@ func aVerdictMapWithRangesJudgesPackets(_ port: UInt16, _ isManaged: Bool) throw
     #expect(try host.answersClient(port: port, within: isManaged ? 0.3 : 10) == !isManaged)
 }
 
+@Test func aSourceWithoutARouteBackIsKnown() throws {
+    let host = try Host()
+    let table = Table(family: .inet, name: "t")
+    try host.namespace.run {
+        let chain = Chain("c", in: table, base: .init(hook: .prerouting, priority: -150))
+        let isUDP = Match.transportProtocol(17)
+        var transaction = Transaction()
+        transaction.add(table)
+        transaction.add(chain)
+        transaction.add(Rule(in: chain, [isUDP, .hasNoRouteBack], then: [.counter()]))
+        transaction.add(Rule(in: chain, [isUDP], then: [.counter()]))
+        try Connection().commit(transaction)
+    }
+    try host.client.run {
+        try shell("bash", "-c", "echo > /dev/udp/10.9.0.1/9").get()
+        // The host has no route to this address.
+        try shell("ip", "addr", "add", "10.8.0.2/32", "dev", "client0").get()
+        let route = ["10.9.0.0/24", "dev", "client0", "src", "10.8.0.2"]
+        try shell(["ip", "route", "replace"] + route).get()
+        try shell("bash", "-c", "echo > /dev/udp/10.9.0.1/9").get()
+        try shell("bash", "-c", "echo > /dev/udp/10.9.0.1/9").get()
+    }
+    let counted = try host.namespace.run {
+        try Connection().rules(in: table).flatMap(\.expressions).compactMap {
+            if case .counter(let counter) = $0 { counter.packets } else { nil }
+        }
+    }
+    #expect(counted == [2, 3])
+}
+
 /// A host with a gate, and a client at 10.9.0.2.
 private struct Host {
     static let table = Table(family: .inet, name: "gate")

@@ -48,6 +48,7 @@ enum Ruleset {
         Rule(in: keep, [.connection(.established)], then: [.verdict(.return)]),
         Rule(in: keep, [.connection([.established, .related])], then: [.verdict(.continue)]),
         Rule(in: keep, [.connectionMark(7)], then: [.verdict(.return)]),
+        Rule(in: keep, [.hasNoRouteBack], then: [.verdict(.drop)]),
         Rule(
             in: keep,
             [.sourcePrefixProtocolPort(.ipv4, prefixLength: 24, in: grants4)],

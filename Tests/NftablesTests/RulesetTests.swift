@@ -11,17 +11,6 @@ import Testing
     try expectFixture("ruleset.nft", listing)
 }
 
-@Test(.blocking) func aTransactionPrintsAsNftWouldReadIt() throws {
-    let (committed, loaded) = try inNetworkNamespace {
-        try Connection().commit(Ruleset.creation)
-        let committed = try shell("nft", "list", "ruleset").get()
-        try shell("nft", "flush", "ruleset").get()
-        try shell("nft", "-f", "-", input: Ruleset.creation.description + "\n").get()
-        return (committed, try shell("nft", "list", "ruleset").get())
-    }
-    #expect(loaded == committed)
-}
-
 @Test(.blocking) func whatWasCommittedIsListedAlike() throws {
     try inNetworkNamespace {
         let connection = try Connection()
@@ -111,34 +100,4 @@ import Testing
         try connection.commit(last)
         #expect(try connection.tables().isEmpty)
     }
-}
-
-@Test(.blocking) func aTransactionPrintsOneOperationALine() {
-    var transaction = Transaction()
-    transaction.add(Table(family: .inet, name: "t", flags: [.owner, .persist]))
-    transaction.flush(Ruleset.gate)
-    transaction.delete(Ruleset.modes)
-    transaction.add(
-        Rule(
-            in: Ruleset.keep,
-            [.sourcePrefixProtocolPort(.ipv4, prefixLength: 24, in: Ruleset.grants4)],
-            then: [.counter(), .verdict(.accept)],
-            comment: "why"
-        )
-    )
-    transaction.renew(
-        [SetElement(key([192, 0, 2, 0], 6, 22), timeout: .milliseconds(1500))],
-        in: Ruleset.grants4
-    )
-    #expect(
-        transaction.description == """
-            add table inet t { flags owner,persist; }
-            flush chain inet sallyport gate
-            delete map inet sallyport modes
-            add rule inet sallyport keep meta nfproto ipv4 ip saddr & 255.255.255.0 . \
-            meta l4proto . th dport @grants4_24 counter accept comment "why"
-            delete element inet sallyport grants4_24 { 192.0.2.0 . tcp . 22 }
-            add element inet sallyport grants4_24 { 192.0.2.0 . tcp . 22 timeout 1500ms }
-            """
-    )
 }

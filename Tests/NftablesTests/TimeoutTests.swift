@@ -32,7 +32,7 @@ func timeoutsAreRoundedDown(_ timeout: Duration, _ listed: String) throws {
     #expect(left <= kept)
 }
 
-@Test(.blocking) func renewingChangesATimeoutBothWays() throws {
+@Test(.blocking) func deletingAndAddingChangesATimeoutBothWays() throws {
     try inNetworkNamespace {
         let connection = try Connection()
         try connection.commit(Ruleset.creation)
@@ -42,9 +42,10 @@ func timeoutsAreRoundedDown(_ timeout: Duration, _ listed: String) throws {
         try connection.commit(first)
         for seconds in [3600, 10] {
             var transaction = Transaction()
-            transaction.renew(
+            transaction.delete([SetElement(grant)], from: Ruleset.grants4)
+            transaction.add(
                 [SetElement(grant, timeout: .seconds(seconds))],
-                in: Ruleset.grants4
+                to: Ruleset.grants4
             )
             try connection.commit(transaction)
             let element = try connection.element(grant, in: Ruleset.grants4)
@@ -53,10 +54,10 @@ func timeoutsAreRoundedDown(_ timeout: Duration, _ listed: String) throws {
             #expect(left > .seconds(seconds - 5) && left <= .seconds(seconds))
         }
         var missing = Transaction()
-        missing.renew([SetElement(key([192, 0, 2, 0], 6, 23))], in: Ruleset.grants4)
+        missing.delete([SetElement(key([192, 0, 2, 0], 6, 23))], from: Ruleset.grants4)
         let error = #expect(throws: NetlinkError.self) { try connection.commit(missing) }
         #expect(error?.isNotFound == true)
-        #expect(error?.description.hasPrefix("cannot renew element 192.0.2.0 . tcp . 23") == true)
+        #expect(error?.description.hasPrefix("cannot delete element 192.0.2.0 . tcp . 23") == true)
     }
 }
 

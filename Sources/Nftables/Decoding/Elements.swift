@@ -120,10 +120,11 @@ func verdict(in datagram: RawSpan, at range: Range<Int>) throws(NetlinkError) ->
 }
 
 /// Where an attribute at `offset` of the message numbered `sequence` stands in that message's list
-/// of elements; nil if it is none of them.
-func elementIndex(
+/// of elements or expressions; nil if it is none of them.
+func listIndex(
     at offset: Int,
     ofMessage sequence: UInt32,
+    list: Int,
     in batch: RawSpan
 ) throws(NetlinkError) -> Int? {
     var start = 0
@@ -137,9 +138,10 @@ func elementIndex(
         var index = -1
         var attributes = AttributeCursor(start + 20..<start + length)
         while let attribute = try attributes.next(in: batch) {
-            guard attribute.type == Int(Kernel.ElementList.elements) else { continue }
-            var list = AttributeCursor(attribute.payload)
-            while let element = try list.next(in: batch) {
+            guard attribute.type == list else { continue }
+            var items = AttributeCursor(attribute.payload)
+            while let element = try items.next(in: batch) {
+                // Only elements have flags; an expression's attributes are name and data.
                 if try !isIntervalEnd(in: batch, at: element.payload) { index += 1 }
                 if element.payload.contains(start + offset)
                     || element.payload.lowerBound - 4 == start + offset

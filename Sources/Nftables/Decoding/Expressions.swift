@@ -35,6 +35,7 @@ private struct ExpressionFields {
         case "payload": try payload(in: datagram)
         case "meta": try meta(in: datagram)
         case "ct": try connection(in: datagram)
+        case "fib": try route(in: datagram)
         case "cmp": try compare(in: datagram)
         case "range": try range(in: datagram)
         case "bitwise": try bitwise(in: datagram)
@@ -74,6 +75,16 @@ private struct ExpressionFields {
                 .flatMap(Expression.ConnectionKey.init)
         else { return nil }
         return .connection(key, into: register)
+    }
+
+    private func route(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
+        // Which interface or what type of address it is are other questions.
+        guard let register = try register(Kernel.RouteAttribute.destination, in: datagram),
+            try number(Kernel.RouteAttribute.result, in: datagram) == Kernel.routeInterface,
+            let flags = try number(Kernel.RouteAttribute.flags, in: datagram),
+            flags & Kernel.routePresence != 0
+        else { return nil }
+        return .routeExists(.init(rawValue: flags & ~Kernel.routePresence), into: register)
     }
 
     private func compare(in datagram: RawSpan) throws(NetlinkError) -> Expression? {

@@ -67,6 +67,12 @@ enum Nftnl {
         static let destination = UInt16(NFTNL_EXPR_CT_DREG)
     }
 
+    enum Route {
+        static let destination = UInt16(NFTNL_EXPR_FIB_DREG)
+        static let result = UInt16(NFTNL_EXPR_FIB_RESULT)
+        static let flags = UInt16(NFTNL_EXPR_FIB_FLAGS)
+    }
+
     enum Compare {
         static let source = UInt16(NFTNL_EXPR_CMP_SREG)
         static let comparison = UInt16(NFTNL_EXPR_CMP_OP)
@@ -180,6 +186,8 @@ enum Kernel {
     static let verdictType: UInt32 = 0xffff_ff00
     static let intervalEnd = UInt32(NFT_SET_ELEM_INTERVAL_END.rawValue)
     static let verdictRegister = UInt32(NFT_REG_VERDICT.rawValue)
+    static let routeInterface = UInt32(NFT_FIB_RESULT_OIF.rawValue)
+    static let routePresence = UInt32(NFTA_FIB_F_PRESENT.rawValue)
     static let lookupInverted = UInt32(NFT_LOOKUP_F_INV.rawValue)
     static let limitInverted = UInt32(NFT_LIMIT_F_INV.rawValue)
     static let limitPackets = UInt32(NFT_LIMIT_PKTS.rawValue)
@@ -292,6 +300,12 @@ extension Kernel {
         static let destination = Int(NFTA_CT_DREG.rawValue)
         static let key = Int(NFTA_CT_KEY.rawValue)
         static let direction = Int(NFTA_CT_DIRECTION.rawValue)
+    }
+
+    enum RouteAttribute {
+        static let destination = Int(NFTA_FIB_DREG.rawValue)
+        static let result = Int(NFTA_FIB_RESULT.rawValue)
+        static let flags = Int(NFTA_FIB_FLAGS.rawValue)
     }
 
     enum CompareAttribute {

@@ -13,10 +13,10 @@ typealias Message = UnsafeMutablePointer<nlmsghdr>
 /// The kernel acknowledges a batch without its END message and then drops it silently, so only a
 /// ``SealedBatch`` can be sent.
 @safe struct Batch: ~Copyable {
-    /// Which operation, and from which of its elements on, a message is made of.
+    /// Which operation a message is made of, and from which of its elements on.
     struct Origin {
         var operation: Int
-        var element = 0
+        var element: Int?
     }
 
     private let pointer: OpaquePointer
@@ -129,19 +129,25 @@ struct SealedBatch: ~Copyable {
         unsafe try socket.send(parts)
     }
 
-    /// What a sequence number stands for; nil for BEGIN, END and numbers of other batches.
+    /// Which operation a sequence number stands for, and which of its elements or expressions the
+    /// offset in that message; nil for BEGIN, END and numbers of other batches.
     ///
-    /// The offset is the offending attribute's place in the message, from the extended
-    /// acknowledgement: in a list of elements it tells which one.
-    func origin(of sequence: UInt32, offset: Int?) -> Batch.Origin? {
+    /// The offset is the offending attribute's, from the extended acknowledgement.
+    func origin(of sequence: UInt32, offset: Int?) -> (operation: Int, part: Int?)? {
         let message = Int(sequence &- batch.firstSequence) - 1
         guard batch.origins.indices.contains(message) else { return nil }
-        var origin = batch.origins[message]
-        guard let offset else { return origin }
-        let index = unsafe batch.parts.lazy.compactMap { part in
-            try? unsafe elementIndex(at: offset, ofMessage: sequence, in: part.bytes)
-        }.first
-        origin.element += index ?? 0
-        return origin
+        let origin = batch.origins[message]
+        let index = offset.flatMap { offset in
+            unsafe batch.parts.lazy.compactMap { part in
+                try? unsafe listIndex(
+                    at: offset,
+                    ofMessage: sequence,
+                    list: origin.element == nil
+                        ? Kernel.RuleAttribute.expressions : Int(Kernel.ElementList.elements),
+                    in: part.bytes
+                )
+            }.first
+        }
+        return (origin.operation, origin.element.map { $0 + (index ?? 0) } ?? index)
     }
 }

@@ -3,23 +3,16 @@ internal import CNftnl
 internal import Netlink
 
 extension Batch {
-    /// Appends an operation's elements in as many messages as they need.
-    ///
-    /// The verb says what to do now, since a renewal is two things.
-    mutating func appendElements(
+    /// Appends elements in as many messages as they need.
+    mutating func append(
         _ verb: Transaction.Verb,
-        of operation: Transaction.Operation,
+        _ elements: [SetElement],
+        _ set: NamedSet,
         _ index: Int
     ) throws(NetlinkError) {
-        guard case .elements(_, let elements, let set) = operation else { return }
         let handle = try ElementHandle.make()
         let type = verb == .delete ? Kernel.Message.deleteElement : Kernel.Message.newElement
-        let flags =
-            switch verb {
-            case .delete: Int32(0)
-            case .create: NLM_F_CREATE | NLM_F_EXCL
-            default: NLM_F_CREATE
-            }
+        let flags = verb == .delete ? 0 : verb.flags
         var next = 0
         while next < elements.count {
             let origin = Origin(operation: index, element: next)
@@ -42,7 +35,8 @@ extension Batch {
                         (reason) in
                         .invalid(
                             operation: index,
-                            description: operation.summary(element: next),
+                            description: Transaction.Operation.elements(verb, elements, set)
+                                .summary(part: next),
                             reason: reason
                         )
                     }

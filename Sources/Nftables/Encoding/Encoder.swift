@@ -23,11 +23,8 @@ extension Transaction {
             case .chain(let verb, let chain): try batch.append(verb, chain, index)
             case .rule(let verb, let rule): try batch.append(verb, rule, index)
             case .set(let verb, let set): try batch.append(verb, set, index)
-            case .elements(.renew, _, _):
-                try batch.appendElements(.delete, of: operation, index)
-                try batch.appendElements(.add, of: operation, index)
-            case .elements(let verb, _, _):
-                try batch.appendElements(verb, of: operation, index)
+            case .elements(let verb, let elements, let set):
+                try batch.append(verb, elements, set, index)
             }
         }
         return try batch.sealed()
@@ -36,7 +33,7 @@ extension Transaction {
 
 extension Transaction.Verb {
     /// The flags of a message that makes something.
-    fileprivate var flags: Int32 {
+    var flags: Int32 {
         self == .create ? NLM_F_CREATE | NLM_F_EXCL : NLM_F_CREATE
     }
 }
@@ -163,7 +160,7 @@ extension Batch {
             unsafe try append(Kernel.Message.deleteElement, family, for: Origin(operation: index)) {
                 unsafe nftnl_set_elems_nlmsg_build_payload($0, handle.pointer)
             }
-        case .add, .create, .renew:
+        case .add, .create:
             try handle.describe(set, id: UInt32(index) + 1)
             unsafe try append(
                 Kernel.Message.newSet,

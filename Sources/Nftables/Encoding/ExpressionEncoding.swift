@@ -16,6 +16,10 @@ extension Expression {
         case .connection(let key, let register):
             made.set(Nftnl.Connection.destination, register)
             made.set(Nftnl.Connection.key, key.rawValue)
+        case .routeExists(let key, let register):
+            made.set(Nftnl.Route.destination, register)
+            made.set(Nftnl.Route.result, Kernel.routeInterface)
+            made.set(Nftnl.Route.flags, key.rawValue | Kernel.routePresence)
         case .compare(let register, let comparison, let value):
             made.set(Nftnl.Compare.source, register)
             made.set(Nftnl.Compare.comparison, comparison.rawValue)
@@ -76,6 +80,7 @@ extension Expression {
         case .payload: "payload"
         case .meta: "meta"
         case .connection: "ct"
+        case .routeExists: "fib"
         case .compare: "cmp"
         case .range: "range"
         case .bitwise: "bitwise"
