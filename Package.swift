@@ -32,6 +32,7 @@ let unixSignals = Target.Dependency.product(
     name: "UnixSignals",
     package: "swift-service-lifecycle"
 )
+let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -85,7 +86,7 @@ let package = Package(
         ),
         .target(
             name: "Nftables",
-            dependencies: ["CMnl", "CNftnl", "Linux", "Netlink", systemPackage],
+            dependencies: ["CLinux", "CMnl", "CNftnl", "Linux", "Netlink", systemPackage],
             swiftSettings: memorySafe
         ),
 
@@ -109,8 +110,8 @@ let package = Package(
         ),
         .target(
             name: "Ledger",
-            dependencies: ["Linux", "Policy", grdb, systemPackage],
-            swiftSettings: settings
+            dependencies: ["Linux", "Policy", grdb, sqlite, systemPackage],
+            swiftSettings: memorySafe
         ),
         .target(
             name: "Server",
@@ -152,9 +153,13 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: ["API", "Client", "Linux", "Policy", argumentParser, systemPackage],
-            swiftSettings: settings
+            swiftSettings: memorySafe
         ),
-        .executableTarget(name: "sallyport", dependencies: ["Commands"], swiftSettings: settings),
+        .executableTarget(
+            name: "sallyport",
+            dependencies: ["Commands", "Linux"],
+            swiftSettings: memorySafe
+        ),
 
         // Tests, one target per library and one for the finished programs.
         .target(
@@ -217,7 +222,7 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandsTests",
-            dependencies: ["API", "Commands", "Policy", "TestSupport"],
+            dependencies: ["API", "Commands", "Linux", "Policy", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(

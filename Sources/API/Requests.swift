@@ -226,46 +226,27 @@ public struct RequestFilter: Hashable, Sendable {
 }
 
 /// The body of `POST /v1/requests/{id}/extend`.
-public struct ExtendBody: Codable, Hashable, Sendable {
+public struct ExtendBody: Encodable, Hashable, Sendable {
     /// How much later the grants end: `30m`, `PT30M`.
     public var duration: String
 
     /// Makes it of its parts.
     public init(duration: String) { self.duration = duration }
-
-    /// Reads it; a field it does not know is refused.
-    public init(from decoder: any Decoder) throws {
-        try decoder.refuseUnknownFields(["duration"])
-        let fields = try decoder.container(keyedBy: FieldName.self)
-        duration = try fields.decode(String.self, forKey: FieldName("duration"))
-    }
 }
 
-extension Ask: Codable {
-    /// Reads the body of `POST /v1/requests`; a field it does not know is refused.
-    public init(from decoder: any Decoder) throws {
-        try decoder.refuseUnknownFields([
-            "targets", "sources", "duration", "until", "reason", "ticket",
-        ])
-        let fields = try decoder.container(keyedBy: FieldName.self)
-        self.init(
-            targets: try fields.decode([String].self, forKey: FieldName("targets")),
-            sources: try fields.decode([String].self, forKey: FieldName("sources")),
-            duration: try fields.decodeIfPresent(String.self, forKey: FieldName("duration")),
-            until: try fields.decodeIfPresent(String.self, forKey: FieldName("until")),
-            reason: try fields.decodeIfPresent(String.self, forKey: FieldName("reason")),
-            ticket: try fields.decodeIfPresent(String.self, forKey: FieldName("ticket"))
-        )
+extension Ask: Encodable {
+    private enum CodingKeys: String, CodingKey {
+        case targets, sources, duration, until, reason, ticket
     }
 
     /// Writes the body of `POST /v1/requests`.
     public func encode(to encoder: any Encoder) throws {
-        var fields = encoder.container(keyedBy: FieldName.self)
-        try fields.encode(targets, forKey: FieldName("targets"))
-        try fields.encode(sources, forKey: FieldName("sources"))
-        try fields.encodeIfPresent(duration, forKey: FieldName("duration"))
-        try fields.encodeIfPresent(until, forKey: FieldName("until"))
-        try fields.encodeIfPresent(reason, forKey: FieldName("reason"))
-        try fields.encodeIfPresent(ticket, forKey: FieldName("ticket"))
+        var fields = encoder.container(keyedBy: CodingKeys.self)
+        try fields.encode(targets, forKey: .targets)
+        try fields.encode(sources, forKey: .sources)
+        try fields.encodeIfPresent(duration, forKey: .duration)
+        try fields.encodeIfPresent(until, forKey: .until)
+        try fields.encodeIfPresent(reason, forKey: .reason)
+        try fields.encodeIfPresent(ticket, forKey: .ticket)
     }
 }

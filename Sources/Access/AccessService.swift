@@ -13,6 +13,9 @@ public protocol AccessService: Sendable {
     /// The delegate that runs as a user of this host; nil where none does.
     func delegate(runningAs user: String) async -> Delegate?
 
+    /// The users that delegates run as: now, and again whenever the configuration was read.
+    func delegateUsers() async -> AsyncStream<[String]>
+
     /// What a delegate is told of the configuration: whose people and which groups mean anything.
     func delegation(of delegate: Delegate) async -> DelegationDocument
 

@@ -6,6 +6,7 @@ public import Policy
 /// One table for every way in: what is not here can be reached by none.
 public enum Operation: String, Hashable, Sendable, CaseIterable {
     case readStatus = "read the status"
+    case readDelegation = "read the delegation"
     case listPolicies = "list policies"
     case readPolicy = "read a policy"
     case reloadPolicies = "reload the policies"
@@ -24,6 +25,8 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     public var roles: Set<Role> {
         switch self {
         case .readStatus: [.viewer, .approver, .admin]
+        // A delegate about itself; no person.
+        case .readDelegation: []
         case .listPolicies, .readPolicy, .checkPolicies: Set(Role.allCases)
         case .reloadPolicies: [.admin]
         case .open, .extendRequest, .revokeRequest, .closeGrant: [.requester, .admin]
@@ -31,10 +34,26 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         }
     }
 
+    /// Whether it asks for access, which a delegate may do only so often in a minute.
+    public var asksForAccess: Bool { [.open, .extendRequest].contains(self) }
+
     /// Throws where none of the caller's roles allows it.
     public func require(of caller: Caller) throws(Problem) {
         guard roles.isDisjoint(with: caller.roles) else { return }
+        guard !roles.isEmpty else {
+            throw Problem(.notPermitted, "cannot \(rawValue): this is for a delegate about itself")
+        }
         let names = roles.map(\.rawValue).sorted().joined(separator: " or ")
         throw Problem(.notPermitted, "cannot \(rawValue): this takes the role \(names)")
+    }
+
+    /// Throws where it is not for a delegate that does not say for whom it asks.
+    public func require(ofDelegate name: String) throws(Problem) {
+        guard self == .readDelegation else {
+            throw Problem(
+                .notAuthenticated,
+                "cannot \(rawValue): \(name) has to say who asks, with header Sallyport-Person"
+            )
+        }
     }
 }

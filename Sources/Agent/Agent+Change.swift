@@ -65,7 +65,8 @@ extension Agent {
         while true {
             let known = try await stored(request: id, for: caller)
             let changed: RequestDocument? = try await committer.submit {
-                committer, now throws(Problem) in
+                committer,
+                now throws(Problem) in
                 let live = committer.plan.grants(ofRequest: id)
                 guard let owner = live.first?.requester else { throw .notLive("request \(id)") }
                 guard caller.maySee(requestsOf: owner.subject) else {
@@ -81,9 +82,11 @@ extension Agent {
                 }
                 var request = known ?? StoredRequest(live: live)
                 // Something ended since the request was read: read it again.
-                guard request.grants.allSatisfy({ grant in
-                    grant.state != .active || live.contains { $0.id == grant.id }
-                }) else { return Submission(events: []) { nil } }
+                guard
+                    request.grants.allSatisfy({ grant in
+                        grant.state != .active || live.contains { $0.id == grant.id }
+                    })
+                else { return Submission(events: []) { nil } }
                 let events = try decide(live, committer.configuration.policySet, now)
                 request.follow(events, live: live)
                 return Submission(events: events) { [request] in

@@ -1,7 +1,8 @@
 public import API
 public import Access
-import Policy
-public import Settings
+import Logging
+public import Policy
+import Settings
 
 extension Agent {
     /// All policies that the caller's delegate may ask under.

@@ -1,4 +1,4 @@
-public import API
+import API
 public import Access
 import Ledger
 public import Policy
@@ -65,11 +65,7 @@ extension Agent {
             let problem = Problem(.notPermitted, reason)
             return refusal(of: ask, by: identity, problem, committer, now)
         case .refused(let violations):
-            let problem = Problem(
-                .outsidePolicy,
-                Problem.summary(of: violations),
-                violations: violations
-            )
+            let problem = Problem(outside: violations)
             return refusal(of: ask, by: identity, problem, committer, now)
         case .open(let openings, for: let duration):
             let end = GrantEnd(

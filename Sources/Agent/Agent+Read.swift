@@ -2,13 +2,15 @@ public import API
 public import Access
 import Gate
 import Ledger
-public import Policy
+import Policy
 import Settings
 
 extension Agent {
     /// One request.
     public func request(id: Int64, for caller: Caller) async throws -> RequestDocument {
-        let stored = try await reading { try await ledger.request(id) }
+        let stored = try await reading { () throws(LedgerError) in
+            try await ledger.request(id)
+        }
         guard let stored, caller.maySee(requestsOf: stored.requester.subject) else {
             throw Problem.noSuch("request \(id)")
         }
@@ -20,8 +22,10 @@ extension Agent {
         _ filter: RequestFilter,
         for caller: Caller
     ) async throws -> RequestList {
-        let filter = filter.forLedger(caller)
-        let stored = try await reading { try await ledger.requests(filter) }
+        let wanted = filter.forLedger(caller)
+        let stored = try await reading { () throws(LedgerError) in
+            try await ledger.requests(wanted, state: filter.state)
+        }
         let isLast = stored.count < filter.limit
         return RequestList(
             requests: await documents(of: stored),
@@ -38,8 +42,8 @@ extension Agent {
         var wanted = filter.forLedger(caller)
         // A page holds whole requests, and so at least the largest there can be.
         wanted.limit = RequestLimits.grants + 1
-        var stored = try await reading { [wanted] in
-            try await ledger.grants(wanted, liveOnly: !includeEnded)
+        var stored = try await reading { [wanted] () throws(LedgerError) in
+            try await ledger.grants(wanted, state: includeEnded ? nil : .active)
         }
         var next: String?
         if stored.count == wanted.limit, let cut = stored.last?.id.request {
@@ -109,11 +113,10 @@ extension RequestFilter {
     /// policies.
     fileprivate func forLedger(_ caller: Caller) -> LedgerFilter {
         LedgerFilter(
-            state: state,
             policy: policy,
-            name: requester,
-            subject: caller.maySeeAll ? nil : caller.identity.subject,
             policies: caller.identity.via?.policies,
+            subject: caller.maySeeAll ? nil : caller.identity.subject,
+            name: requester,
             before: before,
             limit: limit
         )

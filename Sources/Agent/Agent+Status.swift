@@ -3,7 +3,7 @@ public import Access
 import Gate
 import Ledger
 import Linux
-import Policy
+public import Policy
 import Settings
 
 extension Agent: AccessService {
@@ -15,6 +15,11 @@ extension Agent: AccessService {
     /// The delegate that runs as a user of this host.
     public func delegate(runningAs user: String) async -> Delegate? {
         await committer.configuration.delegates.first { $0.user == user }
+    }
+
+    /// The users that delegates run as, now and after each reload.
+    public func delegateUsers() async -> AsyncStream<[String]> {
+        await committer.delegateUsers()
     }
 
     /// Whose people and which groups mean anything to a delegate.

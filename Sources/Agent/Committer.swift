@@ -39,13 +39,13 @@ actor Committer {
     private var waiting: [any Pending] = []
     private var phase = Phase.idle
     private var kernel = Kernel.behind
-    /// What is in force but not in the ledger yet.
-    private var unrecorded: [Event] = []
     private var throttle = NoticeThrottle()
     /// Whether a clock was stepped since the plan was last held against it.
     private var isClockStepped = false
     private var isHealing = false
     private var nextEnd: BootTime?
+    /// Who is told of delegates: the server, as long as the agent runs.
+    private var delegateFeeds: [AsyncStream<[String]>.Continuation] = []
     /// What break-glass sources had let in when the audit trail was last told.
     private var breakGlassPackets: [CIDR: UInt64] = [:]
 
@@ -109,13 +109,10 @@ actor Committer {
     /// - Throws: Where the kernel refuses.
     func begin(recording events: [Event]) async throws {
         try reassert()
-        unrecorded = events
         do throws(LedgerError) {
-            try await record([], at: clocks.now().wall) {}
+            try await record(events, at: clocks.now().wall) {}
         } catch {
-            logger.error("\(error)")
-            ledgerFault = "\(error)"
-            healLater()
+            _ = await secure(events, because: error)
         }
         wakeAtNextEnd()
     }
@@ -157,7 +154,8 @@ actor Committer {
     /// - Throws: What `decide` throws or answers; `Problem` of kind `ledgerUnavailable` or
     ///   `kernelRefused`.
     func submit<Answer: Sendable>(
-        _ decide: @escaping @Sendable (isolated Committer, Moment) throws(Problem)
+        _ decide:
+            @escaping @Sendable (isolated Committer, Moment) throws(Problem)
             -> Submission<Answer>
     ) async throws -> Answer {
         try await withCheckedThrowingContinuation { continuation in
@@ -167,7 +165,8 @@ actor Committer {
 
     /// Makes a change; `reply` is called on the actor.
     func submit<Answer: Sendable>(
-        _ decide: @escaping @Sendable (isolated Committer, Moment) throws(Problem)
+        _ decide:
+            @escaping @Sendable (isolated Committer, Moment) throws(Problem)
             -> Submission<Answer>,
         reply: @escaping @Sendable (Result<Answer, any Error>) -> Void
     ) {
@@ -291,7 +290,7 @@ actor Committer {
         }
     }
 
-    /// Writes to the ledger what happened, and before it what could not be recorded until now.
+    /// Writes to the ledger what happened.
     ///
     /// What the ledger has no live grant for, as when somebody has edited it, is left out: nothing
     /// else could be recorded ever again.
@@ -300,8 +299,8 @@ actor Committer {
         at time: Timestamp,
         meanwhile: () -> Void
     ) async throws(LedgerError) {
-        var pending = unrecorded.isEmpty ? events : unrecorded + events
-        guard !pending.isEmpty else { return meanwhile() }
+        guard !events.isEmpty || store.isBehind else { return meanwhile() }
+        var pending = events
         do throws(LedgerError) {
             try await store.commit(pending, at: time, meanwhile: meanwhile)
         } catch {
@@ -319,8 +318,23 @@ actor Committer {
                 }
             }
         }
-        unrecorded = []
         ledgerFault = nil
+    }
+
+    /// Hands over to the ledger what is in force but cannot be recorded now.
+    ///
+    /// - Returns: Whether it is durable even so.
+    private func secure(_ events: [Event], because error: LedgerError) async -> Bool {
+        logger.error("\(error)")
+        ledgerFault = "\(error)"
+        healLater()
+        do throws(LedgerError) {
+            try await store.secure(events)
+            return true
+        } catch {
+            logger.error("\(error)")
+            return false
+        }
     }
 
     /// Refuses what opens, and closes in the kernel what closes.
@@ -328,25 +342,19 @@ actor Committer {
     /// A full disk must not keep a port open, nor open it again: ends are secured apart from the
     /// ledger, which has them as soon as it can be written.
     private func closeUnrecorded(_ decided: [Decided], because error: LedgerError) async {
-        logger.error("\(error)")
-        ledgerFault = "\(error)"
         for decided in decided.reversed() { plan.undo(decided.undo) }
         let closing = decided.filter(\.onlyTakesAway)
         // Not those of grants that were to be opened in the same commit: nothing has opened.
         let events = closing.flatMap(\.events).filter { $0.grant.map { plan[$0] != nil } ?? true }
         phase = .opening
         let (elements, _) = plan.apply(events)
-        unrecorded += events
         var failure: String?
         do {
             try bringKernel(to: elements)
         } catch {
             failure = "cannot close in the kernel: \(error)"
         }
-        do throws(LedgerError) {
-            try await store.secure(events)
-        } catch let unsecured {
-            logger.error("\(unsecured)")
+        if await !secure(events, because: error) {
             failure =
                 (failure.map { $0 + "; and " } ?? "access is closed, but ")
                 + "that is not recorded yet: \(error)"
@@ -359,23 +367,22 @@ actor Committer {
                     : Problem(.ledgerUnavailable, "nothing was opened or extended: \(error)")
             )
         }
-        healLater()
     }
 
     /// Undoes what opened or lengthened: the kernel did not take it.
     private func takeBack(_ decided: [Decided], because error: any Error) async {
         let now = clocks.now()
+        var undoing: [Event] = []
         for decided in decided.reversed() where !decided.onlyTakesAway {
             // What was closed since, or to make room for it, stays closed.
-            let undoing = decided.events.reversed().flatMap { $0.takenBack(in: plan, at: now.wall) }
-            _ = plan.apply(undoing)
-            unrecorded += undoing
+            let events = decided.events.reversed().flatMap { $0.takenBack(in: plan, at: now.wall) }
+            _ = plan.apply(events)
+            undoing += events
         }
         do throws(LedgerError) {
-            try await record([], at: now.wall) {}
+            try await record(undoing, at: now.wall) {}
         } catch {
-            logger.error("\(error)")
-            ledgerFault = "\(error)"
+            _ = await secure(undoing, because: error)
         }
         for decided in decided {
             decided.pending?.finish(
@@ -433,8 +440,20 @@ actor Committer {
         configurationOrigin = .files
         configurationFault = nil
         configuredAt = clocks.now().wall
+        for feed in delegateFeeds { feed.yield(configuration.delegates.map(\.user)) }
         if wasMissing { kernel = .behind }
         if case .behind = kernel { try reassert() }
+    }
+
+    /// The users that delegates run as: now, and again whenever a configuration is put in force.
+    func delegateUsers() -> AsyncStream<[String]> {
+        let (users, feed) = AsyncStream.makeStream(
+            of: [String].self,
+            bufferingPolicy: .bufferingNewest(1)
+        )
+        feed.yield(configuration.delegates.map(\.user))
+        delegateFeeds.append(feed)
+        return users
     }
 
     /// Notes that the files cannot be put in force as they are.
@@ -459,7 +478,7 @@ actor Committer {
             isHealing = false
             do {
                 if case .behind = kernel { try reassert() }
-                if !unrecorded.isEmpty { try await settle() }
+                if store.isBehind { try await settle() }
             } catch {
                 logger.error("\(error)")
             }
@@ -470,8 +489,9 @@ actor Committer {
 /// What a use case does, and what it answers once that is done.
 struct Submission<Answer: Sendable>: Sendable {
     var events: [Event]
-    /// Makes the answer; called while the disk is at work. A problem that it throws is a refusal,
-    /// and the answer whatever becomes of the events.
+    /// Makes the answer; called while the disk is at work.
+    ///
+    /// A problem that it throws is a refusal, and the answer whatever becomes of the events.
     var answer: @Sendable () throws -> Answer
 
     init(events: [Event], answer: @escaping @Sendable () throws -> Answer) {
@@ -498,8 +518,10 @@ private final class Waiter<Answer: Sendable>: Pending {
     private var answer: (@Sendable () throws -> Answer)?
     private var rendered: Result<Answer, any Error>?
 
-    init(_ decide: @escaping Decide, _ reply: @escaping @Sendable (Result<Answer, any Error>) -> Void)
-    {
+    init(
+        _ decide: @escaping Decide,
+        _ reply: @escaping @Sendable (Result<Answer, any Error>) -> Void
+    ) {
         self.decide = decide
         self.reply = reply
     }

@@ -16,8 +16,8 @@ extension RequestDocument {
             decidedAt: request.createdAt,
             grants: request.grants.map { grant in
                 GrantDocument(
-                    grant,
-                    of: requester,
+                    of: grant,
+                    by: requester,
                     reason: request.ask.reason,
                     state: .active,
                     remainingSeconds: grant.end.remainingSeconds(at: now),
@@ -42,7 +42,7 @@ extension RequestDocument {
             reason: stored.ask.reason,
             ticket: stored.ask.ticket,
             createdAt: stored.createdAt,
-            decidedAt: stored.decidedAt,
+            decidedAt: stored.decidedAt ?? stored.createdAt,
             grants: stored.grants.map { GrantDocument($0, at: now) }
         )
     }
@@ -52,8 +52,8 @@ extension GrantDocument {
     /// A grant as the ledger has it, without what only the kernel knows.
     init(_ stored: StoredGrant, at now: Moment) {
         self.init(
-            stored.grant,
-            of: WhoDocument(stored.requester),
+            of: stored.grant,
+            by: WhoDocument(stored.requester),
             reason: stored.reason,
             state: stored.state,
             endedAt: stored.endedAt,
@@ -63,9 +63,9 @@ extension GrantDocument {
         )
     }
 
-    private init(
-        _ grant: Grant,
-        of requester: WhoDocument,
+    fileprivate init(
+        of grant: Grant,
+        by requester: WhoDocument,
         reason: String?,
         state: GrantState,
         endedAt: Timestamp? = nil,

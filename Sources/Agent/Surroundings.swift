@@ -18,8 +18,15 @@ public protocol EventStore: Sendable {
         meanwhile: () -> Void
     ) async throws(LedgerError)
 
-    /// Makes ends of grants durable that `commit` could not record.
+    /// Takes over events that are in force but that `commit` could not record.
+    ///
+    /// The next commit that succeeds writes them first.
+    ///
+    /// - Throws: Where a crash could undo ends of grants among them.
     func secure(_ events: [Event]) async throws(LedgerError)
+
+    /// Whether the next commit has something to write that `secure` took.
+    var isBehind: Bool { get }
 }
 
 /// What opens and closes: the kernel's table on this host.

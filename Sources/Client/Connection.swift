@@ -1,5 +1,6 @@
-import Glibc
+import Linux
 import NIOCore
+import SystemPackage
 
 /// The connection to the agent, made when it is needed and made anew when it was closed.
 final class Connection {
@@ -68,7 +69,7 @@ final class Connection {
         case .notHTTP: return .protocolError("cannot read the agent's answer: it is not HTTP")
         case .tooLarge:
             return .protocolError("cannot read the agent's answer: it is larger than 64 MiB")
-        case .pathTooLong: reason = "the path is longer than the 107 bytes a socket's may have"
+        case .unusablePath: reason = "the path of a socket has 1...107 bytes"
         case .busy: reason = "the agent is busy, no room to connect within \(seconds) s"
         case .noAnswer: reason = "no answer within \(seconds) s"
         case .closed:
@@ -76,17 +77,12 @@ final class Connection {
                 it closed the connection before it answered; what was asked may or may not have \
                 been done; is sallyportd running?
                 """
-        case .systemCall(ENOENT): reason = "no such file; is sallyportd running?"
-        case .systemCall(ECONNREFUSED): reason = "nobody listens there; is sallyportd running?"
-        case .systemCall(EACCES), .systemCall(EPERM):
-            reason = """
-                permission denied; the agent lets every user connect, so this is another socket, \
-                or somebody changed its mode or a folder's
-                """
-        case .systemCall(ENOTDIR), .systemCall(ENOTSOCK), .systemCall(EPROTOTYPE):
+        case .system(.permissionDenied), .system(.notPermitted): return .forbidden(socket: socket)
+        case .system(.noSuchFileOrDirectory): reason = "no such file; is sallyportd running?"
+        case .system(.connectionRefused): reason = "nobody listens there; is sallyportd running?"
+        case .system(.notDirectory), .system(.notSocket), .system(.protocolWrongTypeForSocket):
             reason = "this is not the socket of an agent"
-        case .systemCall(let number):
-            reason = unsafe String(cString: strerror(number)).lowercased()
+        case .system(let error): reason = error.text
         }
         return .unreachable(socket: socket, reason: reason)
     }

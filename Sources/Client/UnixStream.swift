@@ -1,12 +1,13 @@
-import Glibc
+import Linux
 import NIOCore
+import SystemPackage
 
 /// Why there is no answer.
 enum Failure: Error, Hashable {
-    /// The path has more bytes than a socket's address holds.
-    case pathTooLong
-    /// A system call failed with this error number.
-    case systemCall(CInt)
+    /// The path is empty or has more bytes than a socket's address holds.
+    case unusablePath
+    /// The socket cannot be used, for this reason.
+    case system(Errno)
     /// The agent's queue of waiting connections stayed full until the deadline.
     case busy
     /// The deadline passed.
@@ -42,69 +43,50 @@ final class UnixStream {
 
     private static let chunk = 65_536
 
-    private let descriptor: CInt
+    private let socket: Descriptor
 
     /// Connects; where the agent's queue is full, waits for room.
     init(path: String, until deadline: Deadline) throws(Failure) {
-        let address: SocketAddress
-        do {
-            address = try SocketAddress(unixDomainSocketPath: path)
+        guard let address = UnixAddress(path: path) else { throw .unusablePath }
+        do throws(SystemError) {
+            socket = try Descriptor.unixSocket(.stream)
+            // A time of 0 would mean for ever.
+            try socket.connect(to: address, waitingAtMost: max(1, deadline.milliseconds))
         } catch {
-            throw .pathTooLong
-        }
-        descriptor = try retryingInterrupts { () in
-            socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        }
-        do throws(Failure) {
-            _ = try retryingInterrupts { [descriptor] in
-                // The kernel wakes those who wait for room in turn, which no retry of ours could
-                // do (net/unix/af_unix.c, unix_stream_connect). A time of 0 would mean for ever.
-                let left = max(1, deadline.milliseconds)
-                var limit = timeval(tv_sec: Int(left / 1000), tv_usec: Int(left % 1000) * 1000)
-                let size = socklen_t(MemoryLayout<timeval>.size)
-                let set = unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
-                guard set == 0 else { return set }
-                return unsafe address.withSockAddr { unsafe connect(descriptor, $0, socklen_t($1)) }
-            }
-        } catch {
-            throw error == .systemCall(EAGAIN) ? .busy : error
+            throw error.errno == .resourceTemporarilyUnavailable ? .busy : .system(error.errno)
         }
     }
 
-    deinit { close(descriptor) }
-
     /// Whether nothing has come and the agent has not closed it.
     var isIdle: Bool {
-        var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        return unsafe poll(&state, 1, 0) == 0
+        (try? Linux.wait(for: [(socket.number, .input)], atMost: 0)) == [[]]
     }
 
     /// Waits until there is something to read or, where that is wanted, room to write.
     func wait(toWrite: Bool, until deadline: Deadline) throws(Failure) -> Readiness {
         guard deadline.milliseconds > 0 else { throw .noAnswer }
-        let events = toWrite ? POLLIN | POLLOUT : POLLIN
-        var state = pollfd(fd: descriptor, events: Int16(events), revents: 0)
-        let count = try retryingInterrupts {
-            unsafe poll(&state, 1, deadline.milliseconds)
+        let wanted: Linux.Readiness = toWrite ? [.input, .output] : .input
+        let ready: [Linux.Readiness]
+        do throws(SystemError) {
+            ready = try Linux.wait(for: [(socket.number, wanted)], atMost: deadline.milliseconds)
+        } catch {
+            throw .system(error.errno)
         }
-        guard count > 0 else { throw .noAnswer }
-        return state.revents == Int16(POLLOUT) ? .toWrite : .toRead
+        guard ready != [[]] else { throw .noAnswer }
+        return ready == [.output] ? .toWrite : .toRead
     }
 
     /// Reads what is there; nothing at the end of the stream.
     func receive() throws(Failure) -> ByteBuffer {
         var bytes = ByteBuffer()
-        do throws(Failure) {
-            _ = try retryingInterrupts { [descriptor] in
-                var result = 0
-                unsafe bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.chunk) {
-                    result = unsafe recv(descriptor, $0.baseAddress, $0.count, CInt(MSG_DONTWAIT))
-                    return max(0, result)
-                }
-                return result
+        do throws(SystemError) {
+            try bytes.writeWithOutputRawSpan(minimumWritableBytes: Self.chunk) {
+                (room) throws(SystemError) in
+                try socket.receiveAvailable(into: &room)
             }
-        } catch .systemCall(ECONNRESET) {
+        } catch {
             // The agent closed without reading everything: also an end.
+            guard error.errno == .connectionReset else { throw .system(error.errno) }
         }
         return bytes
     }
@@ -113,27 +95,13 @@ final class UnixStream {
     ///
     /// Where the agent reads no further, drops the rest: its answer may say why.
     func send(_ bytes: inout ByteBuffer) throws(Failure) {
-        do throws(Failure) {
-            let count = try retryingInterrupts { [descriptor] in
-                unsafe bytes.withUnsafeReadableBytes {
-                    let flags = CInt(MSG_NOSIGNAL) | CInt(MSG_DONTWAIT)
-                    return unsafe Glibc.send(descriptor, $0.baseAddress, $0.count, flags)
-                }
+        do throws(SystemError) {
+            bytes.moveReaderIndex(forwardBy: try socket.sendAvailable(bytes.readableBytesSpan))
+        } catch {
+            switch error.errno {
+            case .brokenPipe, .connectionReset: bytes.clear()
+            default: throw .system(error.errno)
             }
-            bytes.moveReaderIndex(forwardBy: count)
-        } catch .systemCall(EPIPE), .systemCall(ECONNRESET) {
-            bytes.clear()
         }
-    }
-}
-
-/// Makes a system call, again where a signal interrupts it.
-private func retryingInterrupts<Count: SignedInteger>(
-    _ call: () -> Count
-) throws(Failure) -> Count {
-    while true {
-        let result = call()
-        if result >= 0 { return result }
-        guard errno == EINTR else { throw .systemCall(errno) }
     }
 }

@@ -32,9 +32,9 @@ struct SharedOptions: ParsableArguments {
     static let defaultSocket = "/run/sallyport/sallyport.sock"
 
     /// The socket to use: the option's, the environment's, or the default.
-    static func socketPath(option: String?, _ environment: [String: String]) -> String {
+    static func socketPath(option: String?, _ environment: (String) -> String?) -> String {
         if let option { return option }
-        guard let named = environment["SALLYPORT_SOCKET"], !named.isEmpty else {
+        guard let named = environment("SALLYPORT_SOCKET"), !named.isEmpty else {
             return defaultSocket
         }
         return named

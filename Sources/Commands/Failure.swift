@@ -1,6 +1,5 @@
 import API
 import Client
-import Glibc
 import Policy
 
 /// An error as it is told: lines for standard error, and the status the process exits with.
@@ -16,10 +15,8 @@ struct Failure {
         case ClientError.problem(let problem): self.init(problem)
         case let error as FileError: self.init(error.message, error.status)
         case ClientError.answerUnreadable: self.init("\(error)", .done)
-        case ClientError.unreachable(let socket, _):
-            // A socket that is there but not for this user is a matter of permission.
-            let isForbidden = access(socket, W_OK) < 0 && errno == EACCES
-            self.init("\(error)", isForbidden ? .notPermitted : .unreachable)
+        case ClientError.forbidden: self.init("\(error)", .notPermitted)
+        case ClientError.unreachable: self.init("\(error)", .unreachable)
         default: self.init("\(error)", .internalError)
         }
     }

@@ -5,12 +5,12 @@ import Policy
 ///
 /// Only a default for the caller's own request. The variables are the caller's to set, and the
 /// agent judges the address as it would one that was typed.
-func sessionOrigin(_ environment: [String: String]) throws -> String {
+func sessionOrigin(_ environment: (String) -> String?) throws -> String {
     // sshd(8): "client-address client-port …" begins both; SSH_CLIENT is the older one.
-    let variable = ["SSH_CONNECTION", "SSH_CLIENT"].first { environment[$0]?.isEmpty == false }
-    guard let variable, let origin = environment[variable]?.split(separator: " ").first else {
+    let variable = ["SSH_CONNECTION", "SSH_CLIENT"].first { environment($0)?.isEmpty == false }
+    guard let variable, let origin = environment(variable)?.split(separator: " ").first else {
         throw unknownOrigin(
-            environment["SUDO_USER"] == nil
+            environment("SUDO_USER") == nil
                 ? "this is no SSH session (SSH_CONNECTION is not set); name the source: --from ADDRESS"
                 : "sudo drops SSH_CONNECTION; name the source: --from ADDRESS, "
                     + "or let it through: sudo --preserve-env=SSH_CONNECTION sallyport ..."

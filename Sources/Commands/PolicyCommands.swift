@@ -29,7 +29,7 @@ struct PolicyCommands: ParsableCommand {
         ) throws -> Report {
             let list = try agent.policies()
             try output.show(list, as: lines(list))
-            return Report()
+            return Report(notes: list.policies.isEmpty ? [noPolicies] : [])
         }
     }
 
@@ -121,7 +121,7 @@ struct PolicyCommands: ParsableCommand {
 let noPolicies = "no policies: no port is managed"
 
 private func lines(_ list: PolicyList) -> [String] {
-    guard !list.policies.isEmpty else { return [noPolicies] }
+    guard !list.policies.isEmpty else { return [] }
     var table = Table(columns: [
         .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "LONGEST"),
         .init(title: "REASON"), .init(title: "TICKET"), .init(title: "DESCRIPTION"),

@@ -22,7 +22,8 @@ enum ExitStatus: Int32 {
 
 /// What a command knows of the world around it besides the agent.
 struct Surroundings: Sendable {
-    var environment: [String: String]
+    /// The value of an environment variable; nil where it is not set.
+    var environment: @Sendable (String) -> String?
     /// Who the agent takes the caller for.
     var subject: Subject
     var time: TimeTeller

@@ -1,8 +1,8 @@
 import API
 import ArgumentParser
-import FoundationEssentials
-import Glibc
+import Linux
 import Policy
+import SystemPackage
 
 /// The command line client of the agent.
 public enum Sallyport {
@@ -12,10 +12,12 @@ public enum Sallyport {
     public static func run(_ arguments: [String]) -> Int32 {
         // The parent may have had the signal ignored; a reader that went away (`| head`) shall end
         // this program like any other.
-        signal(SIGPIPE, SIG_DFL)
-        let outcome = outcome(of: arguments, in: .current) { try write($0, to: STDOUT_FILENO) }
+        ThisProcess.onBrokenPipe(.standard)
+        let outcome = outcome(of: arguments, in: .current) {
+            try write($0, to: .standardOutput)
+        }
         // Where standard error itself cannot be written, the status alone has to tell.
-        try? write(outcome.errors, to: STDERR_FILENO)
+        try? write(outcome.errors, to: .standardError)
         return outcome.status.rawValue
     }
 }
@@ -23,15 +25,13 @@ public enum Sallyport {
 extension Surroundings {
     /// Those of this process, now.
     static var current: Surroundings {
-        var reading = timespec()
-        clock_gettime(CLOCK_REALTIME, &reading)
-        let now = Timestamp(
-            milliseconds: Int64(reading.tv_sec) * 1000 + Int64(reading.tv_nsec) / 1_000_000
-        )
-        return Surroundings(
-            environment: ProcessInfo.processInfo.environment,
-            subject: .local(uid: geteuid()),
-            time: TimeTeller(now: now, local: CalendarMinute.local)
+        Surroundings(
+            environment: ThisProcess.environment,
+            subject: .local(uid: ThisProcess.userID),
+            time: TimeTeller(
+                now: Timestamp(milliseconds: SystemClock.wall.milliseconds),
+                local: { LocalTime(secondsSince1970: $0.milliseconds / 1000) }
+            )
         )
     }
 }

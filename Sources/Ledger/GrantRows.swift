@@ -1,25 +1,25 @@
 internal import GRDB
 internal import Policy
 
-/// Reads grants joined with their requests.
+/// Reads grants, live and ended.
 ///
-/// Ports, policies and users repeat from row to row: each text is read once and then shared.
+/// Ports, policies and people repeat from row to row: each text is read once and then shared.
 struct GrantRows {
-    /// The columns, in the order `grant(from:)` takes them.
-    static let columns = """
-        g.id, g.policy, g.port, g.source, g.starts_at, g.expires_at, g.deadline, r.uid, r.user,
-        g.boot, r.pid, r.reason, g.state, g.ended_at, g.end_reason
-        """
-    static let join = "grants g JOIN requests r ON r.id = g.request"
-
-    /// `boots.id` stands in this column.
-    static let boot = 9
+    private static let grantColumns = [
+        "id", "policy", "port", "source", "starts_at", "expires_at", "deadline",
+    ]
+    private static let count = grantColumns.count
+    /// The columns of `live` that `liveGrant(from:)` takes.
+    static let liveColumns = grantColumns + ["subject", "name", "via"]
+    /// The columns of `grants` that `storedGrant(from:)` takes.
+    static let storedColumns = grantColumns + ["state", "ended_at", "end_reason"]
 
     private var ports: [String: PortRange] = [:]
     private var policies: Set<String> = []
-    private var users: Set<String> = []
+    private var subjects: [String: Subject] = [:]
+    private var names: Set<String> = []
 
-    mutating func grant(from row: Row) throws -> Grant {
+    private mutating func grant(from row: Row, requester: Requester) throws -> Grant {
         let id = Grant.ID(row: try row.decode(atIndex: 0))
         do {
             return Grant(
@@ -27,33 +27,64 @@ struct GrantRows {
                 policy: policies.insert(try row.decode(atIndex: 1)).memberAfterInsert,
                 port: try port(row.decode(atIndex: 2)),
                 source: try CIDR(parsing: row.decode(atIndex: 3)),
-                requester: Requester(
-                    uid: try row.decode(atIndex: 7),
-                    user: users.insert(try row.decode(atIndex: 8)).memberAfterInsert
-                ),
+                requester: requester,
                 startsAt: Timestamp(milliseconds: try row.decode(atIndex: 4)),
-                expiresAt: Timestamp(milliseconds: try row.decode(atIndex: 5)),
-                deadline: try row.decode(atIndex: 6)
+                end: GrantEnd(
+                    expiresAt: Timestamp(milliseconds: try row.decode(atIndex: 5)),
+                    deadline: BootTime(milliseconds: try row.decode(atIndex: 6))
+                )
             )
         } catch let error as ParseError {
             throw Self.damaged(id, "\"\(error.value)\": \(error.message)")
         }
     }
 
-    mutating func storedGrant(from row: Row) throws -> StoredGrant {
-        let grant = try grant(from: row)
-        let stateText: String = try row.decode(atIndex: 12)
-        guard let state = GrantState(rawValue: stateText) else {
-            throw Self.damaged(grant.id, "unknown state \"\(stateText)\"")
+    /// Reads a row of `liveColumns`.
+    mutating func liveGrant(from row: Row) throws -> Grant {
+        let text: String = try row.decode(atIndex: Self.count)
+        if subjects[text] == nil {
+            do {
+                subjects[text] = try Subject(parsing: text)
+            } catch {
+                let id = Grant.ID(row: try row.decode(atIndex: 0))
+                throw Self.damaged(id, "\"\(error.value)\": \(error.message)")
+            }
         }
+        let requester = Requester(
+            subject: subjects[text] ?? .local(uid: .max),
+            name: names.insert(try row.decode(atIndex: Self.count + 1)).memberAfterInsert,
+            via: try row.decode(atIndex: Self.count + 2)
+        )
+        return try grant(from: row, requester: requester)
+    }
+
+    /// Reads a row of `storedColumns`.
+    mutating func storedGrant(
+        from row: Row,
+        requester: Person,
+        reason: String?
+    ) throws -> StoredGrant {
+        let grant = try grant(
+            from: row,
+            requester: Requester(
+                subject: requester.subject,
+                name: requester.name,
+                via: requester.via
+            )
+        )
+        let state: String = try row.decode(atIndex: Self.count)
+        guard let state = GrantState(rawValue: state) else {
+            throw Self.damaged(grant.id, "unknown state \"\(state)\"")
+        }
+        let endedAt: Int64? = try row.decode(atIndex: Self.count + 1)
+        let endReason: String? = try row.decode(atIndex: Self.count + 2)
         return StoredGrant(
             grant: grant,
-            pid: try row.decode(atIndex: 10),
-            reason: try row.decode(atIndex: 11),
+            requester: requester,
+            reason: reason,
             state: state,
-            endedAt: (try row.decode(Int64?.self, atIndex: 13)).map(Timestamp.init(milliseconds:)),
-            endReason: (try row.decode(String?.self, atIndex: 14))
-                .flatMap(EndReason.init(rawValue:))
+            endedAt: endedAt.map(Timestamp.init(milliseconds:)),
+            endReason: endReason.flatMap(EndReason.init(rawValue:))
         )
     }
 
@@ -64,7 +95,7 @@ struct GrantRows {
         return port
     }
 
-    private static func damaged(_ id: Grant.ID, _ what: String) -> LedgerError {
+    static func damaged(_ id: Grant.ID, _ what: String) -> LedgerError {
         LedgerError(
             .corrupt,
             "cannot read grant \(id) in the ledger: \(what); restore the ledger from a backup"

@@ -5,193 +5,282 @@ extension Ledger {
     /// One request with its grants; nil where there is none of this number.
     public func request(_ id: Int64) async throws(LedgerError) -> StoredRequest? {
         try await reading { db in
-            try Self.fetchRequests(db, where: "r.id = ?", [id], limit: 1).first
+            try Self.fetchRequests(db, Conditions("r.id = ?", id), limit: 1).first
         }
     }
 
-    /// Requests that meet a filter, newest first, each with all its grants.
-    public func requests(_ filter: LedgerFilter) async throws(LedgerError) -> [StoredRequest] {
-        var conditions = ["r.id < ?"]
-        var arguments: StatementArguments = [filter.before ?? .max]
-        if let user = filter.user {
-            conditions.append("r.user = ?")
-            arguments += [user]
-        }
-        if let uid = filter.uid {
-            conditions.append("r.uid = ?")
-            arguments += [uid]
-        }
+    /// Requests that meet a filter and are in a state, newest first, each with all its grants.
+    public func requests(
+        _ filter: LedgerFilter,
+        state: RequestState? = nil
+    ) async throws(LedgerError) -> [StoredRequest] {
+        var conditions = Conditions("r.id < ?", filter.before ?? .max)
+        conditions.add(ofPeople: filter)
         if let policy = filter.policy {
-            conditions.append(
-                "EXISTS (SELECT 1 FROM grants g WHERE \(Self.ofRequest) AND g.policy = ?)"
+            conditions.add(
+                "EXISTS (SELECT 1 FROM grants g WHERE \(Self.ofRequest) AND g.policy = ?)",
+                policy
             )
-            arguments += [policy]
         }
-        switch filter.state {
-        case .active:
-            conditions.append("r.id IN (SELECT request FROM grants WHERE state = 'active')")
-        case .some(let state):
-            // As StoredRequest.state: a live grant decides, then the one that ended last.
-            conditions.append(
+        if let policies = filter.policies {
+            let (marks, names) = Conditions.list(policies)
+            conditions.add("EXISTS (SELECT 1 FROM grants g WHERE \(Self.ofRequest))")
+            conditions.add(
                 """
-                ? = (SELECT g.state FROM grants g WHERE \(Self.ofRequest)
-                     ORDER BY g.ended_at DESC NULLS FIRST, g.id DESC LIMIT 1)
-                """
+                NOT EXISTS (
+                    SELECT 1 FROM grants g WHERE \(Self.ofRequest) AND g.policy NOT IN \(marks))
+                """,
+                names
             )
-            arguments += [state.rawValue]
+        }
+        switch state {
+        case .active:
+            // The few that are live, instead of all there are.
+            conditions.add("r.id IN (SELECT id / \(Schema.ordinalLimit) FROM live)")
+        case .some(let state): conditions.add("r.state = ?", state.rawValue)
         case nil: break
         }
-        return try await reading { [conditions, arguments] db in
-            try Self.fetchRequests(
-                db,
-                where: conditions.joined(separator: " AND "),
-                arguments,
-                limit: filter.limit
-            )
+        return try await reading { [conditions] db in
+            try Self.fetchRequests(db, conditions, limit: filter.limit)
         }
     }
 
-    /// Grants that meet a filter, live and ended, newest request first.
+    /// Grants that meet a filter and are in a state, newest request first.
     ///
     /// Paging with `before` goes by whole requests: the limit may cut one in two, so ask again for
     /// more than one request can have (1,024 grants) where all of them matter.
-    public func grants(_ filter: LedgerFilter) async throws(LedgerError) -> [StoredGrant] {
-        var conditions: [String] = []
-        var arguments: StatementArguments = []
-        if let before = filter.before {
-            conditions.append("g.id < ?")
-            arguments += [before &* Schema.ordinalLimit]
+    public func grants(
+        _ filter: LedgerFilter,
+        state: GrantState? = nil
+    ) async throws(LedgerError) -> [StoredGrant] {
+        let before = filter.before.map { $0.multipliedReportingOverflow(by: Schema.ordinalLimit) }
+        var conditions = Conditions(
+            "g.id < ?",
+            before.map { $0.overflow ? .max : $0.partialValue } ?? .max
+        )
+        conditions.add(ofPeople: filter)
+        if let policy = filter.policy { conditions.add("g.policy = ?", policy) }
+        if let policies = filter.policies {
+            let (marks, names) = Conditions.list(policies)
+            conditions.add("g.policy IN \(marks)", names)
         }
-        switch filter.state {
-        // Spelt out, because the index of live grants serves no parameter.
-        case .active: conditions.append("g.state = 'active'")
-        case .some(let state):
-            conditions.append("g.state = ?")
-            arguments += [state.rawValue]
-        case nil: break
-        }
-        if let policy = filter.policy {
-            conditions.append("g.policy = ?")
-            arguments += [policy]
-        }
-        if let user = filter.user {
-            conditions.append("r.user = ?")
-            arguments += [user]
-        }
-        if let uid = filter.uid {
-            conditions.append("r.uid = ?")
-            arguments += [uid]
-        }
-        arguments += [filter.limit]
-        let condition = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
-        return try await reading { [arguments] db in
+        if let state { conditions.add("g.state = ?", state.rawValue) }
+        return try await reading { [conditions] db in
             let statement = try db.cachedStatement(
                 sql: """
-                    SELECT \(GrantRows.columns) FROM grants g CROSS JOIN requests r
-                    ON r.id = g.request \(condition) ORDER BY g.id DESC LIMIT ?
+                    SELECT \(Self.grantColumns), r.reason, \(Self.personColumns)
+                    FROM grants g CROSS JOIN requests r ON r.id = g.request
+                    WHERE \(conditions.sql) ORDER BY g.id DESC LIMIT ?
                     """
             )
             var rows = GrantRows()
             var grants: [StoredGrant] = []
-            let cursor = try Row.fetchCursor(statement, arguments: arguments)
-            while let row = try cursor.next() { grants.append(try rows.storedGrant(from: row)) }
+            let cursor = try Row.fetchCursor(
+                statement,
+                arguments: conditions.arguments + [filter.limit]
+            )
+            while let row = try cursor.next() {
+                let reason: String? = try row.decode(atIndex: Self.grantColumnCount)
+                let requester = try Self.person(row, at: Self.grantColumnCount + 1)
+                grants.append(try rows.storedGrant(from: row, requester: requester, reason: reason))
+            }
             return grants
         }
     }
 
-    /// The request of this requester that carried this key; nil where there is none.
+    /// The request of this person that carried this key; nil where there is none.
     ///
     /// Reads on the calling thread: one look-up, which waits for no commit. It does not see a
     /// commit under way.
     public func keyedRequest(
-        uid: UInt32,
+        subject: Subject,
         idempotencyKey: String
     ) throws(LedgerError) -> KeyedRequest? {
         try reading { db in
             let statement = try db.cachedStatement(
-                sql: "SELECT id, ask FROM requests WHERE uid = ? AND idempotency_key = ?"
+                sql: """
+                    SELECT \(Self.askColumns), id FROM requests
+                    WHERE subject = ? AND idempotency_key = ?
+                    """
             )
-            return try Row.fetchOne(statement, arguments: [uid, idempotencyKey])
-                .map { KeyedRequest(id: try $0.decode(atIndex: 0), ask: try $0.decode(atIndex: 1)) }
+            return try Row.fetchOne(statement, arguments: [subject.description, idempotencyKey])
+                .map { row in
+                    KeyedRequest(
+                        id: try row.decode(atIndex: Self.askColumnCount),
+                        ask: try Self.ask(row, at: 0)
+                    )
+                }
         }
     }
 
     /// How much each policy was used since a moment, for policies that were; by name.
     ///
-    /// Grants the kernel refused do not count.
+    /// Grants the kernel refused do not count. Requests are taken to be in the order of their
+    /// times: where the clock was set back, some at the edge may be counted or not.
     public func figures(since: Timestamp) async throws(LedgerError) -> [PolicyFigures] {
         try await reading { db in
+            let first = try Self.firstRequest(db, since: since)
             let statement = try db.cachedStatement(
                 sql: """
                     WITH used AS (
                         SELECT policy, count(DISTINCT request) AS requests, max(id) AS newest
                         FROM grants
-                        WHERE id >= \(Schema.ordinalLimit)
-                            * (SELECT min(id) FROM requests WHERE created_at >= ?1)
-                            AND starts_at >= ?1 AND state <> 'failed'
+                        WHERE id >= ?1 AND starts_at >= ?2 AND state <> 'failed'
                         GROUP BY policy)
-                    SELECT used.policy, used.requests, g.starts_at, r.user
+                    SELECT used.policy, used.requests, g.starts_at, \(Self.personColumns)
                     FROM used JOIN grants g ON g.id = used.newest JOIN requests r ON r.id = g.request
                     ORDER BY used.policy
                     """
             )
-            return try Row.fetchAll(statement, arguments: [since.milliseconds]).map { row in
+            return try Row.fetchAll(
+                statement,
+                arguments: [first * Schema.ordinalLimit, since.milliseconds]
+            ).map { row in
                 PolicyFigures(
                     policy: try row.decode(atIndex: 0),
                     requests: try row.decode(atIndex: 1),
                     lastAt: Timestamp(milliseconds: try row.decode(atIndex: 2)),
-                    lastUser: try row.decode(atIndex: 3)
+                    lastRequester: try Self.person(row, at: 3)
                 )
             }
         }
+    }
+
+    /// The first request that was made since a moment, by halving: numbers are in the order of time,
+    /// so that no index has to be written with each request.
+    private static func firstRequest(_ db: Database, since: Timestamp) throws -> Int64 {
+        let statement = try db.cachedStatement(
+            sql: "SELECT id, created_at FROM requests WHERE id >= ? ORDER BY id LIMIT 1"
+        )
+        var (low, high) = (
+            Int64(1), try Int64.fetchOne(db, sql: "SELECT max(id) FROM requests") ?? 0
+        )
+        high += 1
+        while low < high {
+            let middle = low + (high - low) / 2
+            guard let row = try Row.fetchOne(statement, arguments: [middle]) else { return high }
+            if try row.decode(Int64.self, atIndex: 1) < since.milliseconds {
+                low = try row.decode(Int64.self, atIndex: 0) + 1
+            } else {
+                high = middle
+            }
+        }
+        return high
     }
 
     /// The grants `g` of the request `r`, as a range of row ids.
     private static let ofRequest = """
         g.id > r.id * \(Schema.ordinalLimit) AND g.id < (r.id + 1) * \(Schema.ordinalLimit)
         """
+    private static let grantColumns = GrantRows.storedColumns.map { "g." + $0 }
+        .joined(separator: ", ")
+    private static let grantColumnCount = GrantRows.storedColumns.count
+    private static let personColumns = Person.columns.map { "r." + $0.name }
+        .joined(separator: ", ")
+    private static let askColumns = "targets, sources, duration, until, reason, ticket"
+    private static let askColumnCount = 6
+
+    private static func person(_ row: Row, at index: Int) throws -> Person {
+        guard let person = Person(try row.fields(index..<index + Person.columns.count)) else {
+            throw LedgerError(
+                .corrupt,
+                "cannot read who asked for a request in the ledger; restore it from a backup"
+            )
+        }
+        return person
+    }
+
+    private static func ask(_ row: Row, at index: Int) throws -> Ask {
+        let words = { (text: String) in text.split(separator: " ").map(String.init) }
+        return Ask(
+            targets: words(try row.decode(atIndex: index)),
+            sources: words(try row.decode(atIndex: index + 1)),
+            duration: try row.decode(atIndex: index + 2),
+            until: try row.decode(atIndex: index + 3),
+            reason: try row.decode(atIndex: index + 4),
+            ticket: try row.decode(atIndex: index + 5)
+        )
+    }
 
     private static func fetchRequests(
         _ db: Database,
-        where condition: String,
-        _ arguments: StatementArguments,
+        _ conditions: Conditions,
         limit: Int
     ) throws -> [StoredRequest] {
         let statement = try db.cachedStatement(
             sql: """
-                SELECT r.id, r.uid, r.user, r.pid, r.reason, r.ticket, r.created_at,
-                    r.idempotency_key
-                FROM requests r WHERE \(condition) ORDER BY r.id DESC LIMIT ?
+                SELECT \(askColumns), id, state, created_at, decided_at, idempotency_key,
+                    \(personColumns)
+                FROM requests r WHERE \(conditions.sql) ORDER BY r.id DESC LIMIT ?
                 """
         )
-        var requests = try Row.fetchAll(statement, arguments: arguments + [limit]).map { row in
-            StoredRequest(
-                id: try row.decode(atIndex: 0),
-                requester: Requester(
-                    uid: try row.decode(atIndex: 1),
-                    user: try row.decode(atIndex: 2)
-                ),
-                pid: try row.decode(atIndex: 3),
-                reason: try row.decode(atIndex: 4),
-                ticket: try row.decode(atIndex: 5),
-                createdAt: Timestamp(milliseconds: try row.decode(atIndex: 6)),
-                idempotencyKey: try row.decode(atIndex: 7),
-                grants: []
-            )
-        }
         let grants = try db.cachedStatement(
             sql: """
-                SELECT \(GrantRows.columns) FROM requests r JOIN grants g ON \(ofRequest)
+                SELECT \(grantColumns) FROM requests r JOIN grants g ON \(ofRequest)
                 WHERE r.id = ? ORDER BY g.id
                 """
         )
         var rows = GrantRows()
-        for index in requests.indices {
-            let cursor = try Row.fetchCursor(grants, arguments: [requests[index].id])
-            while let row = try cursor.next() {
-                requests[index].grants.append(try rows.storedGrant(from: row))
+        return try Row.fetchAll(statement, arguments: conditions.arguments + [limit]).map { row in
+            let id: Int64 = try row.decode(atIndex: 6)
+            let stateText: String = try row.decode(atIndex: 7)
+            guard let state = RequestState(rawValue: stateText) else {
+                throw LedgerError(
+                    .corrupt,
+                    "cannot read request \(id) in the ledger: unknown state \"\(stateText)\"; "
+                        + "restore the ledger from a backup"
+                )
             }
+            let decidedAt: Int64? = try row.decode(atIndex: 9)
+            var request = StoredRequest(
+                id: id,
+                state: state,
+                requester: try person(row, at: 11),
+                ask: try ask(row, at: 0),
+                createdAt: Timestamp(milliseconds: try row.decode(atIndex: 8)),
+                decidedAt: decidedAt.map(Timestamp.init(milliseconds:)),
+                idempotencyKey: try row.decode(atIndex: 10),
+                grants: []
+            )
+            let cursor = try Row.fetchCursor(grants, arguments: [id])
+            while let row = try cursor.next() {
+                let grant = try rows.storedGrant(
+                    from: row,
+                    requester: request.requester,
+                    reason: request.ask.reason
+                )
+                request.grants.append(grant)
+            }
+            return request
         }
-        return requests
+    }
+}
+
+/// Conditions of a query, which must all hold.
+private struct Conditions: Sendable {
+    private(set) var sql: String
+    private(set) var arguments: StatementArguments
+
+    init(_ condition: String, _ argument: Int64) {
+        sql = condition
+        arguments = [argument]
+    }
+
+    mutating func add(_ condition: String, _ arguments: StatementArguments = []) {
+        sql += " AND " + condition
+        self.arguments += arguments
+    }
+
+    mutating func add(_ condition: String, _ text: String) { add(condition, [text]) }
+
+    mutating func add(ofPeople filter: LedgerFilter) {
+        if let subject = filter.subject { add("r.subject = ?", subject.description) }
+        if let name = filter.name { add("r.name = ?", name) }
+    }
+
+    /// `(?, ?)`, and what stands for it.
+    static func list(_ texts: Set<String>) -> (marks: String, arguments: StatementArguments) {
+        let marks = Array(repeating: "?", count: texts.count).joined(separator: ", ")
+        return ("(\(marks))", StatementArguments(texts))
     }
 }

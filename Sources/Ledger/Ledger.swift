@@ -1,5 +1,6 @@
 internal import GRDB
 public import Policy
+internal import Synchronization
 
 /// The durable store of requests, grants and the audit trail.
 ///
@@ -7,18 +8,34 @@ public import Policy
 /// same time. What `commit` has returned for is on the disk.
 ///
 /// ## Topics
-/// - Writing: ``commit(_:at:)``
+/// - Writing: ``commit(_:at:)``, ``secure(_:)``, ``isBehind``
 /// - Starting: ``recover()``
-/// - Reading: ``request(_:)``, ``requests(_:)``, ``grants(_:)``, ``figures(since:)``,
-///   ``keyedRequest(uid:idempotencyKey:)``
+/// - Reading: ``request(_:)``, ``requests(_:state:)``, ``grants(_:state:)``, ``figures(since:)``,
+///   ``keyedRequest(subject:idempotencyKey:)``
 public final class Ledger: Sendable {
     let pool: DatabasePool
+    let path: String
     /// `boots.id` of the running boot.
     let boot: Int64
-    let path: String
+    private let bootID: String
     private let directory: StateDirectory
+    private let reserve: Reserve
+    let books: Mutex<Books>
+
+    /// What goes from one commit to the next.
+    struct Books {
+        /// What `secure` took, and the tables do not have.
+        var owed: [Event]
+        /// The newest numbers there have been: none is used again.
+        var marks: Marks
+        /// The audit rows that an earlier run noted and the tables do not have.
+        let lost: ClosedRange<Int64>?
+        var isBootRecorded: Bool
+    }
 
     /// Opens the ledger in a state directory, making both where they are missing.
+    ///
+    /// No room on the disk is needed but the first time.
     ///
     /// - Parameters:
     ///   - directory: The state directory; made with mode 0700, its parent must exist.
@@ -27,79 +44,152 @@ public final class Ledger: Sendable {
     public init(directory: String, bootID: String) throws(LedgerError) {
         let directory = try StateDirectory(path: directory)
         let path = directory.ledgerPath
+        let (reserve, noted, entries) = try Reserve.open(directory.reservePath)
         do {
             let pool = try DatabasePool(path: path, configuration: Schema.configuration)
-            try pool.read { db in
-                if try Schema.migrator.hasBeenSuperseded(db) {
-                    throw LedgerError(
-                        .newerSchema,
-                        "cannot open the ledger \(path): a newer version of the agent wrote it; "
-                            + "install that version again"
-                    )
-                }
-            }
-            try Schema.migrator.migrate(pool)
-            boot = try pool.writeWithoutTransaction { db in
-                try Schema.prepareWriter(db)
-                try db.execute(
-                    sql: "INSERT INTO boots (boot) VALUES (?) ON CONFLICT DO NOTHING",
-                    arguments: [bootID]
+            try Schema.prepare(pool, path: path)
+            try directory.fillLog(upTo: Schema.logPages * (Schema.pageSize + 24))
+            let (boot, books) = try pool.read { db in
+                let number = { (sql: String) in try Int64.fetchOne(db, sql: sql) ?? 0 }
+                let held = Marks(
+                    sequence: try number("SELECT max(id) FROM audit"),
+                    request: try number("SELECT max(id) FROM requests")
                 )
-                return try Int64.fetchOne(
+                let boot = try Int64.fetchOne(
                     db,
                     sql: "SELECT id FROM boots WHERE boot = ?",
                     arguments: [bootID]
-                ) ?? 0
+                )
+                let books = Books(
+                    owed: try Self.events(of: entries, db),
+                    marks: Marks(
+                        sequence: max(held.sequence, noted.sequence),
+                        request: max(held.request, noted.request)
+                    ),
+                    lost: noted.sequence > held.sequence
+                        ? held.sequence + 1...noted.sequence : nil,
+                    isBootRecorded: boot != nil
+                )
+                return (try boot ?? number("SELECT max(id) FROM boots") + 1, books)
             }
+            try directory.watchFiles()
             self.pool = pool
+            self.boot = boot
+            self.books = Mutex(books)
         } catch {
             throw LedgerError(error, cannot: "open", path: path)
         }
         self.path = path
+        self.bootID = bootID
         self.directory = directory
+        self.reserve = reserve
     }
 
-    /// Writes changes in one durable transaction, each with its row in the audit trail.
+    /// Writes events in one durable transaction, each with its row in the audit trail, and before
+    /// them what ``secure(_:)`` took since the last one.
     ///
     /// Everything is recorded or nothing is; cancelling the task does not stop it half-way.
     ///
     /// - Parameters:
-    ///   - changes: What to record, in this order; a grant may be recorded and ended in one go.
+    ///   - events: What to record, in this order; a grant may be opened and ended in one go.
     ///   - at: The time of the audit rows.
-    /// - Throws: `LedgerError`. `notLive` names the one grant that an `end` or `extend` did not find
-    ///   live: leave that change out and commit the rest again.
-    public func commit(_ changes: [LedgerChange], at: Timestamp) async throws(LedgerError) {
-        try await writing { [boot] db in try Self.commit(changes, at: at, boot: boot, db) }
+    ///   - meanwhile: Called while the disk is at work.
+    /// - Throws: `LedgerError`. `notLive` names the one grant that an event other than `opened` did
+    ///   not find live: leave that event out and commit the rest again.
+    public func commit(
+        _ events: [Event],
+        at: Timestamp,
+        meanwhile: () -> Void = {}
+    ) async throws(LedgerError) {
+        try await writing(meanwhile) { [self] db in try record(events, at: at, db) }
     }
 
-    static func commit(
-        _ changes: [LedgerChange],
-        at: Timestamp,
-        boot: Int64,
-        _ db: Database
-    ) throws {
-        try db.cachedStatement(sql: "BEGIN IMMEDIATE").execute()
+    func record(_ events: [Event], at: Timestamp, _ db: Database) throws {
+        try directory.requireFiles()
+        var books = books.withLock { $0 }
+        guard !(events.isEmpty && books.owed.isEmpty) else { return }
+        try db.run("BEGIN IMMEDIATE")
         do {
-            let writer = LedgerWriter(db: db, boot: boot, at: at)
-            for change in changes { try writer.write(change) }
-            try db.cachedStatement(sql: "COMMIT").execute()
+            if !books.isBootRecorded {
+                try db.run("INSERT INTO boots VALUES (?, ?)", [.integer(boot), .text(bootID)])
+            }
+            var writer = EventWriter(db: db, boot: boot, at: at, marks: books.marks)
+            for event in books.owed {
+                do {
+                    try writer.write(event)
+                } catch let error as LedgerError where error.code == .notLive {}
+            }
+            for event in events { try writer.write(event) }
+            try db.run("COMMIT")
+            books.marks = writer.marks
         } catch {
             try db.rollback()
             throw error
         }
+        books.isBootRecorded = true
+        books.owed = []
+        self.books.withLock { [books] in $0 = books }
+        // What cannot be noted here was recorded all the same; ends that are kept though the tables
+        // have them do no harm.
+        try? reserve.mark(books.marks)
+        try? reserve.empty()
     }
+
+    /// Takes over events that are in force but that ``commit(_:at:)`` could not record, as on a
+    /// full disk.
+    ///
+    /// The next commit that succeeds writes them first; those of grants that are not live in the
+    /// ledger it leaves out. Until then the ends of grants are kept in room that was taken on the
+    /// disk beforehand: when this returns they are durable, and a start finds them. Where even that
+    /// room is used up, the next start ends all that was live, as `ledgerFull`.
+    ///
+    /// - Parameter events: Such as only take access away; of those only ends survive a crash.
+    /// - Throws: `LedgerError` where the ends are not durable; the next commit writes them all the
+    ///   same.
+    public func secure(_ events: [Event]) async throws(LedgerError) {
+        try await writing { [self] _ in
+            let marks = books.withLock { books in
+                books.owed += events
+                return books.marks
+            }
+            try directory.requireFiles()
+            try reserve.keep(events, upTo: marks.request)
+        }
+    }
+
+    /// What the entries of the reserve say.
+    private static func events(of entries: [Reserve.Entry], _ db: Database) throws -> [Event] {
+        try entries.flatMap { entry in
+            switch entry {
+            case .ended(let ids, let reason, let at, let actor):
+                ids.map { Event.ended($0, reason, at: at, by: actor) }
+            case .everything(let request, let at):
+                try Int64.fetchAll(
+                    db,
+                    sql: "SELECT id FROM live WHERE id < ?",
+                    arguments: [(request + 1) * Schema.ordinalLimit]
+                ).map { Event.ended(Grant.ID(row: $0), .ledgerFull, at: at, by: nil) }
+            }
+        }
+    }
+
+    /// Whether ``secure(_:)``, in this run or an earlier one, took what the next commit has to
+    /// write; one without events will do.
+    public var isBehind: Bool { books.withLock { !$0.owed.isEmpty } }
 
     /// Writes on a thread of the ledger's own.
     ///
     /// Not GRDB's `async` functions: when the task is cancelled they interrupt the transaction, and
     /// may throw for one that is on the disk.
     private func writing(
+        _ meanwhile: () -> Void = {},
         _ body: @escaping @Sendable (Database) throws -> Void
     ) async throws(LedgerError) {
         let result: Result<Void, any Error> = await withCheckedContinuation { continuation in
             pool.asyncWriteWithoutTransaction { db in
                 continuation.resume(returning: Result { try body(db) })
             }
+            meanwhile()
         }
         do {
             try result.get()

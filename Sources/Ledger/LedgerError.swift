@@ -1,6 +1,7 @@
 internal import GRDB
-internal import Glibc
+internal import Linux
 public import Policy
+internal import SystemPackage
 
 /// Why the ledger could not be opened, written or read.
 ///
@@ -18,8 +19,11 @@ public struct LedgerError: Error, Hashable, Sendable, CustomStringConvertible {
         case locked
         /// The file or the folder belongs to someone else, or others may write to it.
         case notPermitted = "not-permitted"
-        /// The file was written by a newer version of the agent.
-        case newerSchema = "newer-schema"
+        /// The file was written by another version of the agent.
+        case otherSchema = "other-schema"
+        /// The state directory or a file in it was deleted, replaced or cut short while the agent
+        /// runs: what would be written now would be gone at the next start.
+        case gone
         /// A grant that was to be ended or extended is not live; nothing was written.
         case notLive = "not-live"
         /// The request id, or the requester's idempotency key, is in the ledger already; nothing was
@@ -43,6 +47,14 @@ public struct LedgerError: Error, Hashable, Sendable, CustomStringConvertible {
         self.code = code
         self.message = message
         self.grant = grant
+    }
+
+    static func notLive(_ grant: Grant.ID) -> LedgerError {
+        LedgerError(
+            .notLive,
+            "cannot change grant \(grant): it is not live in the ledger",
+            grant: grant
+        )
     }
 
     /// Explains what went wrong while doing `action` ("write", "open") to the file at `path`.
@@ -106,20 +118,20 @@ public struct LedgerError: Error, Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Explains a failed system call on `path`, from `errno`.
-    static func systemCall(_ name: String, path: String, errno number: Int32) -> LedgerError {
-        let reason = String(cString: strerror(number))
+    /// Explains a failed system call on `path`.
+    init(_ error: SystemError, path: String) {
         let code: Code
         let remedy: String
-        switch number {
-        case ENOSPC, EDQUOT: (code, remedy) = (.full, "free some space on its file system")
-        case EROFS: (code, remedy) = (.readOnly, "mount its file system writable")
-        case EACCES, EPERM:
+        switch error.errno {
+        case .noSpace, .diskQuotaExceeded:
+            (code, remedy) = (.full, "free some space on its file system")
+        case .readOnlyFileSystem: (code, remedy) = (.readOnly, "mount its file system writable")
+        case .permissionDenied, .notPermitted:
             (code, remedy) = (.readOnly, "let the agent's user own the state directory")
-        case ENOENT: (code, remedy) = (.other, "make the folder above it first")
-        case ENOTDIR: (code, remedy) = (.other, "a part of the path is no folder")
-        default: (code, remedy) = (.other, "see \(name)(2)")
+        case .noSuchFileOrDirectory: (code, remedy) = (.other, "make the folder above it first")
+        case .notDirectory: (code, remedy) = (.other, "a part of the path is no folder")
+        default: (code, remedy) = (.other, "see \(error.call)(2)")
         }
-        return LedgerError(code, "cannot use \(path) for the ledger: \(reason); \(remedy)")
+        self.init(code, "cannot use \(path) for the ledger: \(error.errno.text); \(remedy)")
     }
 }

@@ -1,5 +1,6 @@
 internal import GRDB
 public import Policy
+internal import Synchronization
 
 /// What the agent needs to know when it starts.
 public struct Recovered: Sendable {
@@ -7,12 +8,13 @@ public struct Recovered: Sendable {
     public struct LiveGrant: Hashable, Sendable {
         /// The grant.
         public var grant: Grant
-        /// Whether `grant.deadline` was read in this boot; otherwise it means nothing now, and only
-        /// `grant.expiresAt` holds.
+        /// Whether `grant.end.deadline` was read in this boot; otherwise it means nothing now, and
+        /// only `grant.end.expiresAt` holds.
         public var isOfThisBoot: Bool
     }
 
-    /// All live grants, by id.
+    /// All live grants, by id; not those whose end an earlier run could only secure, which the next
+    /// commit records: see ``Ledger/isBehind``.
     public var live: [LiveGrant]
     /// The first number no request has had.
     public var nextRequestID: Int64
@@ -20,6 +22,9 @@ public struct Recovered: Sendable {
     ///
     /// A wall clock that shows less was set back.
     public var lastRecordedAt: Timestamp?
+    /// The numbers of rows of the audit trail that were recorded and are gone, with what they tell
+    /// of; nil where none are missing at the end.
+    public var lost: ClosedRange<Int64>?
 }
 
 extension Ledger {
@@ -27,32 +32,32 @@ extension Ledger {
     ///
     /// - Throws: `LedgerError`; `corrupt` where a live grant cannot be read.
     public func recover() throws(LedgerError) -> Recovered {
-        try reading { db in
+        let books = books.withLock { $0 }
+        return try reading { db in
+            var ended: Set<Grant.ID> = []
+            for case .ended(let id, _, _, _) in books.owed { ended.insert(id) }
             let statement = try db.cachedStatement(
                 sql: """
-                    SELECT \(GrantRows.columns) FROM \(GrantRows.join)
-                    WHERE g.state = 'active' ORDER BY g.id
+                    SELECT \(GrantRows.liveColumns.joined(separator: ", ")), boot
+                    FROM live ORDER BY id
                     """
             )
             var rows = GrantRows()
             var live: [Recovered.LiveGrant] = []
-            live.reserveCapacity(
-                try Int.fetchOne(db, sql: "SELECT count(*) FROM grants WHERE state = 'active'") ?? 0
-            )
+            live.reserveCapacity(try Int.fetchOne(db, sql: "SELECT count(*) FROM live") ?? 0)
             let cursor = try Row.fetchCursor(statement)
             while let row = try cursor.next() {
-                let isOfThisBoot = try row.decode(Int64.self, atIndex: GrantRows.boot) == boot
-                live.append(.init(grant: try rows.grant(from: row), isOfThisBoot: isOfThisBoot))
+                let grant = try rows.liveGrant(from: row)
+                guard ended.isEmpty || !ended.contains(grant.id) else { continue }
+                let boot: Int64 = try row.decode(atIndex: GrantRows.liveColumns.count)
+                live.append(.init(grant: grant, isOfThisBoot: boot == self.boot))
             }
-            let last = try Int64.fetchOne(db, sql: "SELECT max(id) FROM requests") ?? 0
-            let at = try Int64.fetchOne(
-                db,
-                sql: "SELECT at FROM audit ORDER BY id DESC LIMIT 1"
-            )
+            let at = try Int64.fetchOne(db, sql: "SELECT at FROM audit ORDER BY id DESC LIMIT 1")
             return Recovered(
                 live: live,
-                nextRequestID: last + 1,
-                lastRecordedAt: at.map(Timestamp.init(milliseconds:))
+                nextRequestID: books.marks.request + 1,
+                lastRecordedAt: at.map(Timestamp.init(milliseconds:)),
+                lost: books.lost
             )
         }
     }

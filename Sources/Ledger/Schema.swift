@@ -1,91 +1,128 @@
 internal import GRDB
+internal import Policy
 
 /// The tables, and the settings of a connection.
 ///
-/// Times are milliseconds since 1970 UTC unless a comment says otherwise; states and reasons are
-/// the words of the API, so that the file can be read with the `sqlite3` program while the agent
-/// runs:
+/// Times are milliseconds since 1970 UTC unless a comment says otherwise; states, events and
+/// reasons are the words of the API, so that the file can be read with the `sqlite3` program while
+/// the agent runs:
 ///
 ///     SELECT request, ordinal, port, source, state, datetime(expires_at / 1000, 'unixepoch')
 ///     FROM grants;
 enum Schema {
+    /// `PRAGMA user_version` of a file with these tables.
+    static let version = 1
+
+    /// `PRAGMA application_id`: "SPLG".
+    static let applicationID = 0x53504C47
+
     /// How a grant's row id is made: `request * ordinalLimit + ordinal`.
     ///
     /// 17.1 is row 170001: both parts stay readable, and rows are only ever appended.
     static let ordinalLimit: Int64 = 10_000
 
     /// Bytes of a page.
-    ///
-    /// An opening changes five pages, and each is written whole to the log: smaller ones make the
-    /// commit a tenth faster than SQLite's 4,096, and reading a tenth slower.
     static let pageSize = 1024
 
     /// Pages the write-ahead log may grow to before a commit moves them into the database.
-    ///
-    /// 4 MB, or 800 openings.
     static let logPages = 4_000
 
-    static var migrator: DatabaseMigrator {
-        var migrator = DatabaseMigrator()
-        migrator.registerMigration("1") { db in
-            try db.execute(sql: tables)
-        }
-        return migrator
-    }
+    static let requestColumns: [Column<AccessRequest>] =
+        [
+            Column("id", "INTEGER PRIMARY KEY") { .integer($0.id) },
+            Column("state", "TEXT NOT NULL") { _ in .text(RequestState.active.rawValue) },
+            Column("created_at", "INTEGER NOT NULL") { Field($0.createdAt) },
+            Column("decided_at", "INTEGER") { Field($0.createdAt) },
+        ] + Person.columns.of { $0.requester } + [
+            // What was asked; neither a valid target nor a valid source has a space.
+            Column("targets", "TEXT NOT NULL") {
+                .text($0.ask.targets.joined(separator: " "))
+            },
+            Column("sources", "TEXT NOT NULL") {
+                .text($0.ask.sources.joined(separator: " "))
+            },
+            Column("duration", "TEXT") { Field($0.ask.duration) },
+            Column("until", "TEXT") { Field($0.ask.until) },
+            Column("reason", "TEXT") { Field($0.ask.reason) },
+            Column("ticket", "TEXT") { Field($0.ask.ticket) },
+            Column("idempotency_key", "TEXT") { Field($0.idempotencyKey) },
+        ]
 
-    private static let tables = """
+    static let tables = """
         CREATE TABLE boots (
             id INTEGER PRIMARY KEY,
             boot TEXT NOT NULL UNIQUE -- /proc/sys/kernel/random/boot_id
         ) STRICT;
 
-        CREATE TABLE requests (
-            id INTEGER PRIMARY KEY,
-            created_at INTEGER NOT NULL,
-            uid INTEGER NOT NULL,
-            user TEXT NOT NULL,
-            pid INTEGER NOT NULL,
-            reason TEXT,
-            ticket TEXT,
-            idempotency_key TEXT,
-            ask TEXT -- what the idempotency key was used for
-        ) STRICT;
-        CREATE INDEX requests_by_time ON requests (created_at);
-        CREATE UNIQUE INDEX requests_by_key ON requests (uid, idempotency_key)
+        CREATE TABLE requests (\(declarations(requestColumns))) STRICT;
+        CREATE UNIQUE INDEX requests_by_key ON requests (subject, idempotency_key)
             WHERE idempotency_key IS NOT NULL;
 
-        CREATE TABLE grants (
+        -- The grants that are live: what a start has to read, and no more.
+        CREATE TABLE live (
             id INTEGER PRIMARY KEY,
-            request INTEGER AS (id / \(ordinalLimit)) VIRTUAL,
-            ordinal INTEGER AS (id % \(ordinalLimit)) VIRTUAL,
             policy TEXT NOT NULL,
             port TEXT NOT NULL,
             source TEXT NOT NULL,
-            state TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            name TEXT NOT NULL,
+            via TEXT,
             starts_at INTEGER NOT NULL,
             expires_at INTEGER NOT NULL,
             deadline INTEGER NOT NULL, -- milliseconds of CLOCK_BOOTTIME in that boot
-            boot INTEGER NOT NULL, -- boots.id
-            ended_at INTEGER,
-            end_reason TEXT
+            boot INTEGER NOT NULL -- boots.id
         ) STRICT;
-        CREATE INDEX live_grants ON grants (id) WHERE state = 'active';
 
-        CREATE TABLE audit (
+        CREATE TABLE ended (
             id INTEGER PRIMARY KEY,
-            at INTEGER NOT NULL,
-            event TEXT NOT NULL,
-            uid INTEGER, -- who did it; NULL: the agent
-            user TEXT,
-            pid INTEGER,
-            request INTEGER NOT NULL,
-            ordinal INTEGER NOT NULL,
             policy TEXT NOT NULL,
             port TEXT NOT NULL,
             source TEXT NOT NULL,
-            detail TEXT
+            starts_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            ended_at INTEGER NOT NULL,
+            end_reason TEXT NOT NULL
         ) STRICT;
+
+        CREATE VIEW grants AS
+            SELECT id, id / \(ordinalLimit) AS request, id % \(ordinalLimit) AS ordinal,
+                policy, port, source, starts_at, expires_at, deadline,
+                'active' AS state, NULL AS ended_at, NULL AS end_reason
+            FROM live
+            UNION ALL
+            SELECT id, id / \(ordinalLimit), id % \(ordinalLimit),
+                policy, port, source, starts_at, expires_at, 0,
+                state, ended_at, end_reason
+            FROM ended;
+
+        CREATE TABLE audit (\(declarations(AuditRecord.columns))) STRICT;
+        PRAGMA application_id = \(applicationID);
+        PRAGMA user_version = \(version);
         """
+
+    static let insertRequest = insert(into: "requests", requestColumns)
+    static let insertAudit = insert(into: "audit", AuditRecord.columns)
+    static let insertLive = "INSERT INTO live VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    static let insertEnded = """
+        INSERT INTO ended
+        SELECT id, policy, port, source, starts_at, expires_at, ?2, ?3, ?4 FROM live WHERE id = ?1
+        """
+    /// Gives a request the state of the grant that ended just now, where that was the last.
+    static let settleRequest = """
+        UPDATE requests SET state = ?1 WHERE id = ?2 AND NOT EXISTS (
+            SELECT 1 FROM live
+            WHERE live.id > ?2 * \(ordinalLimit) AND live.id < (?2 + 1) * \(ordinalLimit))
+        """
+
+    private static func declarations(_ columns: [Column<some Any>]) -> String {
+        columns.map { "\($0.name) \($0.type)" }.joined(separator: ",\n    ")
+    }
+
+    private static func insert(into table: String, _ columns: [Column<some Any>]) -> String {
+        let marks = Array(repeating: "?", count: columns.count).joined(separator: ", ")
+        return "INSERT INTO \(table) VALUES (\(marks))"
+    }
 
     /// The configuration of every connection.
     static var configuration: Configuration {
@@ -107,30 +144,28 @@ enum Schema {
         return configuration
     }
 
-    /// Settles what only the writing connection needs, and makes the log file its full size.
-    ///
-    /// A commit that makes the file longer costs a second write of the file system's journal.
-    /// The rolled-back transaction leaves zeros behind the log's end and nothing in the database.
-    static func prepareWriter(_ db: Database) throws {
-        try db.execute(
-            sql: """
-                PRAGMA synchronous = FULL;
-                PRAGMA wal_autocheckpoint = \(logPages);
-                """
-        )
-        do {
+    /// Makes the tables where there are none, and settles what only the writing connection needs.
+    static func prepare(_ pool: DatabasePool, path: String) throws {
+        try pool.writeWithoutTransaction { db in
+            let number = { (sql: String) in try Int.fetchOne(db, sql: sql) ?? 0 }
+            if try number("SELECT count(*) FROM sqlite_schema") == 0 {
+                try db.execute(sql: "BEGIN IMMEDIATE; \(tables); COMMIT")
+            }
+            let found = try number("PRAGMA user_version")
+            guard found == version, try number("PRAGMA application_id") == applicationID else {
+                throw LedgerError(
+                    .otherSchema,
+                    "cannot open the ledger \(path): another version of the agent wrote it "
+                        + "(tables of version \(found), not \(version)); install that version "
+                        + "again, or move the file away to begin anew"
+                )
+            }
             try db.execute(
                 sql: """
-                    BEGIN IMMEDIATE;
-                    CREATE TABLE padding (bytes BLOB);
-                    INSERT INTO padding VALUES (zeroblob(\(logPages * pageSize)));
-                    ROLLBACK;
+                    PRAGMA synchronous = FULL;
+                    PRAGMA wal_autocheckpoint = \(logPages);
                     """
             )
-        } catch DatabaseError.SQLITE_FULL {
-            // What is left of the disk is needed for what is to be recorded.
-            if db.isInsideTransaction { try db.rollback() }
-            try db.checkpoint(.truncate)
         }
     }
 }

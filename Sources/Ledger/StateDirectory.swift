@@ -1,39 +1,49 @@
-internal import Glibc
+internal import Linux
+internal import SystemPackage
 
 /// The folder the ledger lives in, kept for one agent by a lock as long as this object lives.
 final class StateDirectory: Sendable {
     let ledgerPath: String
-    private let lock: Int32
+    let logPath: String
+    let reservePath: String
+    private let lock: FileLock
 
     /// Makes the folder and an empty ledger file where they are missing, and takes the lock.
     init(path: String) throws(LedgerError) {
-        try Self.makeFolder(path)
-        let lockPath = path + "/ledger.lock"
         ledgerPath = path + "/ledger.sqlite"
-        lock = try Self.lock(lockPath)
-        do {
-            try Self.makeFile(ledgerPath)
+        logPath = ledgerPath + "-wal"
+        reservePath = path + "/ledger.reserve"
+        try Self.makeFolder(path)
+        lock = try Self.takeLock(path + "/ledger.lock")
+        try Self.makeFile(ledgerPath)
+    }
+
+    /// Takes the room that the write-ahead log may use; what is left of a full disk will do.
+    ///
+    /// A commit that makes the file longer also costs a second write of the file system's journal.
+    func fillLog(upTo size: Int) throws(LedgerError) {
+        do throws(SystemError) {
+            try Descriptor.open(logPath, .readWrite, options: .noFollow).fill(upTo: size)
+        } catch  where error.errno == .noSpace || error.errno == .diskQuotaExceeded {
         } catch {
-            close(lock)
-            throw error
+            throw LedgerError(error, path: logPath)
         }
     }
 
-    deinit {
-        // Closing alone would leave the lock to a child between its fork and its exec.
-        flock(lock, LOCK_UN)
-        close(lock)
-    }
+    func watchFiles() throws(LedgerError) {}
+    func requireFiles() throws(LedgerError) {}
 
     private static func makeFolder(_ path: String) throws(LedgerError) {
-        if mkdir(path, 0o700) != 0, errno != EEXIST {
-            throw .systemCall("mkdir", path: path, errno: errno)
+        let status: Stat
+        do throws(SystemError) {
+            do throws(SystemError) {
+                try Linux.makeFolder(path, permissions: .ownerReadWriteExecute)
+            } catch  where error.errno == .fileExists {}
+            status = try fileStatus(path)
+        } catch {
+            throw LedgerError(error, path: path)
         }
-        var status = stat()
-        guard stat(path, &status) == 0 else {
-            throw .systemCall("stat", path: path, errno: errno)
-        }
-        guard status.st_mode & S_IFMT == S_IFDIR else {
+        guard status.type == .directory else {
             throw LedgerError(
                 .other,
                 "cannot use \(path) as the state directory: it is no folder; "
@@ -45,38 +55,40 @@ final class StateDirectory: Sendable {
 
     /// Makes the ledger file before SQLite does, which would give it the mode of the umask.
     private static func makeFile(_ path: String) throws(LedgerError) {
-        let file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0o600)
-        let reason = errno
-        var status = stat()
-        let found = lstat(path, &status) == 0
-        if found, status.st_mode & S_IFMT != S_IFREG {
-            if file >= 0 { close(file) }
+        let opened = Result { () throws(SystemError) in
+            _ = try Descriptor.open(path, .readWrite, options: [.create, .noFollow, .nonBlocking])
+        }
+        let status = try? fileStatus(path, followsLink: false)
+        if let status, status.type != .regular {
             throw LedgerError(
                 .corrupt,
                 "cannot open the ledger \(path): it is no regular file; "
                     + "move it away or name another state directory"
             )
         }
-        guard file >= 0 else { throw .systemCall("open", path: path, errno: reason) }
-        close(file)
-        try refuseForeign(status, path: path, mode: "0600")
+        do throws(SystemError) {
+            try opened.get()
+        } catch {
+            throw LedgerError(error, path: path)
+        }
+        if let status { try refuseForeign(status, path: path, mode: "0600") }
     }
 
     /// Throws where somebody else could rewrite what is recorded here.
     private static func refuseForeign(
-        _ status: stat,
+        _ status: Stat,
         path: String,
         mode: String
     ) throws(LedgerError) {
-        guard status.st_uid == geteuid() else {
+        guard status.userID.rawValue == ThisProcess.userID else {
             throw LedgerError(
                 .notPermitted,
-                "cannot use \(path) for the ledger: it belongs to uid \(status.st_uid), "
-                    + "and the agent runs as uid \(geteuid()); "
-                    + "give it to the agent with: chown \(geteuid()) \(path)"
+                "cannot use \(path) for the ledger: it belongs to uid \(status.userID.rawValue), "
+                    + "and the agent runs as uid \(ThisProcess.userID); "
+                    + "give it to the agent with: chown \(ThisProcess.userID) \(path)"
             )
         }
-        guard status.st_mode & 0o022 == 0 else {
+        guard status.permissions.isDisjoint(with: [.groupWrite, .otherWrite]) else {
             throw LedgerError(
                 .notPermitted,
                 "cannot use \(path) for the ledger: others than its owner may write to it; "
@@ -85,21 +97,18 @@ final class StateDirectory: Sendable {
         }
     }
 
-    private static func lock(_ path: String) throws(LedgerError) -> Int32 {
-        let file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)
-        guard file >= 0 else { throw .systemCall("open", path: path, errno: errno) }
-        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
-            let reason = errno
-            close(file)
-            guard reason == EWOULDBLOCK else {
-                throw .systemCall("flock", path: path, errno: reason)
-            }
+    private static func takeLock(_ path: String) throws(LedgerError) -> FileLock {
+        do throws(SystemError) {
+            return try FileLock.take(
+                on: Descriptor.open(path, .readWrite, options: [.create, .noFollow])
+            )
+        } catch {
+            guard error.errno == .wouldBlock else { throw LedgerError(error, path: path) }
             throw LedgerError(
                 .locked,
                 "cannot open the ledger: another agent holds \(path); "
                     + "stop it, or give this one a state directory of its own"
             )
         }
-        return file
     }
 }

@@ -4,81 +4,109 @@ public import Policy
 public struct StoredGrant: Hashable, Sendable, Identifiable {
     /// The grant with the end it was last given.
     ///
-    /// `deadline` means something only in the boot it was
-    /// recorded in.
+    /// Its deadline means something only while it is live, and in the boot it was recorded in.
     public var grant: Grant
-    /// The process that asked.
-    public var pid: Int32
+    /// Who asked, as recorded then.
+    public var requester: Person
     /// Why it was asked for.
     public var reason: String?
     /// `active` as long as the grant is live.
     public var state: GrantState
-    /// When it ended; absent while it is live.
+    /// When it ended; nil while it is live.
     public var endedAt: Timestamp?
-    /// Why it ended; absent while it is live.
+    /// Why it ended; nil while it is live.
     public var endReason: EndReason?
 
     /// The grant's id.
     public var id: Grant.ID { grant.id }
+
+    /// Takes the parts.
+    public init(
+        grant: Grant,
+        requester: Person,
+        reason: String?,
+        state: GrantState,
+        endedAt: Timestamp? = nil,
+        endReason: EndReason? = nil
+    ) {
+        self.grant = grant
+        self.requester = requester
+        self.reason = reason
+        self.state = state
+        self.endedAt = endedAt
+        self.endReason = endReason
+    }
 }
 
 /// One request as the ledger has it.
 public struct StoredRequest: Hashable, Sendable, Identifiable {
     /// The number, from 1.
     public var id: Int64
-    /// Who asked.
-    public var requester: Requester
-    /// The process that asked.
-    public var pid: Int32
-    /// Why.
-    public var reason: String?
-    /// The ticket the work belongs to.
-    public var ticket: String?
+    /// `active` while any grant is live, then the state of the grant that ended last.
+    public var state: RequestState
+    /// Who asked, as recorded then.
+    public var requester: Person
+    /// What was asked.
+    public var ask: Ask
     /// When it was asked.
     public var createdAt: Timestamp
+    /// When it was decided; nil while nobody has.
+    public var decidedAt: Timestamp?
     /// The key under which a repetition of the request is recognised.
     public var idempotencyKey: String?
     /// What it opened, in the order of the ids.
     public var grants: [StoredGrant]
 
-    /// `active` while any grant is live, then the state of the grant that ended last.
-    public var state: GrantState {
-        if grants.contains(where: { $0.state == .active }) { return .active }
-        let last = grants.max {
-            ($0.endedAt?.milliseconds ?? 0, $0.id) < ($1.endedAt?.milliseconds ?? 0, $1.id)
-        }
-        return last?.state ?? .failed
+    /// Takes the parts.
+    public init(
+        id: Int64,
+        state: RequestState,
+        requester: Person,
+        ask: Ask,
+        createdAt: Timestamp,
+        decidedAt: Timestamp?,
+        idempotencyKey: String? = nil,
+        grants: [StoredGrant]
+    ) {
+        self.id = id
+        self.state = state
+        self.requester = requester
+        self.ask = ask
+        self.createdAt = createdAt
+        self.decidedAt = decidedAt
+        self.idempotencyKey = idempotencyKey
+        self.grants = grants
     }
 }
 
-/// Which requests or grants to read.
+/// Which requests or grants to read; all conditions must hold.
 public struct LedgerFilter: Hashable, Sendable {
-    /// Only those in this state.
-    public var state: GrantState?
     /// Only grants of this policy, and requests with such a grant.
     public var policy: String?
-    /// Only those of this user name.
-    public var user: String?
-    /// Only those of this user id.
-    public var uid: UInt32?
+    /// Only grants of these policies, and requests that have grants of these alone; nil for all.
+    public var policies: Set<String>?
+    /// Only those of this person.
+    public var subject: Subject?
+    /// Only those of persons who went by this name.
+    public var name: String?
     /// Only requests with a smaller number, and their grants.
     public var before: Int64?
     /// How many at the most.
     public var limit: Int
 
-    /// Takes the conditions, which must all hold.
+    /// Takes the conditions.
     public init(
-        state: GrantState? = nil,
         policy: String? = nil,
-        user: String? = nil,
-        uid: UInt32? = nil,
+        policies: Set<String>? = nil,
+        subject: Subject? = nil,
+        name: String? = nil,
         before: Int64? = nil,
         limit: Int = 100
     ) {
-        self.state = state
         self.policy = policy
-        self.user = user
-        self.uid = uid
+        self.policies = policies
+        self.subject = subject
+        self.name = name
         self.before = before
         self.limit = limit
     }
@@ -93,13 +121,13 @@ public struct PolicyFigures: Hashable, Sendable {
     /// When the newest of them opened.
     public var lastAt: Timestamp
     /// Who asked for it.
-    public var lastUser: String
+    public var lastRequester: Person
 }
 
 /// An earlier request that carried the same idempotency key.
 public struct KeyedRequest: Hashable, Sendable {
     /// The request's number.
     public var id: Int64
-    /// What it asked for, as it was given to ``LedgerChange/record(_:ask:)``.
-    public var ask: String?
+    /// What it asked for.
+    public var ask: Ask
 }

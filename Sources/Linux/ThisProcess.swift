@@ -24,6 +24,9 @@ public enum ThisProcess {
         unsafe getenv(name).map { unsafe String(cString: $0) }
     }
 
+    /// Ends the process; of the status the parent sees the lowest 8 bits.
+    public static func end(status: Int32) -> Never { exit(status) }
+
     /// Says what a reader that has gone away does to those who write to it (SIGPIPE).
     public static func onBrokenPipe(_ action: SignalAction) { set(SIGPIPE, action) }
 

@@ -25,8 +25,8 @@ public enum Expression: Hashable, Sendable {
     case meta(MetaKey, into: Register)
     /// Loads a property of the packet's connection; breaks off when there is none.
     case connection(ConnectionKey, into: Register)
-    /// Loads 1 byte: 1 if the routing tables have a route for what the key takes from the packet,
-    /// 0 if not (`fib`).
+    /// Loads 4 bytes, all 0 if the routing tables have no route for what the key takes from the
+    /// packet (`fib`).
     case routeExists(RouteKey, into: Register)
     /// Goes on only if the register's bytes compare so with `value`.
     case compare(Register, Comparison, value: [UInt8])

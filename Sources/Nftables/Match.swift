@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// A condition of a rule, composed of the expressions it needs.
 ///
 /// Each match checks what it depends on first: an IPv4 address is only loaded from a packet whose
@@ -112,7 +110,7 @@ public struct Match: Hashable, Sendable {
     /// TCP, and of the flags in `mask` exactly `flags` are set: `tcp flags syn / syn,ack`.
     public static func tcpFlags(_ flags: TCPFlags, of mask: TCPFlags) -> Match {
         Match(
-            transportProtocol(UInt8(IPPROTO_TCP)).expressions + [
+            transportProtocol(6).expressions + [
                 .payload(.transport, offset: 13, length: 1, into: .first),
                 .bitwise(.first, into: .first, mask: [mask.rawValue], xor: [0]),
                 .compare(.first, .equal, value: [flags.rawValue]),
@@ -144,7 +142,7 @@ public struct Match: Hashable, Sendable {
     /// and forward.
     public static let hasNoRouteBack = Match([
         .routeExists([.source, .inputInterface], into: .first),
-        .compare(.first, .equal, value: [0]),
+        .compare(.first, .equal, value: native(0)),
     ])
 
     /// The packet begins its connection: `ct status ! confirmed`.

@@ -20,6 +20,9 @@ public enum EndReason: String, Codable, Hashable, Sendable, CaseIterable {
     case newerRequest = "newer-request"
     /// After a restart it could not be told whether its time was over.
     case clockUntrusted = "clock-untrusted"
+    /// More was closed than could be noted while the disk was full: after a restart it could not be
+    /// told whether this was.
+    case ledgerFull = "ledger-full"
     /// The kernel did not take it.
     case kernelRefused = "kernel-refused"
 
@@ -27,7 +30,7 @@ public enum EndReason: String, Codable, Hashable, Sendable, CaseIterable {
     public var state: GrantState {
         switch self {
         case .expired: .expired
-        case .closedByRequester, .closedByAdmin, .clockUntrusted: .revoked
+        case .closedByRequester, .closedByAdmin, .clockUntrusted, .ledgerFull: .revoked
         case .newerRequest: .superseded
         case .kernelRefused: .failed
         }

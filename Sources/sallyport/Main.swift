@@ -1,9 +1,9 @@
 import Commands
-import Glibc
+import Linux
 
 @main
 enum Main {
     static func main() {
-        exit(Sallyport.run(Array(CommandLine.arguments.dropFirst())))
+        ThisProcess.end(status: Sallyport.run(Array(CommandLine.arguments.dropFirst())))
     }
 }

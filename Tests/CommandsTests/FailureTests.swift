@@ -1,6 +1,7 @@
 import API
 import FoundationEssentials
 import Policy
+import Synchronization
 import TestSupport
 import Testing
 
@@ -10,7 +11,8 @@ import Testing
 @Suite(.blocking) struct FailureTests {
     static let statuses: [Problem.Code: Int32] = [
         .badRequest: 65, .outsidePolicy: 65, .notPermitted: 77, .notFound: 65,
-        .methodNotAllowed: 70, .wrongState: 65, .idempotencyConflict: 65, .bodyTooLarge: 65,
+        .notAuthenticated: 77, .rateLimited: 65, .methodNotAllowed: 70, .wrongState: 65,
+        .idempotencyConflict: 65, .bodyTooLarge: 65,
         .configurationInvalid: 65, .ledgerUnavailable: 70, .kernelRefused: 70, .internalError: 70,
     ]
 
@@ -20,7 +22,7 @@ import Testing
         let agent = try ScriptedAgent(["GET /v1/policies": Problem(code, "cannot do it")])
         #expect(
             try carryOut("policy list", agent: agent)
-                == Outcome(errors: "sallyport: cannot do it\n", status: status)
+                == Printed(errors: "sallyport: cannot do it\n", status: status)
         )
     }
 
@@ -28,7 +30,7 @@ import Testing
         let agent = try ScriptedAgent(["POST /v1/requests": refusal])
         #expect(
             try carryOut("open ssh --from 10.0.0.0/8 --for 9h", agent: agent)
-                == Outcome(
+                == Printed(
                     errors: """
                         sallyport: cannot open: 4 limits are exceeded
                           target 23/tcp: no policy manages it (allowed: ssh)
@@ -82,8 +84,8 @@ import Testing
         ])
         #expect(
             try carryOut("close 17.1 17.2 18.1", agent: agent)
-                == Outcome(
-                    output: "closed 18.1: ssh 22/tcp from 198.51.100.7/32 (alice)\n",
+                == Printed(
+                    output: "closed 18.1: ssh 22/tcp from 198.51.100.7/32, alice\n",
                     errors: """
                         sallyport: cannot close 17.1: it is bob's
                         sallyport: cannot close 17.2: it has ended
@@ -95,10 +97,7 @@ import Testing
     }
 
     @Test func stopsClosingWhenTheAgentIsGone() {
-        let outcome = Commands.outcome(
-            of: ["close", "17", "18", "--socket", "/nonexistent/s"],
-            in: .fixed()
-        )
+        let outcome = carryOut(["close", "17", "18", "--socket", "/nonexistent/s"], in: .fixed())
         #expect(outcome.status == 69)
         #expect(outcome.errors.split(separator: "\n").count == 1)
     }
@@ -111,16 +110,54 @@ import Testing
         ])
         #expect(
             try carryOut("close --all", agent: agent)
-                == Outcome(output: "closed 17.2: ssh 22/tcp from 198.51.100.7/32 (alice)\n")
+                == Printed(output: "closed 17.2: ssh 22/tcp from 198.51.100.7/32, alice\n")
         )
+    }
+
+    @Test(arguments: ["extend 17 --for 30m", "close 17", "open ssh --from 192.0.2.1"])
+    func whatWasDoneIsNoFailureWhereItsAnswerCannotBeRead(line: String) throws {
+        let nonsense = ["nothing": "of the kind"]
+        let outcome = try carryOut(
+            line,
+            [
+                "POST /v1/requests": nonsense, "POST /v1/requests/17/extend": nonsense,
+                "POST /v1/requests/17/revoke": nonsense,
+            ]
+        )
+        #expect(outcome.errors.hasPrefix("sallyport: done, but the agent's answer cannot be read"))
+        #expect(outcome.status == 0)
+    }
+
+    @Test(arguments: [("open ssh --from 192.0.2.1", 2, 0), ("extend 17 --for 30m", 1, 69)])
+    func whereTheConnectionIsLostRepeatsWhatMayBeRepeated(
+        line: String,
+        calls: Int,
+        status: Int32
+    ) throws {
+        let heard = Mutex<[HeardCall]>([])
+        let agent = try ScriptedAgent(
+            ["POST /v1/requests": request("17", [try grant("17.1")])],
+            greet: { connection in
+                guard heard.withLock(\.isEmpty) else { return true }
+                if let call = HeardCall(from: connection) { heard.withLock { $0.append(call) } }
+                return false
+            }
+        )
+        let outcome = try carryOut(line, agent: agent)
+        #expect(outcome.status == status)
+        let all = heard.withLock { $0 } + agent.heard
+        #expect(all.count == calls)
+        // Under one key, and not one that anybody else would use.
+        #expect(Set(all.map(\.key)).count == 1)
+        #expect(calls == 1 || (all.first?.key?.count ?? 0) > 16)
     }
 
     @Test func aFileThatCannotBeReadIsNamed() throws {
         #expect(
             try carryOut("policy check /nonexistent/p.yaml")
-                == Outcome(
+                == Printed(
                     errors:
-                        "sallyport: cannot read /nonexistent/p.yaml: No such file or directory\n",
+                        "sallyport: cannot read /nonexistent/p.yaml: no such file or directory\n",
                     status: 65
                 )
         )

@@ -1,4 +1,5 @@
 import API
+import Linux
 import Policy
 
 @testable import Commands
@@ -10,26 +11,35 @@ extension Surroundings {
     /// Noon UTC, an hour later on the wall; user alice, 1000.
     static func fixed(_ environment: [String: String] = [:]) -> Surroundings {
         Surroundings(
-            environment: environment,
-            uid: 1000,
-            user: { "alice" },
+            environment: { environment[$0] },
+            subject: .local(uid: 1000),
             time: TimeTeller(now: noon, local: oneHourAhead)
         )
     }
 }
 
 /// A zone one hour ahead of UTC, for instants from a week before to a week after `noon`.
-@Sendable func oneHourAhead(_ instant: Timestamp) -> CalendarMinute {
+@Sendable func oneHourAhead(_ instant: Timestamp) -> LocalTime {
     // Counted from midnight on 24 November, which keeps every number positive.
     let milliseconds = instant.milliseconds - noon.milliseconds + (7 * 24 + 13) * 3_600_000
     let minutes = Int(milliseconds / 60_000)
     let day = 24 + minutes / 1440
-    return CalendarMinute(
-        year: 2026,
-        month: day > 30 ? 12 : 11,
-        day: day > 30 ? day - 30 : day,
-        hour: minutes % 1440 / 60,
-        minute: minutes % 60
+    var local = LocalTime(secondsSince1970: 0)
+    (local.year, local.month, local.day) = day > 30 ? (2026, 12, day - 30) : (2026, 11, day)
+    (local.hour, local.minute) = (minutes % 1440 / 60, minutes % 60)
+    return local
+}
+
+let alice = user(1000, "alice")
+
+/// A user of this host; `login` is who logged in to the session.
+func user(_ uid: UInt32, _ name: String, login: Origin.Login? = nil) -> WhoDocument {
+    WhoDocument(
+        Person(
+            subject: .local(uid: uid),
+            name: name,
+            origin: .process(Origin.Process(pid: 4321, login: login))
+        )
     )
 }
 
@@ -38,8 +48,7 @@ func grant(
     policy: String = "ssh",
     port: String = "22/tcp",
     source: String = "198.51.100.7",
-    user: String = "alice",
-    uid: UInt32 = 1000,
+    requester: WhoDocument = alice,
     state: GrantState = .active,
     ends: Duration = .seconds(42 * 60),
     ended: Timestamp? = nil,
@@ -50,7 +59,7 @@ func grant(
     GrantDocument(
         id: id,
         request: String(id.prefix { $0 != "." }),
-        requester: RequesterDocument(uid: uid, user: user, pid: nil),
+        requester: requester,
         reason: reason,
         policy: policy,
         port: try PortRange(parsing: port),
@@ -66,16 +75,22 @@ func grant(
     )
 }
 
-func request(_ id: String, _ grants: [GrantDocument]) -> RequestDocument {
+func request(
+    _ id: String,
+    _ grants: [GrantDocument],
+    state: RequestState = .active,
+    superseded: [SupersededDocument]? = nil
+) -> RequestDocument {
     RequestDocument(
         id: id,
-        state: .active,
-        requester: RequesterDocument(uid: 1000, user: "alice", pid: 4321),
+        state: state,
+        requester: alice,
         reason: nil,
         ticket: nil,
         createdAt: noon,
         decidedAt: noon,
-        grants: grants
+        grants: grants,
+        superseded: superseded
     )
 }
 

@@ -1,6 +1,7 @@
 import API
 import FoundationEssentials
 import Glibc
+import Linux
 import Policy
 import TestSupport
 import Testing
@@ -116,7 +117,7 @@ import Testing
             var chunk = [UInt8](repeating: 0, count: 65_536)
             while read(connection, &chunk, chunk.count) > 0 {}
             usleep(50_000)
-            try? write("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n", to: connection)
+            try? writeAll(Array("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n".utf8), to: connection)
             return false
         })
         let run = try sallyport(
@@ -133,7 +134,7 @@ import Testing
             through: ["/bin/sh", "-c", #"exec "$0" "$@" >/dev/full"#]
         )
         #expect(run.status == 70)
-        #expect(run.errors == "sallyport: cannot write the output: No space left on device\n")
+        #expect(run.errors == "sallyport: cannot write the output: no space left on device\n")
     }
 
     @Test func aClosedStandardErrorCostsNoOutput() throws {

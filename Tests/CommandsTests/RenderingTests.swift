@@ -1,4 +1,5 @@
 import API
+import FoundationEssentials
 import Policy
 import Testing
 
@@ -13,7 +14,7 @@ struct RenderingTests {
         )
         #expect(
             outcome
-                == Outcome(
+                == Printed(
                     output: """
                         gate         armed, owned by the agent (table inet sallyport, Linux 6.18.0)
                                      1204 packets dropped
@@ -41,12 +42,13 @@ struct RenderingTests {
         let outcome = try carryOut("status", ["GET /v1/status": document])
         #expect(
             outcome
-                == Outcome(
+                == Printed(
                     output: """
+                        THE GATE IS NOT ARMED: managed ports may be open to everybody
                         gate      NOT ARMED: the table is gone
                         agent     0.1.0, process 812, started 3d2h ago, 2 live grants
                         policies  loaded 2h5m ago
-                                  THE LAST RELOAD WAS REFUSED, these stay:
+                                  THE FILES ARE REFUSED, these stay:
                                   ssh.yaml:3:5: one
                                   ssh.yaml:4:5: two
 
@@ -60,6 +62,81 @@ struct RenderingTests {
         )
     }
 
+    @Test func statusIsLoudWhenTheFilesAreNotInForceOrNothingCanBeRecorded() throws {
+        var document = try status()
+        document.agent.configuration = .lastKnownGood
+        document.agent.configurationError = "ssh.yaml:3:5: one"
+        document.ledgerFault = "no space left on device"
+        let kept = try carryOut("status", ["GET /v1/status": document])
+        let alarms = """
+            THE FILES ARE NOT IN FORCE: what was in force before them is
+            NOTHING CAN BE OPENED: the ledger takes nothing: no space left on device
+
+            """
+        #expect(kept.output.hasPrefix(alarms + "gate         armed, "))
+        #expect(
+            kept.output.contains(
+                """
+                policies     last known good, loaded 2h5m ago
+                             THE FILES ARE REFUSED, these stay:
+                             ssh.yaml:3:5: one
+
+                """
+            )
+        )
+        #expect(
+            kept.errors
+                == alarms.split(separator: "\n").map { "sallyport: \($0)\n" }.joined()
+        )
+        #expect(kept.status == 70)
+
+        document.agent.configuration = .defaults
+        document.ledgerFault = nil
+        let defaults = try carryOut("status --json", ["GET /v1/status": document])
+        #expect(
+            defaults.errors == """
+                sallyport: THE FILES ARE NOT IN FORCE: the default ports are closed, and nobody \
+                but root may ask
+
+                """
+        )
+        #expect(defaults.status == 70)
+        #expect(defaults.output.hasPrefix("{"))
+    }
+
+    @Test func openSaysWhichGrantsItEnded() throws {
+        let answer = request(
+            "17",
+            [try grant("17.1")],
+            superseded: [SupersededDocument(id: "16.1", expiresAt: noon + .seconds(7200))]
+        )
+        let outcome = try carryOut(
+            "open ssh --from 198.51.100.7 --for 42m",
+            ["POST /v1/requests": answer]
+        )
+        #expect(
+            outcome.output.hasPrefix(
+                """
+                request 17 is open until 13:42 (in 42m)
+                it ends 16.1, which was open until 15:00 (in 2h)
+
+                ID
+                """
+            )
+        )
+    }
+
+    @Test func anAnswerThatComesAfterTheEndSaysSo() throws {
+        let ended = try grant("17.1", state: .expired, ended: noon, endReason: .expired)
+        let outcome = try carryOut(
+            "open ssh --from 198.51.100.7",
+            ["POST /v1/requests": request("17", [ended], state: .expired)]
+        )
+        #expect(
+            outcome == Printed(output: "request 17 is over (expired): nothing is open\n")
+        )
+    }
+
     @Test func openSaysWhatIsOpenUntilWhenAndHowToGoOn() throws {
         let answer = request(
             "17",
@@ -69,7 +146,7 @@ struct RenderingTests {
         let outcome = try carryOut("open ssh winrm --from 198.51.100.7", agent: agent)
         #expect(
             outcome
-                == Outcome(
+                == Printed(
                     output: """
                         request 17 is open until 13:42 (in 42m)
 
@@ -111,12 +188,13 @@ struct RenderingTests {
 
     @Test func listShowsLiveGrants() throws {
         let list = GrantList(grants: [
-            try grant("9.1", packets: 3), try grant("17.12", user: "bob", ends: .seconds(30)),
+            try grant("9.1", packets: 3),
+            try grant("17.12", requester: user(1001, "bob"), ends: .seconds(30)),
         ])
         let outcome = try carryOut("list", ["GET /v1/grants": list])
         #expect(
             outcome
-                == Outcome(
+                == Printed(
                     output: """
                         ID     POLICY  PORT    SOURCE           USER   ENDS            PACKETS
                         9.1    ssh     22/tcp  198.51.100.7/32  alice  13:42 (in 42m)        3
@@ -125,6 +203,52 @@ struct RenderingTests {
                         """
                 )
         )
+    }
+
+    @Test func namesWhoCalledSudoAndWhoSpeaks() throws {
+        let remote = Person(
+            subject: try Subject(issuer: "corp", id: "248289"),
+            name: "carol@example.com",
+            via: "portal",
+            origin: .client(address: try IPAddress(parsing: "198.51.100.7"), session: "k3J9")
+        )
+        let root = user(0, "root", login: Origin.Login(uid: 1000, name: "alice"))
+        let list = GrantList(grants: [
+            try grant("9.1", requester: WhoDocument(remote)), try grant("8.1", requester: root),
+        ])
+        let outcome = try carryOut("list", ["GET /v1/grants": list])
+        #expect(outcome.output.contains("  carol@example.com via portal  13:42"))
+        #expect(outcome.output.contains("  root (login alice)            13:42"))
+    }
+
+    @Test func listReadsAllPages() throws {
+        let pages = [[try grant("9.1"), try grant("8.1")], [try grant("7777.1")]]
+        let answers = [
+            "GET /v1/grants?all=true": GrantList(grants: pages[0], next: "8"),
+            "GET /v1/grants?before=8&all=true": GrantList(grants: pages[1]),
+        ]
+        #expect(
+            try carryOut("list --all", answers).output == """
+                ID   POLICY  PORT    SOURCE           USER   STATE   ENDS            PACKETS  REASON
+                9.1  ssh     22/tcp  198.51.100.7/32  alice  active  13:42 (in 42m)        -  -
+                8.1  ssh     22/tcp  198.51.100.7/32  alice  active  13:42 (in 42m)        -  -
+                7777.1  ssh     22/tcp  198.51.100.7/32  alice  active  13:42 (in 42m)        -  -
+
+                """
+        )
+        let whole = GrantList(grants: pages[0] + pages[1])
+        let outcome = try carryOut("list --all --json", answers)
+        #expect(outcome == Printed(output: try jsonText(whole) + "\n"))
+    }
+
+    @Test func aListThatCannotBeReadToItsEndIsNoDocument() throws {
+        let first = GrantList(grants: [try grant("9.1")], next: "9")
+        let outcome = try carryOut("list --json", ["GET /v1/grants": first])
+        #expect(outcome.status == 65)
+        #expect(outcome.output.contains("9.1"))
+        #expect(throws: (any Error).self) {
+            try JSONDecoder().decode(GrantList.self, from: Data(outcome.output.utf8))
+        }
     }
 
     @Test func listAllShowsHowGrantsEnded() throws {
@@ -168,7 +292,7 @@ struct RenderingTests {
         let none = GrantList(grants: [])
         let agent = try ScriptedAgent(["GET /v1/grants": none, "GET /v1/grants?all=true": none])
         let outcome = try carryOut(line, agent: agent)
-        #expect(outcome == Outcome(errors: note))
+        #expect(outcome == Printed(errors: note))
     }
 
     @Test func closeNamesWhatItClosed() throws {
@@ -177,15 +301,19 @@ struct RenderingTests {
                 "17",
                 [try grant("17.1", state: .revoked), try grant("17.2", state: .expired)]
             ),
-            "DELETE /v1/grants/18.1": try grant("18.1", user: "bob", state: .revoked),
+            "DELETE /v1/grants/18.1": try grant(
+                "18.1",
+                requester: user(1001, "bob"),
+                state: .revoked
+            ),
         ])
         let outcome = try carryOut("close 17 18.1", agent: agent)
         #expect(
             outcome
-                == Outcome(
+                == Printed(
                     output: """
-                        closed 17.1: ssh 22/tcp from 198.51.100.7/32 (alice)
-                        closed 18.1: ssh 22/tcp from 198.51.100.7/32 (bob)
+                        closed 17.1: ssh 22/tcp from 198.51.100.7/32, alice
+                        closed 18.1: ssh 22/tcp from 198.51.100.7/32, bob
 
                         """
                 )
@@ -199,7 +327,7 @@ struct RenderingTests {
         ])
         #expect(
             try carryOut("policy list", agent: agent)
-                == Outcome(
+                == Printed(
                     output: """
                         POLICY  PORTS   LONGEST  REASON    TICKET  DESCRIPTION
                         ssh     22/tcp  3h       optional  -       SSH for operators
@@ -209,7 +337,7 @@ struct RenderingTests {
         )
         #expect(
             try carryOut("policy show ssh", agent: agent)
-                == Outcome(
+                == Printed(
                     output: """
                         name                      ssh
                         description               SSH for operators
@@ -238,6 +366,7 @@ struct RenderingTests {
                 pid: 812,
                 startedAt: noon + .seconds(-74 * 3600 - 59),
                 configuredAt: noon + .seconds(-7500),
+                configuration: .files,
                 configurationError: nil,
                 liveGrants: 2
             ),
@@ -253,6 +382,7 @@ struct RenderingTests {
                     BreakGlassStatus(source: try CIDR(parsing: "2001:db8::/64"), packets: 0),
                 ]
             ),
+            ledgerFault: nil,
             policies: [
                 PolicyStatus(
                     name: "ssh",
@@ -262,7 +392,7 @@ struct RenderingTests {
                     enabled: true,
                     activeGrants: 2,
                     requests7d: 31,
-                    lastAccess: LastAccess(at: noon + .seconds(-750), user: "alice")
+                    lastAccess: LastAccess(at: noon + .seconds(-750), who: alice)
                 ),
                 PolicyStatus(
                     name: "winrm",

@@ -1,6 +1,7 @@
 import API
 import FoundationEssentials
 import Glibc
+import Linux
 import Policy
 import Synchronization
 import TestSupport
@@ -16,7 +17,7 @@ final class ScriptedAgent: Sendable {
     private let folder: TemporaryFolder
     private let answers: [String: any Encodable & Sendable]
     private let listener: Int32
-    private let received = Mutex<[String]>([])
+    private let received = Mutex<[HeardCall]>([])
 
     /// Answers with documents or problems, by `METHOD /path`; the rest is not found.
     ///
@@ -44,8 +45,9 @@ final class ScriptedAgent: Sendable {
                 let connection = accept(listener, nil, nil)
                 guard connection >= 0 else { break }
                 if greet(connection) {
-                    while let call = readCall(connection), let reply = self?.reply(to: call) {
-                        try? write(reply, to: connection)
+                    while let call = HeardCall(from: connection), let reply = self?.reply(to: call)
+                    {
+                        try? writeAll(Array(reply.utf8), to: connection)
                     }
                 }
                 close(connection)
@@ -57,13 +59,15 @@ final class ScriptedAgent: Sendable {
     deinit { shutdown(listener, Int32(SHUT_RDWR)) }
 
     /// The calls so far: `METHOD /path`, and the body after a space where there is one.
-    var calls: [String] { received.withLock { $0 } }
+    var calls: [String] {
+        heard.map { $0.body.isEmpty ? $0.line : "\($0.line) \($0.body)" }
+    }
 
-    private func reply(to call: (line: String, body: String)) -> String {
-        // In a fixed order, so that tests can compare it.
-        let ask = try? JSONDecoder().decode(Ask.self, from: Data(call.body.utf8))
-        let asked = (try? ask.map { try json($0) }) ?? call.body
-        received.withLock { $0.append(asked.isEmpty ? call.line : "\(call.line) \(asked)") }
+    /// The same with all that is known of them.
+    var heard: [HeardCall] { received.withLock { $0 } }
+
+    private func reply(to call: HeardCall) -> String {
+        received.withLock { $0.append(call) }
         let answer = answers[call.line] ?? Problem(.notFound, "cannot find it in the script")
         let problem = answer as? Problem
         let body = (try? json(answer)) ?? ""
@@ -77,25 +81,39 @@ final class ScriptedAgent: Sendable {
     }
 }
 
-/// Reads one request; nil at the end of the connection.
-private func readCall(_ connection: Int32) -> (line: String, body: String)? {
-    var text = ""
-    var chunk = [UInt8](repeating: 0, count: 4096)
-    while true {
-        if let end = text.firstRange(of: "\r\n\r\n") {
-            let head = text[..<end.lowerBound].split(separator: "\r\n")
-            let length = head.lazy.map { $0.lowercased() }
-                .first { $0.hasPrefix("content-length: ") }
-                .flatMap { Int($0.dropFirst(16)) }
-            let body = text[end.upperBound...]
-            if body.utf8.count == length ?? 0 {
-                let line = head.first?.split(separator: " ").prefix(2).joined(separator: " ")
-                return (line ?? "", String(body))
+/// One request as the agent heard it.
+struct HeardCall: Sendable {
+    /// `METHOD /path`.
+    var line: String
+    /// The body; where it asks for access, with its fields in a fixed order.
+    var body: String
+    /// The idempotency key.
+    var key: String?
+
+    /// Reads it; nil at the end of the connection.
+    init?(from connection: Int32) {
+        var text = ""
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            if let end = text.firstRange(of: "\r\n\r\n") {
+                let head = text[..<end.lowerBound].split(separator: "\r\n")
+                func field(_ name: String) -> String? {
+                    head.first { $0.lowercased().hasPrefix("\(name): ") }
+                        .map { String($0.dropFirst(name.count + 2)) }
+                }
+                body = String(text[end.upperBound...])
+                if body.utf8.count == field("content-length").flatMap({ Int($0) }) ?? 0 {
+                    line = head.first?.split(separator: " ").prefix(2).joined(separator: " ") ?? ""
+                    key = field("idempotency-key")
+                    let ask = try? JSONDecoder().decode(Ask.self, from: Data(body.utf8))
+                    if let ask, let sorted = try? json(ask) { body = sorted }
+                    return
+                }
             }
+            let count = read(connection, &chunk, chunk.count)
+            guard count > 0 else { return nil }
+            text += String(decoding: chunk[..<count], as: UTF8.self)
         }
-        let count = read(connection, &chunk, chunk.count)
-        guard count > 0 else { return nil }
-        text += String(decoding: chunk[..<count], as: UTF8.self)
     }
 }
 
@@ -109,7 +127,7 @@ func json(_ document: any Encodable) throws -> String {
 func carryOut(
     _ line: String,
     _ answers: [String: any Encodable & Sendable] = [:]
-) throws -> Outcome {
+) throws -> Printed {
     try carryOut(line, agent: ScriptedAgent(answers))
 }
 
@@ -117,9 +135,22 @@ func carryOut(
     _ line: String,
     agent: ScriptedAgent,
     in environment: [String: String] = [:]
-) throws -> Outcome {
-    let surroundings = Surroundings.fixed(
-        environment.merging(["SALLYPORT_SOCKET": agent.socket]) { $1 }
+) throws -> Printed {
+    carryOut(
+        line.split(separator: " ").map(String.init),
+        in: .fixed(environment.merging(["SALLYPORT_SOCKET": agent.socket]) { $1 })
     )
-    return outcome(of: line.split(separator: " ").map(String.init), in: surroundings)
+}
+
+func carryOut(_ words: [String], in surroundings: Surroundings) -> Printed {
+    var output = ""
+    let outcome = outcome(of: words, in: surroundings) { output += $0 }
+    return Printed(output: output, errors: outcome.errors, status: outcome.status.rawValue)
+}
+
+/// What a command line prints, and the status it exits with.
+struct Printed: Hashable {
+    var output = ""
+    var errors = ""
+    var status: Int32 = 0
 }

@@ -35,9 +35,9 @@ struct TextTests {
         var table = Table(columns: [
             .init(title: "A"), .init(title: "N", isNumeric: true), .init(title: "LAST"),
         ])
-        table.rows = [["long", "1", "x"], ["é", "100", ""], ["\u{1b}", "7", "end"]]
+        let rows = [["long", "1", "x"], ["é", "100", ""], ["\u{1b}", "7", "end"]]
         #expect(
-            table.lines == [
+            table.lines(adding: rows) == [
                 "A         N  LAST", "long      1  x", "é       100  ", "\\u{1b}    7  end",
             ]
         )
@@ -55,7 +55,7 @@ struct TextTests {
 
     @Test func whatOthersWroteNeverSteersTheTerminal() throws {
         let evil = "\u{1b}[31m\u{9b}2J\u{202e}x\r\nsallyport: all is well"
-        let grants = [try grant("1.1", user: evil, reason: evil)]
+        let grants = [try grant("1.1", requester: user(1000, evil), reason: evil)]
         let problem = Problem(
             .outsidePolicy,
             evil,
@@ -76,7 +76,9 @@ struct TextTests {
     }
 
     @Test func jsonIsTheAgentsDocumentInUTC() throws {
-        let list = GrantList(grants: [try grant("1.1", user: "a\u{9b}\u{e0001}", packets: 3)])
+        let list = GrantList(grants: [
+            try grant("1.1", requester: user(1000, "a\u{9b}\u{e0001}"), packets: 3)
+        ])
         let agent = try ScriptedAgent(["GET /v1/grants": list])
         let outcome = try carryOut("list --json", agent: agent)
         #expect(outcome.output.contains(#""expiresAt" : "2026-12-01T12:42:00Z""#))

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import CMnl
 internal import CNftnl
 internal import Netlink
@@ -10,7 +11,7 @@ extension Batch {
         _ set: NamedSet,
         _ index: Int
     ) throws(NetlinkError) {
-        let handle = try ElementHandle.make()
+        let handle = try ElementHandle()
         let type = verb == .delete ? Kernel.Message.deleteElement : Kernel.Message.newElement
         let flags = verb == .delete ? 0 : verb.flags
         var next = 0
@@ -50,7 +51,7 @@ extension Batch {
 
 extension ElementHandle {
     /// Puts one element, or the two that make a range, at the end of a list.
-    fileprivate borrowing func put(
+    fileprivate func put(
         _ element: SetElement,
         of set: NamedSet,
         isDeletion: Bool,
@@ -76,13 +77,13 @@ extension ElementHandle {
         // Only the first element of a range carries flags, timeout and the rest.
         unsafe nftnl_set_elem_nlmsg_build(message, pointer, 1)
         guard set.pairsElements, let end else { return }
-        let bound = try ElementHandle.make()
+        let bound = try ElementHandle()
         try bound.set(Nftnl.Element.key, end)
         bound.set(Nftnl.Element.flags, Kernel.intervalEnd)
         unsafe nftnl_set_elem_nlmsg_build(message, bound.pointer, 1)
     }
 
-    private borrowing func userData(of element: SetElement, isOpen: Bool) -> [UInt8]? {
+    private func userData(of element: SetElement, isOpen: Bool) -> [UInt8]? {
         guard element.comment != nil || isOpen else { return nil }
         var bytes: [UInt8] = []
         if let comment = element.comment {

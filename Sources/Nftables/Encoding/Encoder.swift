@@ -1,3 +1,4 @@
+internal import CLinux
 internal import CMnl
 internal import CNftnl
 internal import Glibc
@@ -45,7 +46,7 @@ extension Batch {
         _ index: Int
     ) throws(NetlinkError) {
         if verb == .flush {
-            let rule = try RuleHandle.make()
+            let rule = try RuleHandle()
             try rule.set(Nftnl.Rule.table, table.name)
             unsafe try append(
                 Kernel.Message.deleteRule,
@@ -56,7 +57,7 @@ extension Batch {
             }
             return
         }
-        let handle = try TableHandle.make()
+        let handle = try TableHandle()
         try handle.set(Nftnl.Table.name, table.name)
         var type = Kernel.Message.deleteTable
         if verb != .delete {
@@ -76,7 +77,7 @@ extension Batch {
     ) throws(NetlinkError) {
         let family = chain.table.family
         if verb == .flush {
-            let rule = try RuleHandle.make()
+            let rule = try RuleHandle()
             try rule.set(Nftnl.Rule.table, chain.table.name)
             try rule.set(Nftnl.Rule.chain, chain.name)
             unsafe try append(Kernel.Message.deleteRule, family, for: Origin(operation: index)) {
@@ -84,7 +85,7 @@ extension Batch {
             }
             return
         }
-        let handle = try ChainHandle.make()
+        let handle = try ChainHandle()
         try handle.set(Nftnl.Chain.table, chain.table.name)
         try handle.set(Nftnl.Chain.name, chain.name)
         guard verb != .delete else {
@@ -115,7 +116,7 @@ extension Batch {
         _ rule: Rule,
         _ index: Int
     ) throws(NetlinkError) {
-        let handle = try RuleHandle.make()
+        let handle = try RuleHandle()
         try handle.set(Nftnl.Rule.table, rule.chain.table.name)
         try handle.set(Nftnl.Rule.chain, rule.chain.name)
         var type = Kernel.Message.deleteRule
@@ -148,7 +149,7 @@ extension Batch {
         _ index: Int
     ) throws(NetlinkError) {
         let family = set.table.family
-        let handle = try SetHandle.make()
+        let handle = try SetHandle()
         try handle.set(Nftnl.Set.table, set.table.name)
         try handle.set(Nftnl.Set.name, set.name)
         switch verb {
@@ -175,12 +176,12 @@ extension Batch {
 }
 
 extension SetHandle {
-    fileprivate borrowing func describe(_ described: NamedSet, id: UInt32) throws(NetlinkError) {
+    fileprivate func describe(_ described: NamedSet, id: UInt32) throws(NetlinkError) {
         var flags = described.flags.rawValue
         if described.mapsToVerdict {
             flags |= Kernel.SetFlag.map
             set(Nftnl.Set.dataType, Kernel.verdictType)
-            set(Nftnl.Set.dataLength, 0)
+            set(Nftnl.Set.dataLength, UInt32(0))
         }
         // The fields of a concatenation matter for ranges only, and are refused in other sets.
         if described.key.count > 1, described.flags.contains(.interval) {

@@ -3,7 +3,7 @@ internal import Netlink
 extension Expression {
     /// Makes libnftnl's object of an expression.
     func encoded() throws(NetlinkError) -> ExpressionHandle {
-        let made = try ExpressionHandle.make(kernelName)
+        let made = try ExpressionHandle(named: kernelName)
         switch self {
         case .payload(let base, let offset, let length, let register):
             made.set(Nftnl.Payload.destination, register)

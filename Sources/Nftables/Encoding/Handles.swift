@@ -1,211 +1,154 @@
 internal import CNftnl
 internal import Netlink
 
-// One owner for each object of libnftnl: made by `make`, freed when it goes out of scope, unless
-// `release` has handed it to the C function that owns it from then on.
-
-/// Owns a `struct nftnl_table`.
-@safe struct TableHandle: ~Copyable {
+/// Owns an object of libnftnl and frees it at the end of its life, unless ``release()`` has handed it
+/// to the C function that owns it from then on.
+@safe struct Handle<Object: Kind>: ~Copyable {
     let pointer: OpaquePointer
 
-    private init(owning pointer: OpaquePointer) { unsafe self.pointer = unsafe pointer }
-
-    deinit { unsafe nftnl_table_free(pointer) }
-
-    static func make() throws(NetlinkError) -> TableHandle {
-        unsafe TableHandle(owning: unsafe try allocated(nftnl_table_alloc()))
+    fileprivate init(owning pointer: OpaquePointer?) throws(NetlinkError) {
+        guard let pointer = unsafe pointer else { throw .outOfMemory }
+        unsafe self.pointer = unsafe pointer
     }
 
-    borrowing func set(_ attribute: UInt16, _ text: String) throws(NetlinkError) {
-        try check(unsafe nftnl_table_set_str(pointer, attribute, text))
-    }
+    deinit { unsafe Object.free(pointer) }
 
-    borrowing func set(_ attribute: UInt16, _ number: UInt32) {
-        unsafe nftnl_table_set_u32(pointer, attribute, number)
-    }
-}
-
-/// Owns a `struct nftnl_chain`.
-@safe struct ChainHandle: ~Copyable {
-    let pointer: OpaquePointer
-
-    private init(owning pointer: OpaquePointer) { unsafe self.pointer = unsafe pointer }
-
-    deinit { unsafe nftnl_chain_free(pointer) }
-
-    static func make() throws(NetlinkError) -> ChainHandle {
-        unsafe ChainHandle(owning: unsafe try allocated(nftnl_chain_alloc()))
-    }
-
-    borrowing func set(_ attribute: UInt16, _ text: String) throws(NetlinkError) {
-        try check(unsafe nftnl_chain_set_str(pointer, attribute, text))
-    }
-
-    borrowing func set(_ attribute: UInt16, _ number: UInt32) {
-        unsafe nftnl_chain_set_u32(pointer, attribute, number)
-    }
-}
-
-/// Owns a `struct nftnl_rule`.
-@safe struct RuleHandle: ~Copyable {
-    let pointer: OpaquePointer
-
-    private init(owning pointer: OpaquePointer) { unsafe self.pointer = unsafe pointer }
-
-    deinit { unsafe nftnl_rule_free(pointer) }
-
-    static func make() throws(NetlinkError) -> RuleHandle {
-        unsafe RuleHandle(owning: unsafe try allocated(nftnl_rule_alloc()))
-    }
-
-    borrowing func set(_ attribute: UInt16, _ text: String) throws(NetlinkError) {
-        try check(unsafe nftnl_rule_set_str(pointer, attribute, text))
-    }
-
-    borrowing func set(_ attribute: UInt16, _ number: UInt64) {
-        unsafe nftnl_rule_set_u64(pointer, attribute, number)
-    }
-
-    borrowing func set(_ attribute: UInt16, _ bytes: [UInt8]) throws(NetlinkError) {
-        try check(unsafe nftnl_rule_set_data(pointer, attribute, bytes, UInt32(bytes.count)))
-    }
-
-    borrowing func append(_ expression: consuming ExpressionHandle) {
-        // nftnl_rule_add_expr owns the expression from here on; nftnl_rule_free frees it.
-        unsafe nftnl_rule_add_expr(pointer, expression.release())
-    }
-}
-
-/// Owns a `struct nftnl_expr`.
-@safe struct ExpressionHandle: ~Copyable {
-    let pointer: OpaquePointer
-
-    private init(owning pointer: OpaquePointer) { unsafe self.pointer = unsafe pointer }
-
-    deinit { unsafe nftnl_expr_free(pointer) }
-
-    static func make(_ name: String) throws(NetlinkError) -> ExpressionHandle {
-        unsafe ExpressionHandle(owning: unsafe try allocated(nftnl_expr_alloc(name)))
-    }
-
-    borrowing func set(_ attribute: UInt16, _ text: String) throws(NetlinkError) {
-        try check(unsafe nftnl_expr_set_str(pointer, attribute, text))
-    }
-
-    borrowing func set(_ attribute: UInt16, _ number: UInt8) {
-        unsafe nftnl_expr_set_u8(pointer, attribute, number)
-    }
-
-    borrowing func set(_ attribute: UInt16, _ number: UInt16) {
-        unsafe nftnl_expr_set_u16(pointer, attribute, number)
-    }
-
-    borrowing func set(_ attribute: UInt16, _ number: UInt32) {
-        unsafe nftnl_expr_set_u32(pointer, attribute, number)
-    }
-
-    borrowing func set(_ attribute: UInt16, _ number: UInt64) {
-        unsafe nftnl_expr_set_u64(pointer, attribute, number)
-    }
-
-    borrowing func set(_ attribute: UInt16, _ register: Register) {
-        set(attribute, Kernel.number(of: register))
-    }
-
-    borrowing func set(_ attribute: UInt16, _ bytes: [UInt8]) throws(NetlinkError) {
-        try check(unsafe nftnl_expr_set(pointer, attribute, bytes, UInt32(bytes.count)))
-    }
-
-    /// Gives the expression up to the C function it is passed to.
+    /// Gives the object up to the C function it is passed to.
     consuming func release() -> OpaquePointer {
         let pointer = unsafe pointer
         discard self
         return unsafe pointer
     }
+
+    func set(_ attribute: UInt16, _ text: String) throws(NetlinkError) {
+        let count = UInt32(text.utf8.count + 1)
+        try check(unsafe text.withCString { unsafe Object.set(pointer, attribute, $0, count) })
+    }
+
+    func set(_ attribute: UInt16, _ bytes: [UInt8]) throws(NetlinkError) {
+        try check(unsafe Object.set(pointer, attribute, bytes, UInt32(bytes.count)))
+    }
+
+    /// Sets a number, whose type has as many bytes as the attribute.
+    func set(_ attribute: UInt16, _ number: some FixedWidthInteger & UnsignedInteger) {
+        unsafe withUnsafeBytes(of: number) {
+            // Kept in the object itself, so there is memory for it.
+            _ = unsafe Object.set(pointer, attribute, $0.baseAddress, UInt32($0.count))
+        }
+    }
+
+    fileprivate func check(_ result: CInt) throws(NetlinkError) {
+        guard result >= 0 else { throw .outOfMemory }
+    }
 }
 
-/// Owns a `struct nftnl_set`.
-@safe struct SetHandle: ~Copyable {
-    let pointer: OpaquePointer
+/// A kind of object, by the functions that all kinds have under names of their own.
+protocol Kind {
+    typealias Deleter = (OpaquePointer?) -> Void
+    /// Copies bytes into the object; negative for want of memory, its only failure.
+    typealias Setter = (OpaquePointer?, UInt16, UnsafeRawPointer?, UInt32) -> CInt
 
-    private init(owning pointer: OpaquePointer) { unsafe self.pointer = unsafe pointer }
+    static var free: Deleter { get }
+    static var set: Setter { get }
+}
 
-    deinit { unsafe nftnl_set_free(pointer) }
+typealias TableHandle = Handle<TableKind>
+typealias ChainHandle = Handle<ChainKind>
+typealias RuleHandle = Handle<RuleKind>
+typealias ExpressionHandle = Handle<ExpressionKind>
+typealias SetHandle = Handle<SetKind>
+typealias ElementHandle = Handle<ElementKind>
 
-    static func make() throws(NetlinkError) -> SetHandle {
-        unsafe SetHandle(owning: unsafe try allocated(nftnl_set_alloc()))
+enum TableKind: Kind {
+    static var free: Deleter { unsafe nftnl_table_free }
+    static var set: Setter { unsafe nftnl_table_set_data }
+}
+
+extension TableHandle {
+    init() throws(NetlinkError) { unsafe try self.init(owning: nftnl_table_alloc()) }
+}
+
+enum ChainKind: Kind {
+    static var free: Deleter { unsafe nftnl_chain_free }
+    static var set: Setter { unsafe nftnl_chain_set_data }
+}
+
+extension ChainHandle {
+    init() throws(NetlinkError) { unsafe try self.init(owning: nftnl_chain_alloc()) }
+}
+
+enum RuleKind: Kind {
+    static var free: Deleter { unsafe nftnl_rule_free }
+    static var set: Setter { unsafe nftnl_rule_set_data }
+}
+
+extension RuleHandle {
+    init() throws(NetlinkError) { unsafe try self.init(owning: nftnl_rule_alloc()) }
+
+    func append(_ expression: consuming ExpressionHandle) {
+        // nftnl_rule_add_expr owns the expression from here on; nftnl_rule_free frees it.
+        unsafe nftnl_rule_add_expr(pointer, expression.release())
+    }
+}
+
+enum ExpressionKind: Kind {
+    static var free: Deleter { unsafe nftnl_expr_free }
+    static var set: Setter { unsafe nftnl_expr_set }
+}
+
+extension ExpressionHandle {
+    init(named name: String) throws(NetlinkError) {
+        unsafe try self.init(owning: nftnl_expr_alloc(name))
     }
 
-    borrowing func set(_ attribute: UInt16, _ text: String) throws(NetlinkError) {
-        try check(unsafe nftnl_set_set_str(pointer, attribute, text))
+    func set(_ attribute: UInt16, _ register: Register) {
+        set(attribute, Kernel.number(of: register))
     }
+}
 
-    borrowing func set(_ attribute: UInt16, _ number: UInt32) {
-        unsafe nftnl_set_set_u32(pointer, attribute, number)
-    }
+enum SetKind: Kind {
+    static var free: Deleter { unsafe nftnl_set_free }
+    static var set: Setter { unsafe nftnl_set_set_data }
+}
 
-    borrowing func set(_ attribute: UInt16, _ bytes: [UInt8]) throws(NetlinkError) {
-        try check(unsafe nftnl_set_set_data(pointer, attribute, bytes, UInt32(bytes.count)))
-    }
+extension SetHandle {
+    init() throws(NetlinkError) { unsafe try self.init(owning: nftnl_set_alloc()) }
 
-    borrowing func append(_ expression: consuming ExpressionHandle) {
+    func append(_ expression: consuming ExpressionHandle) {
         // nftnl_set_add_expr owns the expression from here on; nftnl_set_free frees it.
         unsafe nftnl_set_add_expr(pointer, expression.release())
     }
 }
 
-/// Owns a `struct nftnl_set_elem`, filled again for each element of a message.
-@safe struct ElementHandle: ~Copyable {
-    let pointer: OpaquePointer
+enum ElementKind: Kind {
+    static var free: Deleter { unsafe nftnl_set_elem_free }
+    static var set: Setter { unsafe nftnl_set_elem_set }
+}
 
-    private init(owning pointer: OpaquePointer) { unsafe self.pointer = unsafe pointer }
+/// Filled again for each element of a message: nil takes an attribute away.
+extension ElementHandle {
+    init() throws(NetlinkError) { unsafe try self.init(owning: nftnl_set_elem_alloc()) }
 
-    deinit { unsafe nftnl_set_elem_free(pointer) }
-
-    static func make() throws(NetlinkError) -> ElementHandle {
-        unsafe ElementHandle(owning: unsafe try allocated(nftnl_set_elem_alloc()))
-    }
-
-    borrowing func set(_ attribute: UInt16, _ key: Key?) throws(NetlinkError) {
+    func set(_ attribute: UInt16, _ key: Key?) throws(NetlinkError) {
         guard let key else { return unset(attribute) }
-        unsafe try check(
-            key.withBytes {
+        try check(
+            unsafe key.withBytes {
                 unsafe nftnl_set_elem_set(pointer, attribute, $0.baseAddress, UInt32($0.count))
             }
         )
     }
 
-    borrowing func set(_ attribute: UInt16, _ bytes: [UInt8]?) throws(NetlinkError) {
-        guard let bytes else { return unset(attribute) }
-        try check(unsafe nftnl_set_elem_set(pointer, attribute, bytes, UInt32(bytes.count)))
+    func set(_ attribute: UInt16, _ bytes: [UInt8]?) throws(NetlinkError) {
+        if let bytes { try set(attribute, bytes) } else { unset(attribute) }
     }
 
-    borrowing func set(_ attribute: UInt16, _ text: String?) throws(NetlinkError) {
-        guard let text else { return unset(attribute) }
-        try check(unsafe nftnl_set_elem_set_str(pointer, attribute, text))
+    func set(_ attribute: UInt16, _ text: String?) throws(NetlinkError) {
+        if let text { try set(attribute, text) } else { unset(attribute) }
     }
 
-    borrowing func set(_ attribute: UInt16, _ number: UInt64?) {
-        guard let number else { return unset(attribute) }
-        unsafe nftnl_set_elem_set_u64(pointer, attribute, number)
+    func set(_ attribute: UInt16, _ number: (some FixedWidthInteger & UnsignedInteger)?) {
+        if let number { set(attribute, number) } else { unset(attribute) }
     }
 
-    borrowing func set(_ attribute: UInt16, _ number: UInt32?) {
-        guard let number else { return unset(attribute) }
-        unsafe nftnl_set_elem_set_u32(pointer, attribute, number)
-    }
-
-    private borrowing func unset(_ attribute: UInt16) {
-        unsafe nftnl_set_elem_unset(pointer, attribute)
-    }
-}
-
-private func allocated(_ pointer: OpaquePointer?) throws(NetlinkError) -> OpaquePointer {
-    guard let pointer = unsafe pointer else { throw .outOfMemory }
-    return unsafe pointer
-}
-
-/// libnftnl's setters fail for want of memory only.
-private func check(_ result: CInt) throws(NetlinkError) {
-    guard result >= 0 else { throw .outOfMemory }
+    private func unset(_ attribute: UInt16) { unsafe nftnl_set_elem_unset(pointer, attribute) }
 }

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import CMnl
 internal import CNftnl
 internal import Netlink
@@ -52,7 +53,7 @@ struct Request {
             unsafe mnl_attr_put_strz(message, UInt16(Kernel.RuleAttribute.table), table)
         }
         if let key {
-            let element = try ElementHandle.make()
+            let element = try ElementHandle()
             try element.set(Nftnl.Element.key, key)
             element.set(Nftnl.Element.flags, self.flags)
             let list = unsafe mnl_attr_nest_start(message, Kernel.ElementList.elements)

@@ -1,34 +1,10 @@
-import Glibc
+import Linux
 import Policy
-
-/// A minute of some time zone's calendar.
-struct CalendarMinute: Hashable, Sendable {
-    var year: Int
-    var month: Int
-    var day: Int
-    var hour: Int
-    var minute: Int
-
-    /// The minute an instant falls into, in the time zone of the process (`TZ`, /etc/localtime).
-    static func local(_ instant: Timestamp) -> CalendarMinute {
-        // Foundation's calendar would add its 45 MB of tables; libc reads the same zone files.
-        var seconds = time_t((Double(instant.milliseconds) / 1000).rounded(.down))
-        var fields = tm()
-        localtime_r(&seconds, &fields)
-        return CalendarMinute(
-            year: Int(fields.tm_year) + 1900,
-            month: Int(fields.tm_mon) + 1,
-            day: Int(fields.tm_mday),
-            hour: Int(fields.tm_hour),
-            minute: Int(fields.tm_min)
-        )
-    }
-}
 
 /// How instants are told to people: local, and relative to now.
 struct TimeTeller: Sendable {
     var now: Timestamp
-    var local: @Sendable (Timestamp) -> CalendarMinute
+    var local: @Sendable (Timestamp) -> LocalTime
 
     /// `17:03`, or `2026-12-02 01:03` on another day than today.
     func clock(_ instant: Timestamp) -> String {

@@ -1,0 +1,40 @@
+package import Policy
+
+extension Ask {
+    /// Reads the body of `POST /v1/requests`.
+    package init(json: [UInt8]) throws(JSONError) {
+        var targets: [String]?
+        var sources: [String]?
+        var ask = Ask(targets: [], sources: [])
+        try JSONReader.readObject(
+            json,
+            fields: ["targets", "sources", "duration", "until", "reason", "ticket"]
+        ) { name, reader throws(JSONError) in
+            switch name {
+            case "targets": targets = try reader.readTexts()
+            case "sources": sources = try reader.readTexts()
+            case "duration": ask.duration = try reader.readOptionalText()
+            case "until": ask.until = try reader.readOptionalText()
+            case "reason": ask.reason = try reader.readOptionalText()
+            default: ask.ticket = try reader.readOptionalText()
+            }
+        }
+        guard let targets else { throw JSONError(missing: "targets") }
+        guard let sources else { throw JSONError(missing: "sources") }
+        ask.targets = targets
+        ask.sources = sources
+        self = ask
+    }
+}
+
+extension ExtendBody {
+    /// Reads the body of `POST /v1/requests/{id}/extend`.
+    package init(json: [UInt8]) throws(JSONError) {
+        var duration: String?
+        try JSONReader.readObject(json, fields: ["duration"]) { _, reader throws(JSONError) in
+            duration = try reader.readText()
+        }
+        guard let duration else { throw JSONError(missing: "duration") }
+        self.init(duration: duration)
+    }
+}

@@ -1,0 +1,92 @@
+/// Writes a JSON text (RFC 8259) into bytes.
+///
+/// The documents that every request for access is answered with are written by this and not by
+/// `JSONEncoder`, which takes a quarter of the time of such a request.
+package struct JSONWriter {
+    /// What was written so far.
+    package private(set) var bytes: [UInt8] = []
+    /// Whether something stands before in the same object or list.
+    private var needsComma = false
+
+    /// The text of one document.
+    package static func text(of document: some JSONDocument) -> [UInt8] {
+        var writer = Self()
+        // An answer about one grant has some 700 bytes.
+        writer.bytes.reserveCapacity(1024)
+        writer.write(document)
+        return writer.bytes
+    }
+
+    /// Writes a field with text; nothing where there is none.
+    mutating func field(_ name: String, _ value: String?) {
+        guard let value else { return }
+        self.name(name)
+        write(value)
+    }
+
+    /// Writes a field with a whole number; nothing where there is none.
+    mutating func field(_ name: String, _ value: (some FixedWidthInteger)?) {
+        guard let value else { return }
+        self.name(name)
+        bytes.append(contentsOf: String(value).utf8)
+    }
+
+    /// Writes a field with a document; nothing where there is none.
+    mutating func field(_ name: String, _ value: (some JSONDocument)?) {
+        guard let value else { return }
+        self.name(name)
+        write(value)
+    }
+
+    /// Writes a field with a list of documents; nothing where there is none.
+    mutating func field(_ name: String, _ values: [some JSONDocument]?) {
+        guard let values else { return }
+        self.name(name)
+        bytes.append(UInt8(ascii: "["))
+        for (index, value) in values.enumerated() {
+            if index > 0 { bytes.append(UInt8(ascii: ",")) }
+            write(value)
+        }
+        bytes.append(UInt8(ascii: "]"))
+    }
+
+    private mutating func write(_ document: some JSONDocument) {
+        bytes.append(UInt8(ascii: "{"))
+        needsComma = false
+        document.writeFields(to: &self)
+        bytes.append(UInt8(ascii: "}"))
+        needsComma = true
+    }
+
+    private mutating func name(_ name: String) {
+        if needsComma { bytes.append(UInt8(ascii: ",")) }
+        needsComma = true
+        write(name)
+        bytes.append(UInt8(ascii: ":"))
+    }
+
+    private mutating func write(_ text: String) {
+        bytes.append(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                bytes.append(UInt8(ascii: "\\"))
+                bytes.append(byte)
+            case 0..<0x20:
+                let digits = Array("0123456789abcdef".utf8)
+                bytes.append(contentsOf: "\\u00".utf8)
+                bytes.append(digits[Int(byte >> 4)])
+                bytes.append(digits[Int(byte & 15)])
+            default:
+                bytes.append(byte)
+            }
+        }
+        bytes.append(UInt8(ascii: "\""))
+    }
+}
+
+/// A document that ``JSONWriter`` writes, with the same fields as its `Encodable` form.
+package protocol JSONDocument: Encodable {
+    /// Writes all fields that are there.
+    func writeFields(to writer: inout JSONWriter)
+}

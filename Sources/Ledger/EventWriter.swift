@@ -1,0 +1,169 @@
+internal import GRDB
+internal import Policy
+
+/// Writes events inside a transaction: what becomes of requests and grants, and the audit trail.
+struct EventWriter {
+    let db: Database
+    /// `boots.id` of the running boot.
+    let boot: Int64
+    /// The time of the audit rows.
+    let at: Timestamp
+    /// The newest numbers that were used.
+    var marks: Marks
+
+    mutating func write(_ event: Event) throws {
+        switch event {
+        case .opened(let request): try open(request)
+        case .ended(let id, let reason, let endedAt, let actor):
+            try end(id, reason, at: endedAt, by: actor)
+        case .extended(let id, _, let end, let actor):
+            try move(id, "expires_at = ?, deadline = ?", [Field(end.expiresAt), end.deadlineField])
+            try note(.extended, id, by: actor, detail: "until \(end.expiresAt)")
+        case .takenBack(let id, let end):
+            try move(id, "expires_at = ?, deadline = ?", [Field(end.expiresAt), end.deadlineField])
+            try note(.takenBack, id, by: nil, detail: "until \(end.expiresAt)")
+        case .shortened(let id, let deadline):
+            try move(id, "deadline = ?", [.integer(deadline.milliseconds)])
+            try note(.shortened, id, by: nil, detail: "the clock was set forward")
+        case .carriedOver(let id, let deadline):
+            try move(id, "deadline = ?", [.integer(deadline.milliseconds)])
+        case .noted(let notice):
+            try append { row in
+                row.kind = .noted(notice.kind)
+                row.actor = notice.by
+                row.policy = notice.policy
+                row.source = notice.source
+                row.reason = notice.reason
+                row.detail = notice.detail
+            }
+        }
+    }
+
+    private mutating func open(_ request: AccessRequest) throws {
+        try db.run(Schema.insertRequest, Schema.requestColumns.map { $0.field(request) })
+        for grant in request.grants {
+            let port = grant.port.description
+            let source = grant.source.description
+            try db.run(
+                Schema.insertLive,
+                [
+                    .integer(grant.id.row()), .text(grant.policy), .text(port), .text(source),
+                    .text(grant.requester.subject.description), .text(grant.requester.name),
+                    Field(grant.requester.via), Field(grant.startsAt), Field(grant.end.expiresAt),
+                    grant.end.deadlineField, .integer(boot),
+                ]
+            )
+            try append { row in
+                row.kind = .opened
+                row.actor = request.requester
+                row.grant = grant.id
+                row.policy = grant.policy
+                row.port = port
+                row.source = source
+                row.reason = request.ask.reason
+                row.ticket = request.ask.ticket
+                row.outcome = .active
+                row.detail = "until \(grant.end.expiresAt)"
+            }
+        }
+        marks.request = max(marks.request, request.id)
+    }
+
+    private mutating func end(
+        _ id: Grant.ID,
+        _ reason: EndReason,
+        at endedAt: Timestamp,
+        by actor: Person?
+    ) throws {
+        let state = reason.state.rawValue
+        try db.run(
+            Schema.insertEnded,
+            [.integer(try id.row()), .text(state), Field(endedAt), .text(reason.rawValue)]
+        )
+        guard db.changesCount == 1 else { throw LedgerError.notLive(id) }
+        try note(.ended, id, by: actor, outcome: reason.state, detail: reason.rawValue)
+        try db.run("DELETE FROM live WHERE id = ?", [.integer(try id.row())])
+        try db.run(Schema.settleRequest, [.text(state), .integer(id.request)])
+    }
+
+    /// Moves the end of a live grant, whose deadline is one of this boot from now on.
+    private func move(_ id: Grant.ID, _ assignments: String, _ fields: [Field]) throws {
+        try db.run(
+            "UPDATE live SET \(assignments), boot = ? WHERE id = ?",
+            fields + [.integer(boot), .integer(try id.row())]
+        )
+        guard db.changesCount == 1 else { throw LedgerError.notLive(id) }
+    }
+
+    /// Appends a row about a live grant.
+    private mutating func note(
+        _ kind: AuditRecord.Kind,
+        _ id: Grant.ID,
+        by actor: Person?,
+        outcome: GrantState = .active,
+        detail: String
+    ) throws {
+        let live = try Row.fetchOne(
+            db.cachedStatement(sql: "SELECT policy, port, source FROM live WHERE id = ?"),
+            arguments: [try id.row()]
+        )
+        try append { row in
+            row.kind = kind
+            row.actor = actor
+            row.grant = id
+            row.policy = try live?.decode(atIndex: 0)
+            row.port = try live?.decode(atIndex: 1)
+            row.source = try live?.decode(atIndex: 2)
+            row.outcome = outcome
+            row.detail = detail
+        }
+    }
+
+    private mutating func append(_ fill: (inout AuditRecord) throws -> Void) throws {
+        marks.sequence += 1
+        var row = AuditRecord(sequence: marks.sequence, at: at)
+        try fill(&row)
+        try db.run(Schema.insertAudit, AuditRecord.columns.map { $0.field(row) })
+    }
+}
+
+extension GrantEnd {
+    fileprivate var deadlineField: Field { .integer(deadline.milliseconds) }
+}
+
+extension Grant.ID {
+    /// The row in the tables `live` and `ended`.
+    func row() throws(LedgerError) -> Int64 {
+        guard ordinal > 0, ordinal < Schema.ordinalLimit,
+            request > 0, request < Int64.max / Schema.ordinalLimit
+        else {
+            throw LedgerError(.other, "cannot record grant \(self): its number is out of range")
+        }
+        return request * Schema.ordinalLimit + Int64(ordinal)
+    }
+
+    init(row: Int64) {
+        self.init(
+            request: row / Schema.ordinalLimit,
+            ordinal: Int(row % Schema.ordinalLimit)
+        )
+    }
+}
+
+extension Database {
+    /// Runs a statement that answers nothing; it is compiled once for each connection.
+    func run(_ sql: String, _ fields: [Field] = []) throws {
+        let statement = try cachedStatement(sql: sql)
+        try statement.execute(
+            arguments: StatementArguments(
+                fields.map { field in
+                    switch field {
+                    case .null: DatabaseValue.null
+                    case .integer(let number): number.databaseValue
+                    case .text(let text): text.databaseValue
+                    }
+                }
+            )
+        )
+    }
+}
