@@ -32,8 +32,8 @@ let expectedTable = """
     \t\ttype inet_proto . inet_service : verdict
     \t\telements = { tcp . 22 : goto keep,
     \t\t\t     tcp . 5000 : goto keep,
-    \t\t\t     tcp . 5001 : goto keep,
     \t\t\t     udp . 5000 : goto keep,
+    \t\t\t     tcp . 5001 : goto keep,
     \t\t\t     udp . 5001 : goto keep }
     \t}
 

@@ -76,7 +76,6 @@ struct ForgeryTests {
         #expect(try gate.inspect().fault == nil)
         // The forged one, and the answer.
         #expect(try gate.inspect().droppedPackets == 2)
-        print(try hosts.nft("--debug=netlink", "list", "chain", "inet", "sallyport", "prerouting"))
     }
 
     /// Nothing is forwarded, and no answer comes back.
