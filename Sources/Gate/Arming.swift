@@ -60,7 +60,7 @@ extension Gate {
         _ managed: [ManagedPort],
         _ breakGlass: [CIDR],
         _ holding: Holding,
-        _ now: BootTime
+        _ now: () -> BootTime
     ) throws(NetlinkError) -> Arming {
         let generation = try connection.generation()
         let found = try readTable()
@@ -91,8 +91,8 @@ extension Gate {
                 to: Layout.breakGlass(family)
             )
         }
-        arming.grantSets = addGrants(holding, over: adopted, in: &arming.transaction, now: now)
         try keepSessions(to: arming.newPorts, in: &arming.transaction)
+        arming.grantSets = addGrants(holding, over: adopted, in: &arming.transaction, now: now())
         let rules = Layout.rules(
             ports,
             breakGlass: Set(breakGlass.map(\.family)),

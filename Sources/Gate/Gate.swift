@@ -126,7 +126,7 @@ public final class Gate: Sendable {
         while true {
             triesLeft -= 1
             do throws(NetlinkError) {
-                let arming = try arming(managed, breakGlass, holding, now())
+                let arming = try arming(managed, breakGlass, holding, now)
                 try connection.commit(arming.transaction, ifGeneration: arming.generation)
                 return arming
             } catch {

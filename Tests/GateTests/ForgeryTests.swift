@@ -34,6 +34,13 @@ struct ForgeryTests {
         }
     }
 
+    /// Sets the kernel's own check of sources, which IPv4 alone has: 0 is off, 1 is on.
+    private func filterReversePaths(_ mode: Int) throws {
+        for interface in ["all", "eth0", "eth1"] {
+            try shell("sysctl", "-wq", "net.ipv4.conf.\(interface).rp_filter=\(mode)").get()
+        }
+    }
+
     /// Whether a datagram from the client, which is the answer to a forged one, comes to a service.
     private func isBelieved(
         _ hosts: Hosts,
@@ -55,12 +62,7 @@ struct ForgeryTests {
     func anAnswerToAForgedDatagramOfAnInnerHostIsJudged(address: String, filter: Int) throws {
         let hosts = try Hosts()
         let inner = try hosts.innerHost()
-        try hosts.host.run {
-            // Where routes are not symmetric the kernel's own check (IPv4 alone has it) is off.
-            for interface in ["all", "eth0", "eth1"] {
-                try shell("sysctl", "-wq", "net.ipv4.conf.\(interface).rp_filter=\(filter)").get()
-            }
-        }
+        try hosts.host.run { try filterReversePaths(filter) }
         let service = try inner.run { try Endpoint.datagrams(address, 5000) }
         let gate = try hosts.armedGate()
         #expect(try !isBelieved(hosts, at: address, by: service))
@@ -128,6 +130,7 @@ struct ForgeryTests {
     @Test func answersAndGrantedDatagramsMayComeByAnotherWay() throws {
         let hosts = try Hosts()
         try hosts.host.connect("eth1", ["192.0.2.1/24"], to: hosts.client, "eth1", ["192.0.2.7/24"])
+        try hosts.host.run { try filterReversePaths(0) }
         try hosts.client.run {
             try shell("ip", "route", "add", "198.51.100.1", "via", "192.0.2.1").get()
         }
