@@ -1,4 +1,5 @@
-import HummingbirdCore
+public import Access
+import Linux
 public import Logging
 import NIOCore
 import NIOHTTP1
@@ -18,6 +19,7 @@ public final class SocketServer: Service {
     private let executor: LoopExecutor
     private let limits: Limits
     private let logger: Logger
+    private let service: any AccessService
     private let responder: Responder
 
     /// Makes a server.
@@ -35,6 +37,7 @@ public final class SocketServer: Service {
         limits: Limits = Limits(),
         logger: Logger
     ) {
+        self.service = service
         self.listener = listener
         self.executor = executor
         self.limits = limits
@@ -42,7 +45,7 @@ public final class SocketServer: Service {
         responder = Responder(
             service: service,
             identities: IdentityResolver(executor: executor),
-            limits: limits,
+            executor: executor,
             logger: logger
         )
     }
@@ -60,9 +63,9 @@ public final class SocketServer: Service {
             let connections = Connections(limits: limits, ended: ended)
             return (NIOLoopBound(connections, eventLoop: loop), ended.futureResult)
         }.get()
-        let (turns, pipe) = try await Turns.open(on: loop)
+        let (turns, pipe) = try await Turns.open(on: loop, requestLimit: limits.requestsPerUser)
         ended.whenComplete { _ in pipe.close(promise: nil) }
-        let channel = try await bootstrap(connections, turns)
+        let channel = try await bootstrap(listener, .people, connections, turns)
             .withBoundSocket(listener.descriptor).get()
         try listener.extendBacklog()
         // However it comes about: a server that accepts no more has ended.
@@ -72,25 +75,28 @@ public final class SocketServer: Service {
         try await withTaskCancellationOrGracefulShutdownHandler {
             try await ended.get()
         } onCancelOrGracefulShutdown: { [listener] in
-            listener.removeFile()
+            listener.removeItsFile()
             channel.close(promise: nil)
         }
     }
 
     private func bootstrap(
+        _ listener: ListeningSocket,
+        _ door: Door,
         _ connections: NIOLoopBound<Connections>,
         _ turns: NIOLoopBound<Turns>
     ) -> ServerBootstrap {
         let setUp: @Sendable (any Channel) -> EventLoopFuture<Void> = { [self] channel in
             channel.eventLoop.makeCompletedFuture {
-                try start(channel, connections.value, turns.value)
+                try start(channel, door, connections.value, turns.value)
             }
         }
         return ServerBootstrap(group: executor.eventLoop)
-            .serverChannelInitializer { [executor, listener] channel in
+            .serverChannelInitializer { [executor] channel in
                 channel.eventLoop.makeCompletedFuture {
                     let doorkeeper = Doorkeeper(
                         socket: listener.descriptor,
+                        door: door,
                         connections: connections.value,
                         setUp: { socket in
                             _ = ClientBootstrap(group: executor.eventLoop)
@@ -109,6 +115,7 @@ public final class SocketServer: Service {
     /// Sets up one connection; an error closes it.
     private func start(
         _ channel: any Channel,
+        _ door: Door,
         _ connections: Connections,
         _ turns: Turns
     ) throws {
@@ -120,48 +127,34 @@ public final class SocketServer: Service {
             value: FixedSizeRecvByteBufferAllocator(capacity: Self.readBuffer)
         )
         let pipeline = channel.pipeline.syncOperations
-        let peer = try pipeline.peerCredentials()
-        let guardian = try connections.add(
-            of: peer.uid,
+        let guardian = ConnectionGuard(
+            limits,
+            peer: try pipeline.peer(at: door),
+            connections: connections,
             turns: turns,
-            closing: channel.closeFuture
+            responder: responder
         )
-
-        let http = HTTP1Channel(
-            responder: { [responder] request, writer, _ in
-                let response = await responder.respond(to: request, from: peer)
-                try await writer.write(response: response.head, body: response.body)
-            },
-            configuration: .init(
-                httpDecoderConfiguration: .init(
-                    maxHeaderFieldSize: limits.headerBytes,
-                    maxHeaderListSize: limits.headerBytes,
-                    maxHeaderFieldCount: limits.headerFields
-                )
-            )
+        try connections.add(guardian, closing: channel.closeFuture)
+        var decoderLimits = NIOHTTPDecoderLimitConfiguration()
+        decoderLimits.maxHeaderFieldSize = limits.headerBytes
+        decoderLimits.maxHeaderListSize = limits.headerBytes
+        decoderLimits.maxHeaderFieldCount = limits.headerFields
+        let decoder = HTTPRequestDecoder(
+            leftOverBytesStrategy: .dropBytes,
+            limitConfiguration: decoderLimits
         )
-        let ready = http.setup(channel: channel, logger: logger)
-        try pipeline.addHandler(
-            guardian,
-            position: .after(
-                try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
-            )
-        )
+        try pipeline.addHandlers(ByteToMessageHandler(decoder), guardian)
         let bound = NIOLoopBound(guardian, eventLoop: channel.eventLoop)
-        ready.whenSuccess { [executor, logger] value in
-            Task(executorPreference: executor) {
-                await http.handle(value: value, logger: logger)
-                bound.value.end()
-            }
-        }
+        let all = NIOLoopBound(connections, eventLoop: channel.eventLoop)
+        responder.welcome(guardian.peer) { all.value.settle(bound.value, isWelcome: $0) }
     }
 }
 
 extension ChannelPipeline.SynchronousOperations {
     /// Who is at the other end of the channel's socket.
-    fileprivate func peerCredentials() throws -> PeerCredentials {
+    fileprivate func peer(at door: Door) throws -> Peer {
         let peer = try withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
-            try PeerCredentials(socket: $0)
+            try Peer(door: door, socket: $0)
         }
         guard let peer else { throw ChannelError.operationUnsupported }
         return peer

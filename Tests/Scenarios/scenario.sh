@@ -54,7 +54,7 @@ YAML
 agent_pid=
 start_agent() {
   launch_agent "$@"
-  within 10 sallyport status || fail "the agent does not answer"
+  within 10 sallyport list || fail "the agent does not answer"
 }
 launch_agent() {
   ip netns exec host sallyportd --config "$world/sallyport.yaml" "$@" >>"$world/agent.log" 2>&1 &
