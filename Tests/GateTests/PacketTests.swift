@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// What real packets between two namespaces meet.
-@Suite(.blocking, .enabled(if: geteuid() == 0, "needs root"), .timeLimit(.minutes(1)))
+@Suite(.blocking, .enabled(if: geteuid() == 0, "needs root"))
 struct PacketTests {
     @Test(arguments: [
         (address: "198.51.100.1", granted: "198.51.100.7", other: "198.51.100.8"),

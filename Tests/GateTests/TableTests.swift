@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// What the kernel holds, as `nft` shows it from outside.
-@Suite(.blocking, .enabled(if: geteuid() == 0, "needs root"), .timeLimit(.minutes(1)))
+@Suite(.blocking, .enabled(if: geteuid() == 0, "needs root"))
 struct TableTests {
     /// A gate in a fresh namespace.
     private func withGate<Value>(
