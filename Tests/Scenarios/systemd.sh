@@ -42,7 +42,7 @@ inside usermod -aG sallyport alice
 [[ $(property ActiveState) == active ]] || fail "the unit is not active"
 inside systemctl status sallyportd.service | head -n 12
 pid=$(property MainPID)
-inside stat -c '%a %U %G' /run/sallyport/sallyport.sock | grep -x '660 sallyport sallyport' >/dev/null ||
+inside stat -c '%a %U %G' /run/sallyport/sallyport.sock | grep -x '666 sallyport sallyport' >/dev/null ||
   fail "the socket is $(inside stat -c '%a %U %G' /run/sallyport/sallyport.sock)"
 inside stat -c '%a %U' /var/lib/sallyport | grep -x '700 sallyport' >/dev/null || fail "the state directory is open to others"
 # CAP_NET_ADMIN is bit 12 (linux/capability.h); nothing else.
@@ -58,6 +58,13 @@ as_alice close --mine
 echo "== reload"
 inside systemctl reload sallyportd.service
 as_alice open ssh --from 198.51.100.8 --for 10m
+echo 'policies: [' >"$SD_ROOT/etc/sallyport/policy.d/zz.yaml"
+! inside systemctl reload sallyportd.service || fail "a reload with an invalid file succeeds"
+[[ $(property ActiveState) == active ]] || fail "a reload that fails ends the agent"
+inside journalctl --no-pager -u sallyportd.service | grep 'sallyport\[.*zz.yaml:' >/dev/null ||
+  fail "the journal does not say what is wrong"
+rm "$SD_ROOT/etc/sallyport/policy.d/zz.yaml"
+inside systemctl reload sallyportd.service
 
 echo "== killed, and back with its grants"
 inside kill -KILL "$pid"
