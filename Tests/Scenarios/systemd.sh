@@ -58,19 +58,14 @@ as_alice close --mine
 echo "== reload"
 inside systemctl reload sallyportd.service
 as_alice open ssh --from 198.51.100.8 --for 10m
-echo 'policies: [' >"$SD_ROOT/etc/sallyport/policy.d/zz.yaml"
-! inside systemctl reload sallyportd.service || fail "a reload with an invalid file succeeds"
-[[ $(property ActiveState) == active ]] || fail "a reload that fails ends the agent"
-inside journalctl --no-pager -u sallyportd.service | grep 'sallyport\[.*zz.yaml:' >/dev/null ||
-  fail "the journal does not say what is wrong"
-rm "$SD_ROOT/etc/sallyport/policy.d/zz.yaml"
-inside systemctl reload sallyportd.service
 
 policies=$SD_ROOT/etc/sallyport/policy.d/management.yaml
 cp "$policies" "$SD_ROOT/tmp/good.yaml"
 echo "policies: [{ name: ssh, ports: [22/tcp], nonsense: 1 }]" >"$policies"
 ! inside systemctl reload sallyportd.service || fail "a reload with an invalid file succeeded"
 [[ $(property ActiveState) == active && $(property MainPID) == "$pid" ]] || fail "the refused reload ended the agent"
+inside journalctl --no-pager -u sallyportd.service | grep 'sallyport\[.*nonsense' >/dev/null ||
+  fail "the journal does not say why the reload was refused"
 as_alice open rdp --from 198.51.100.8 --for 10m
 
 echo "== started anew with that file, and with none: armed from the last known good"
