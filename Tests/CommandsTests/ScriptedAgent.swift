@@ -105,7 +105,7 @@ struct HeardCall: Sendable {
                 if body.utf8.count == field("content-length").flatMap({ Int($0) }) ?? 0 {
                     line = head.first?.split(separator: " ").prefix(2).joined(separator: " ") ?? ""
                     key = field("idempotency-key")
-                    let ask = try? JSONDecoder().decode(Ask.self, from: Data(body.utf8))
+                    let ask = try? Ask(json: Array(body.utf8))
                     if let ask, let sorted = try? json(ask) { body = sorted }
                     return
                 }
