@@ -105,8 +105,17 @@ public struct ListeningSocket: Sendable {
         }
     }
 
-    /// Whether this process made its file.
-    var isOwn: Bool { made != nil }
+    /// The folder of its file; nil for a socket without one.
+    var folder: String? {
+        guard let path, let slash = path.lastIndex(of: "/") else { return path.map { _ in "." } }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    /// Makes the agent's socket anew; nil for one that another made.
+    var maker: (() throws -> ListeningSocket)? {
+        guard let path, made != nil else { return nil }
+        return { try Self.make(path: path) }
+    }
 
     /// Whether its file is still there, and still leads here.
     var isInPlace: Bool {
@@ -123,7 +132,7 @@ public struct ListeningSocket: Sendable {
     ///
     /// To be called before the socket is closed.
     func removeItsFile() {
-        if let path, isOwn, isInPlace { try? removeFile(path) }
+        if let path, made != nil, isInPlace { try? removeFile(path) }
     }
 
     /// Removes what a dead agent left; a socket that somebody listens on is no such thing.

@@ -58,26 +58,89 @@ public final class SocketServer: Service {
     /// - Throws: where the listening socket cannot be used.
     public func run() async throws {
         let loop = executor.eventLoop
-        let (connections, ended) = try await loop.submit { [limits] in
-            let ended = loop.makePromise(of: Void.self)
-            let connections = Connections(limits: limits, ended: ended)
-            return (NIOLoopBound(connections, eventLoop: loop), ended.futureResult)
-        }.get()
         let (turns, pipe) = try await Turns.open(on: loop, requestLimit: limits.requestsPerUser)
+        let (doors, opened, ended) = try await loop.submit { [self] in
+            let ended = loop.makePromise(of: Void.self)
+            let connections = NIOLoopBound(
+                Connections(limits: limits, ended: ended),
+                eventLoop: loop
+            )
+            let doors = Doors(
+                folder: listener.folder,
+                on: loop,
+                logger: logger,
+                serve: { [self] in accept($0, $1, connections, turns) },
+                onClosed: { [limits] in
+                    connections.value.stop(within: TimeAmount(limits.stopTimeout), on: loop)
+                }
+            )
+            let opened = doors.open(.people, listener, maker: listener.maker)
+            return (NIOLoopBound(doors, eventLoop: loop), opened, ended.futureResult)
+        }.get()
         ended.whenComplete { _ in pipe.close(promise: nil) }
-        let channel = try await bootstrap(listener, .people, connections, turns)
-            .withBoundSocket(listener.descriptor).get()
-        try listener.extendBacklog()
-        // However it comes about: a server that accepts no more has ended.
-        channel.closeFuture.whenComplete { [limits] _ in
-            connections.value.stop(within: TimeAmount(limits.stopTimeout), on: loop)
+        do {
+            _ = try await opened.get()
+        } catch {
+            loop.execute { doors.value.stop() }
+            throw error
         }
+        async let _: Void = followDelegates(doors)
         try await withTaskCancellationOrGracefulShutdownHandler {
             try await ended.get()
-        } onCancelOrGracefulShutdown: { [listener] in
-            listener.removeItsFile()
-            channel.close(promise: nil)
+        } onCancelOrGracefulShutdown: {
+            loop.execute { doors.value.stop() }
         }
+    }
+
+    /// Keeps the delegates' socket there exactly as long as there are delegates.
+    private func followDelegates(_ doors: NIOLoopBound<Doors>) async {
+        var current: [String] = []
+        for await users in await service.delegateUsers() where users != current {
+            current = users
+            guard let folder = listener.folder else {
+                logger.error("cannot make a socket for delegates: the agent's own has no path")
+                continue
+            }
+            let groups = try? await NIOThreadPool.singleton.runIfActive {
+                users.map { ($0, NameService.primaryGroup(ofUser: $0)) }
+            }
+            let path = folder + "/delegate.sock"
+            executor.eventLoop.execute { [logger] in
+                doors.value.close(.delegates)
+                guard let groups, let first = groups.first else { return }
+                doors.value.open(.delegates) {
+                    let socket = try ListeningSocket.make(
+                        path: path,
+                        permissions: 0o660,
+                        group: first.1
+                    )
+                    for (user, group) in groups where group == nil || group != socket.group {
+                        logger.warning(
+                            """
+                            user \(user), a delegate, may be unable to connect to \(path): it does \
+                            not belong to the user's group
+                            """
+                        )
+                    }
+                    return socket
+                }
+            }
+        }
+    }
+
+    /// Takes the connections to a socket.
+    private func accept(
+        _ socket: ListeningSocket,
+        _ door: Door,
+        _ connections: NIOLoopBound<Connections>,
+        _ turns: NIOLoopBound<Turns>
+    ) -> EventLoopFuture<any Channel> {
+        bootstrap(socket, door, connections, turns)
+            .withBoundSocket(socket.descriptor)
+            .flatMapThrowing { channel in
+                try socket.extendBacklog()
+                return channel
+            }
     }
 
     private func bootstrap(
