@@ -62,7 +62,8 @@ docs: build ## build the reference of Nftables into .build/Nftables.doccarchive
 	mkdir -p .build/symbols
 	$(SWIFT) symbolgraph-extract -module-name Nftables -minimum-access-level public \
 	    -target $$(uname -m)-unknown-linux-gnu -I $(DEBUG_BIN)/Modules -I Sources/CMnl -I Sources/CNftnl \
-	    -I Sources/CLinux/include -output-dir .build/symbols
+	    -I .build/checkouts/swift-system/Sources/CSystem/include \
+	    -Xcc -fmodule-map-file=$(DEBUG_BIN)/CLinux.build/module.modulemap -output-dir .build/symbols
 	packaging/toolchain.sh docc convert --warnings-as-errors --fallback-display-name Nftables \
 	    --fallback-bundle-identifier Nftables --additional-symbol-graph-dir .build/symbols \
 	    --output-path .build/Nftables.doccarchive

@@ -130,7 +130,7 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "Agent", "Gate", "Ledger", "Linux", "Policy", "Server", "Settings", lifecycle,
+                "API", "Agent", "Gate", "Ledger", "Linux", "Policy", "Server", "Settings", lifecycle,
                 logging, systemPackage, unixSignals,
             ],
             swiftSettings: memorySafe
