@@ -206,7 +206,7 @@ let package = Package(
             name: "ServerTests",
             dependencies: [
                 "API", "Access", "CLinux", "Client", "Linux", "Policy", "Server", "TestSupport",
-                lifecycle, logging, nioCore, nioPosix, yams,
+                lifecycle, logging, nioCore, nioPosix, systemPackage, yams,
             ],
             swiftSettings: settings
         ),
