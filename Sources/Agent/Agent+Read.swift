@@ -22,9 +22,9 @@ extension Agent {
         _ filter: RequestFilter,
         for caller: Caller
     ) async throws -> RequestList {
-        let filter = filter.forLedger(caller)
+        let wanted = filter.forLedger(caller)
         let stored = try await reading { () throws(LedgerError) in
-            try await ledger.requests(filter)
+            try await ledger.requests(wanted, state: filter.state)
         }
         let isLast = stored.count < filter.limit
         return RequestList(
@@ -43,7 +43,7 @@ extension Agent {
         // A page holds whole requests, and so at least the largest there can be.
         wanted.limit = RequestLimits.grants + 1
         var stored = try await reading { [wanted] () throws(LedgerError) in
-            try await ledger.grants(wanted, liveOnly: !includeEnded)
+            try await ledger.grants(wanted, state: includeEnded ? nil : .active)
         }
         var next: String?
         if stored.count == wanted.limit, let cut = stored.last?.id.request {

@@ -17,6 +17,11 @@ extension Agent: AccessService {
         await committer.configuration.delegates.first { $0.user == user }
     }
 
+    /// The users that delegates run as, now and after each reload.
+    public func delegateUsers() async -> AsyncStream<[String]> {
+        await committer.delegateUsers()
+    }
+
     /// Whose people and which groups mean anything to a delegate.
     public func delegation(of delegate: Delegate) async -> DelegationDocument {
         DelegationDocument(

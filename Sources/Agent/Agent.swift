@@ -73,8 +73,11 @@ public final class Agent: Sendable {
         )
         var lost: [Event] = []
         if let rows = recovered.lost {
-            logger.error("\(rows)")
-            lost = [.noted(Notice(.ledgerRowsLost, detail: "\(rows)"))]
+            let detail =
+                "the ledger lacks what an earlier run recorded: rows \(rows.lowerBound) to "
+                + "\(rows.upperBound) of the audit trail, with the requests and ends they tell of"
+            logger.error("\(detail)")
+            lost = [.noted(Notice(.ledgerRowsLost, detail: detail))]
         }
         try await committer.begin(recording: events + lost)
     }

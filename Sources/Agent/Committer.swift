@@ -44,6 +44,8 @@ actor Committer {
     private var isClockStepped = false
     private var isHealing = false
     private var nextEnd: BootTime?
+    /// Who is told of delegates: the server, as long as the agent runs.
+    private var delegateFeeds: [AsyncStream<[String]>.Continuation] = []
     /// What break-glass sources had let in when the audit trail was last told.
     private var breakGlassPackets: [CIDR: UInt64] = [:]
 
@@ -438,8 +440,20 @@ actor Committer {
         configurationOrigin = .files
         configurationFault = nil
         configuredAt = clocks.now().wall
+        for feed in delegateFeeds { feed.yield(configuration.delegates.map(\.user)) }
         if wasMissing { kernel = .behind }
         if case .behind = kernel { try reassert() }
+    }
+
+    /// The users that delegates run as: now, and again whenever a configuration is put in force.
+    func delegateUsers() -> AsyncStream<[String]> {
+        let (users, feed) = AsyncStream.makeStream(
+            of: [String].self,
+            bufferingPolicy: .bufferingNewest(1)
+        )
+        feed.yield(configuration.delegates.map(\.user))
+        delegateFeeds.append(feed)
+        return users
     }
 
     /// Notes that the files cannot be put in force as they are.

@@ -93,10 +93,15 @@ public final class Ledger: Sendable {
     /// - Parameters:
     ///   - events: What to record, in this order; a grant may be opened and ended in one go.
     ///   - at: The time of the audit rows.
+    ///   - meanwhile: Called while the disk is at work.
     /// - Throws: `LedgerError`. `notLive` names the one grant that an event other than `opened` did
     ///   not find live: leave that event out and commit the rest again.
-    public func commit(_ events: [Event], at: Timestamp) async throws(LedgerError) {
-        try await writing { [self] db in try record(events, at: at, db) }
+    public func commit(
+        _ events: [Event],
+        at: Timestamp,
+        meanwhile: () -> Void = {}
+    ) async throws(LedgerError) {
+        try await writing(meanwhile) { [self] db in try record(events, at: at, db) }
     }
 
     func record(_ events: [Event], at: Timestamp, _ db: Database) throws {
@@ -177,12 +182,14 @@ public final class Ledger: Sendable {
     /// Not GRDB's `async` functions: when the task is cancelled they interrupt the transaction, and
     /// may throw for one that is on the disk.
     private func writing(
+        _ meanwhile: () -> Void = {},
         _ body: @escaping @Sendable (Database) throws -> Void
     ) async throws(LedgerError) {
         let result: Result<Void, any Error> = await withCheckedContinuation { continuation in
             pool.asyncWriteWithoutTransaction { db in
                 continuation.resume(returning: Result { try body(db) })
             }
+            meanwhile()
         }
         do {
             try result.get()

@@ -19,6 +19,23 @@ public struct StoredGrant: Hashable, Sendable, Identifiable {
 
     /// The grant's id.
     public var id: Grant.ID { grant.id }
+
+    /// Takes the parts.
+    public init(
+        grant: Grant,
+        requester: Person,
+        reason: String?,
+        state: GrantState,
+        endedAt: Timestamp? = nil,
+        endReason: EndReason? = nil
+    ) {
+        self.grant = grant
+        self.requester = requester
+        self.reason = reason
+        self.state = state
+        self.endedAt = endedAt
+        self.endReason = endReason
+    }
 }
 
 /// One request as the ledger has it.
@@ -39,6 +56,27 @@ public struct StoredRequest: Hashable, Sendable, Identifiable {
     public var idempotencyKey: String?
     /// What it opened, in the order of the ids.
     public var grants: [StoredGrant]
+
+    /// Takes the parts.
+    public init(
+        id: Int64,
+        state: RequestState,
+        requester: Person,
+        ask: Ask,
+        createdAt: Timestamp,
+        decidedAt: Timestamp?,
+        idempotencyKey: String? = nil,
+        grants: [StoredGrant]
+    ) {
+        self.id = id
+        self.state = state
+        self.requester = requester
+        self.ask = ask
+        self.createdAt = createdAt
+        self.decidedAt = decidedAt
+        self.idempotencyKey = idempotencyKey
+        self.grants = grants
+    }
 }
 
 /// Which requests or grants to read; all conditions must hold.
