@@ -25,7 +25,7 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
     /// How long a reason has to be, in characters.
     public var reasonMinLength: Int
     /// The pattern a ticket has to match; absent where none is required.
-    public var ticketPattern: String?
+    public var ticketPattern: TicketPattern?
     /// What becomes of sessions when a grant ends.
     public var sessions: SessionMode
     /// How many live grants one requester may hold.

@@ -155,7 +155,7 @@ private func fields(_ policy: PolicyDocument) -> [(name: String, value: String)]
         ("max_active_per_requester", "\(policy.maxActivePerRequester)"),
         ("reason", policy.reason.rawValue),
         ("reason_min_length", "\(policy.reasonMinLength)"),
-        ("ticket_pattern", policy.ticketPattern ?? "-"),
+        ("ticket_pattern", policy.ticketPattern?.description ?? "-"),
         ("sessions", policy.sessions.rawValue),
     ]
 }

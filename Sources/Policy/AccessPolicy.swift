@@ -50,8 +50,8 @@ public struct AccessPolicy: Hashable, Sendable {
     public var reason: ReasonRule
     /// The fewest characters of a reason, surrounding space not counted.
     public var reasonMinLength: Int
-    /// A regular expression that a ticket must match; where it is set, a ticket is required.
-    public var ticketPattern: String?
+    /// What a ticket must match; where it is set, a ticket is required.
+    public var ticketPattern: TicketPattern?
     /// What becomes of sessions when their grant ends.
     public var sessions: SessionMode
     /// The most live grants one person may hold under this policy.
@@ -78,7 +78,7 @@ public struct AccessPolicy: Hashable, Sendable {
         requesters: [Principal]? = nil,
         reason: ReasonRule = .optional,
         reasonMinLength: Int = 0,
-        ticketPattern: String? = nil,
+        ticketPattern: TicketPattern? = nil,
         sessions: SessionMode = .keep,
         maxActivePerRequester: Int = 10,
         enabled: Bool = true

@@ -51,15 +51,17 @@ extension PolicySet {
         ofTicket ticket: String?,
         for policies: [AccessPolicy]
     ) -> [Violation] {
-        let demanding = policies.filter { $0.ticketPattern != nil }
+        let demanded = policies.compactMap { policy in
+            policy.ticketPattern.map { (policy: policy.name, pattern: $0) }
+        }
         guard let ticket, !ticket.isEmpty else {
-            return demanding.prefix(1).map {
+            return demanded.prefix(1).map { policy, pattern in
                 Violation(
                     field: "ticket",
                     value: "",
-                    allowed: $0.ticketPattern ?? "",
-                    message: "cannot open without a ticket: policy \($0.name) requires one that "
-                        + "matches \($0.ticketPattern ?? "")"
+                    allowed: pattern.description,
+                    message: "cannot open without a ticket: policy \(policy) requires one that "
+                        + "matches \(pattern)"
                 )
             }
         }
@@ -69,19 +71,14 @@ extension PolicySet {
             characters: RequestLimits.ticketCharacters
         )
         guard violations.isEmpty else { return violations }
-        return demanding.compactMap { policy in
-            guard let pattern = policy.ticketPattern else { return nil }
-            // A pattern that cannot be compiled matches nothing: it must not let anyone in.
-            let matches = (try? Regex(pattern)).flatMap { try? $0.firstMatch(in: ticket) } != nil
-            return matches
-                ? nil
-                : Violation(
-                    field: "ticket",
-                    value: printable(ticket),
-                    allowed: pattern,
-                    message: "cannot take ticket \(printable(ticket)): policy \(policy.name) "
-                        + "asks for one that matches \(pattern)"
-                )
+        return demanded.filter { !$0.pattern.matches(ticket) }.map { policy, pattern in
+            Violation(
+                field: "ticket",
+                value: printable(ticket),
+                allowed: pattern.description,
+                message: "cannot take ticket \(printable(ticket)): policy \(policy) asks for one "
+                    + "that matches \(pattern)"
+            )
         }
     }
 

@@ -47,7 +47,7 @@ extension AccessPolicy {
             policy.reason = ReasonRule(rawValue: word) ?? .required
         }
         policy.reasonMinLength = fields["reason_min_length"]?.integer(in: 0...1_000) ?? 0
-        policy.ticketPattern = fields["ticket_pattern"].flatMap(readPattern)
+        policy.ticketPattern = fields["ticket_pattern"]?.value(TicketPattern.self)
         if let most = fields["max_active_per_requester"]?.integer(in: 1...100_000) {
             policy.maxActivePerRequester = most
         }
@@ -93,21 +93,6 @@ extension AccessPolicy {
             )
         }
         policy.defaultDuration = duration
-    }
-
-    private static func readPattern(_ field: Field) -> String? {
-        guard let pattern = field.text() else { return nil }
-        guard pattern.utf8.count <= 256 else {
-            field.fault("must be at most 256 bytes long")
-            return nil
-        }
-        do {
-            _ = try Regex(pattern)
-            return pattern
-        } catch {
-            field.fault("is not a regular expression: \(error)")
-            return nil
-        }
     }
 
     /// Accepts the keys of later versions only with the values that change nothing.

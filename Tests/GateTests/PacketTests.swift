@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// What real packets between two namespaces meet.
-@Suite(.blocking, .enabled(if: geteuid() == 0, "needs root"), .timeLimit(.minutes(1)))
+@Suite(.blocking, .enabled(if: geteuid() == 0, "needs root"))
 struct PacketTests {
     @Test(arguments: [
         (address: "198.51.100.1", granted: "198.51.100.7", other: "198.51.100.8"),
@@ -42,7 +42,7 @@ struct PacketTests {
         try gate.perform([.open(grant)], in: &plan)
         #expect(try hosts.connects(to: 22))
         // The kernel's clock ticks every 4 ms, and late where the machine itself is made to wait.
-        usleep(UInt32(max(0, grant.deadline + 20 - bootTime())) * 1000)
+        sleep(until: grant.end.deadline + .milliseconds(20))
         #expect(try !hosts.connects(to: 22))
         withExtendedLifetime(service) {}
     }
@@ -69,6 +69,27 @@ struct PacketTests {
         #expect(try hosts.connects(to: 5004))
         #expect(try !hosts.connects(to: 5005))
         #expect(try !hosts.connects(to: 5010))
+        withExtendedLifetime(services) {}
+    }
+
+    /// From one by one to ranges and back: the kernel holds them in sets of different kinds.
+    @Test func closesAnyNumberOfPorts() throws {
+        let hosts = try Hosts()
+        let services = try [22, 4000, 60_000].map { try hosts.listener(on: $0) }
+        let gate = try hosts.armedGate()
+        for (managed, isWide) in [
+            (Hosts.ports("1-60000/any"), true), (Hosts.managed, false),
+            (Hosts.ports("22/tcp", "30000-65535/any"), true),
+        ] {
+            let holding = Holding.exactly(Plan())
+            try hosts.host.run {
+                try gate.arm(managed: managed, breakGlass: [], holding: holding, now: bootTime)
+            }
+            #expect(try gate.inspect().fault == nil)
+            #expect(try !hosts.connects(to: 22))
+            #expect(try hosts.connects(to: 60_000) == !isWide)
+        }
+        #expect(try hosts.connects(to: 4000))
         withExtendedLifetime(services) {}
     }
 
@@ -146,6 +167,67 @@ struct PacketTests {
         #expect(fromHost.client.says("hello yourself", to: fromHost.host))
         #expect(try !hosts.connects(to: 22, at: address, from: source))
         withExtendedLifetime(gate) {}
+    }
+
+    /// A session that has not said a word since the gate was armed: conntrack does not know it.
+    @Test(arguments: [false, true])
+    func makingAPortManagedCutsNoSession(inANewAgent: Bool) throws {
+        let hosts = try Hosts()
+        let services = try [22, 8080].map { try hosts.listener(on: $0) }
+        let session = try hosts.session(to: services[1], on: 8080)
+        var gate: Gate? = try hosts.armedGate()
+        if inANewAgent { gate = nil }
+        try hosts.host.run {
+            try (gate ?? Gate()).arm(
+                managed: Hosts.managed + Hosts.ports("8080/tcp"),
+                breakGlass: [],
+                holding: .whatIsThere,
+                now: bootTime
+            )
+        }
+        #expect(session.client.says("hello", to: session.host))
+        #expect(try !hosts.connects(to: 8080))
+    }
+
+    @Test func armingCutsNoSessionThatIsMadeMeanwhile() throws {
+        let hosts = try Hosts()
+        let service = try hosts.listener(on: 22)
+        var session: (client: Endpoint, host: Endpoint)?
+        try hosts.host.run {
+            let holding = Holding.exactly(Plan())
+            try Gate().arm(managed: Hosts.managed, breakGlass: [], holding: holding) {
+                // By now the sessions are listed.
+                session = try? hosts.session(to: service, on: 22)
+                return bootTime()
+            }
+        }
+        let made = try #require(session)
+        #expect(made.client.says("hello", to: made.host))
+        #expect(try !hosts.connects(to: 22))
+    }
+
+    @Test(arguments: [
+        (address: "198.51.100.1", source: "198.51.100.7"),
+        (address: "2001:db8::1", source: "2001:db8::7"),
+    ])
+    func forgetsAnEarlierSessionThatHasEnded(address: String, source: String) async throws {
+        let hosts = try Hosts()
+        let service = try hosts.listener(on: 22, at: address)
+        let stays = try hosts.session(to: service, on: 22, at: address, from: source, port: 40_001)
+        let goes = try hosts.session(to: service, on: 22, at: address, from: source, port: 40_002)
+        let gate = try hosts.armedGate()
+        let remembered = {
+            try hosts.host.run { try gate.forgetEndedSessions() }
+            let sets = try hosts.nft("list", "sets", "table", "inet", "sallyport")
+            return [40_001, 40_002].filter { sets.contains("\(source) . \($0)") }
+        }
+        #expect(try remembered() == [40_001, 40_002])
+        goes.client.shut()
+        goes.host.shut()
+        #expect(try await eventually { try remembered() == [40_001] })
+        stays.client.shut()
+        stays.host.shut()
+        #expect(try await eventually { try remembered() == [] })
     }
 
     @Test func doesNotLetAnEarlierSessionBeOpenedAnew() throws {

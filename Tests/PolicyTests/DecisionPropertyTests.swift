@@ -113,7 +113,7 @@ extension Generator {
                 requesters: pick([nil, nil, [.group("ops")], [.user("bob")]]),
                 reason: pick(ReasonRule.allCases),
                 reasonMinLength: int(0...12),
-                ticketPattern: pick([nil, nil, "^OPS-[0-9]+$"]),
+                ticketPattern: pick([nil, nil, try? TicketPattern(parsing: "^OPS-[0-9]+$")]),
                 maxActivePerRequester: int(4...40),
                 enabled: chance(90)
             )

@@ -9,6 +9,8 @@ extension Trait where Self == Blocking {
     /// Swift's own threads are as many as the machine has processors. A test that blocks one of
     /// them keeps it from the servers and clients of other tests, which then are late or stand
     /// still. With this trait the test and all its child tasks run on threads made for them.
+    ///
+    /// Not beside `.timeLimit`, which counts the time until it is the test's turn.
     public static var blocking: Self { Self(turns: .common) }
 
     /// The same for tests that load the machine: no more than `limit` of the suite at once.
