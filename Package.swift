@@ -213,8 +213,8 @@ let package = Package(
         .testTarget(
             name: "AgentTests",
             dependencies: [
-                "API", "Agent", "Gate", "Ledger", "Nftables", "Policy", "Server", "Settings",
-                "TestSupport", grdb, logging,
+                "API", "Access", "Agent", "Gate", "Ledger", "Linux", "Nftables", "Policy",
+                "Settings", "TestSupport", grdb, logging,
             ],
             swiftSettings: settings
         ),
