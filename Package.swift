@@ -169,7 +169,7 @@ let package = Package(
         ),
         .testTarget(
             name: "LinuxTests",
-            dependencies: ["Linux", systemPackage],
+            dependencies: ["Linux", "TestSupport", systemPackage],
             swiftSettings: settings
         ),
         .testTarget(
