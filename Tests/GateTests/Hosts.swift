@@ -283,6 +283,11 @@ final class Endpoint: Sendable {
         defer { _ = fcntl(descriptor, F_SETFL, flags) }
         if withAddress(address, port, { Glibc.connect(descriptor, $0, $1) }) == 0 { return true }
         guard errno == EINPROGRESS else { return false }
+        return isConnected(withinMilliseconds: limit)
+    }
+
+    /// Whether the connection that is being made is made in time.
+    func isConnected(withinMilliseconds limit: Int32) -> Bool {
         var waiting = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
         guard poll(&waiting, 1, limit) == 1 else { return false }
         var failure: Int32 = 0

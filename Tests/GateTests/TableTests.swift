@@ -172,6 +172,23 @@ struct TableTests {
         }
     }
 
+    /// What another process does while the gate reads the table, and before it commits.
+    @Test func armsOverNothingThatItHasNotRead() throws {
+        try withGate(owning: false) { gate in
+            var readings = 0
+            try gate.arm(managed: Hosts.managed, breakGlass: [], holding: .exactly(Plan())) {
+                readings += 1
+                if readings == 1 {
+                    let set = ["nft", "add", "set", "inet", "sallyport", "mine"]
+                    _ = try? shell(set + ["{ type ipv4_addr; }"])
+                }
+                return bootTime()
+            }
+            #expect(readings == 2)
+            #expect(try !elements().contains("mine"))
+        }
+    }
+
     @Test func countsOnWhatWasDroppedBefore() throws {
         let hosts = try Hosts()
         let service = try hosts.listener(on: 22)
