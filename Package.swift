@@ -199,7 +199,7 @@ let package = Package(
         ),
         .testTarget(
             name: "LedgerTests",
-            dependencies: ["Ledger", "Policy", "TestSupport", grdb],
+            dependencies: ["Ledger", "Linux", "Policy", "TestSupport", grdb, systemPackage],
             swiftSettings: settings
         ),
         .testTarget(
