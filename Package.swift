@@ -206,15 +206,15 @@ let package = Package(
             name: "ServerTests",
             dependencies: [
                 "API", "Access", "CLinux", "Client", "Linux", "Policy", "Server", "TestSupport",
-                lifecycle, logging, nioCore, nioPosix, yams,
+                lifecycle, logging, nioCore, nioPosix, systemPackage, yams,
             ],
             swiftSettings: settings
         ),
         .testTarget(
             name: "AgentTests",
             dependencies: [
-                "API", "Agent", "Gate", "Ledger", "Nftables", "Policy", "Server", "Settings",
-                "TestSupport", grdb, logging,
+                "API", "Access", "Agent", "Gate", "Ledger", "Linux", "Nftables", "Policy",
+                "Settings", "TestSupport", grdb, logging,
             ],
             swiftSettings: settings
         ),

@@ -64,6 +64,8 @@ cp "$policies" "$SD_ROOT/tmp/good.yaml"
 echo "policies: [{ name: ssh, ports: [22/tcp], nonsense: 1 }]" >"$policies"
 ! inside systemctl reload sallyportd.service || fail "a reload with an invalid file succeeded"
 [[ $(property ActiveState) == active && $(property MainPID) == "$pid" ]] || fail "the refused reload ended the agent"
+inside journalctl --no-pager -u sallyportd.service | grep 'sallyport\[.*nonsense' >/dev/null ||
+  fail "the journal does not say why the reload was refused"
 as_alice open rdp --from 198.51.100.8 --for 10m
 
 echo "== started anew with that file, and with none: armed from the last known good"

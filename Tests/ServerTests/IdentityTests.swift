@@ -68,19 +68,16 @@ private func curl(_ path: String, _ ids: String...) throws -> String {
         let service = RecordingService(during: {
             while !mayAnswer.isSet { try await Task.sleep(for: .milliseconds(5)) }
         })
-        try await withRunningServer(service, limits: limits) { server in
+        try await withServer(service, limits: limits) { server in
             let root = try server.connect()
-            async let others = offPool {
-                let url = "http://sallyport/v1/policies"
-                let client = ["--reuid=nobody", "--regid=nogroup", "--clear-groups", "curl", "-s"]
-                let calls = [
-                    "-Z", "--parallel-immediate", "--max-time", "30", "-w", "%{http_code}\n",
-                ]
-                let urls = Array(repeating: [url, "-o", "/dev/null"], count: 6).joined()
-                return try shell(
-                    ["setpriv"] + client + calls + ["--unix-socket", server.path] + urls
-                )
-            }
+            let url = "http://sallyport/v1/policies"
+            let client = ["--reuid=nobody", "--regid=nogroup", "--clear-groups", "curl", "-s"]
+            let calls = [
+                "-Z", "--parallel-immediate", "--max-time", "30", "-w", "%{http_code}\n",
+            ]
+            let urls = Array(repeating: [url, "-o", "/dev/null"], count: 6).joined()
+            let command = ["setpriv"] + client + calls + ["--unix-socket", server.path] + urls
+            async let others = shell(command)
             // Root's connection is the only idle one while the four are busy.
             while service.asked.count < 4 { try await Task.sleep(for: .milliseconds(5)) }
             try await Task.sleep(for: .milliseconds(100))
@@ -88,9 +85,7 @@ private func curl(_ path: String, _ ids: String...) throws -> String {
             let codes = try await others.output.split(separator: "\n")
             #expect(codes.filter { $0 == "200" }.count == 4)
             #expect(codes.filter { $0 == "000" }.count == 2)
-            let held = Held(root)
-            let answer = try await offPool { try held.value.ask(get("/v1/status")) }
-            #expect(answer.status == 200)
+            #expect(try root.ask(get("/v1/status")).status == 200)
         }
     }
 

@@ -1,6 +1,7 @@
 import API
 import FoundationEssentials
 import Policy
+import TestSupport
 import Testing
 
 @testable import Server

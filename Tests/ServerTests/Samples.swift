@@ -20,7 +20,7 @@ enum Samples {
         description: "SSH for operators",
         ports: parsed([PortRange].self, "22/tcp"),
         requesters: [.group("ops")],
-        ticketPattern: "^OPS-[0-9]+$"
+        ticketPattern: parsed([TicketPattern].self, "^OPS-[0-9]+$")[0]
     )
     static let policy = PolicyDocument(accessPolicy)
     static let policies = PolicyList(policies: [policy])
