@@ -130,7 +130,8 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "API", "Agent", "Gate", "Ledger", "Linux", "Policy", "Server", "Settings", lifecycle,
+                "API", "Agent", "Gate", "Ledger", "Linux", "Policy", "Server", "Settings",
+                lifecycle,
                 logging, systemPackage, unixSignals,
             ],
             swiftSettings: memorySafe

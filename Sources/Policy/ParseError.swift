@@ -63,7 +63,9 @@ package func printable(_ text: some StringProtocol) -> String {
 extension Unicode.Scalar {
     /// Whether the scalar is a control character, breaks a line or turns the direction of text.
     package var steersOutput: Bool {
-        switch properties.generalCategory {
+        // Most text is ASCII: spare it the table lookup.
+        if isASCII { return value < 0x20 || value == 0x7F }
+        return switch properties.generalCategory {
         case .control, .lineSeparator, .paragraphSeparator: true
         // The directional marks, embeddings, overrides and isolates of UAX #9, table 4.
         default:
