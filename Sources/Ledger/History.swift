@@ -1,11 +1,24 @@
 internal import GRDB
 public import Policy
+internal import Synchronization
 
 extension Ledger {
     /// One request with its grants; nil where there is none of this number.
     public func request(_ id: Int64) async throws(LedgerError) -> StoredRequest? {
-        try await reading { db in
-            try Self.fetchRequests(db, Conditions("r.id = ?", id), limit: 1).first
+        let owedEnds = owedEnds
+        return try await reading { db in
+            try Self.fetchRequests(db, Conditions("r.id = ?", id), limit: 1, owedEnds).first
+        }
+    }
+
+    typealias OwedEnds = [Grant.ID: (reason: EndReason, at: Timestamp)]
+
+    /// The ends that ``secure(_:)`` took: in force, though the tables do not have them.
+    ///
+    /// Read them before the tables, which may have them meanwhile.
+    private var owedEnds: OwedEnds {
+        books.withLock(\.owed).reduce(into: [:]) { ends, event in
+            if case .ended(let id, let reason, let at, _) = event { ends[id] = (reason, at) }
         }
     }
 
@@ -14,6 +27,7 @@ extension Ledger {
         _ filter: LedgerFilter,
         state: RequestState? = nil
     ) async throws(LedgerError) -> [StoredRequest] {
+        let owedEnds = owedEnds
         var conditions = Conditions("r.id < ?", filter.before ?? .max)
         conditions.add(ofPeople: filter)
         if let policy = filter.policy {
@@ -36,12 +50,18 @@ extension Ledger {
         switch state {
         case .active:
             // The few that are live, instead of all there are.
-            conditions.add("r.id IN (SELECT id / \(Schema.ordinalLimit) FROM live)")
+            conditions.add(
+                """
+                r.id IN (SELECT id / \(Schema.ordinalLimit) FROM live g
+                    WHERE \(Self.isNotOwed))
+                """,
+                try Self.list(owedEnds)
+            )
         case .some(let state): conditions.add("r.state = ?", state.rawValue)
         case nil: break
         }
         return try await reading { [conditions] db in
-            try Self.fetchRequests(db, conditions, limit: filter.limit)
+            try Self.fetchRequests(db, conditions, limit: filter.limit, owedEnds)
         }
     }
 
@@ -53,6 +73,7 @@ extension Ledger {
         _ filter: LedgerFilter,
         state: GrantState? = nil
     ) async throws(LedgerError) -> [StoredGrant] {
+        let owedEnds = owedEnds
         let before = filter.before.map { $0.multipliedReportingOverflow(by: Schema.ordinalLimit) }
         var conditions = Conditions(
             "g.id < ?",
@@ -65,6 +86,7 @@ extension Ledger {
             conditions.add("g.policy IN \(marks)", names)
         }
         if let state { conditions.add("g.state = ?", state.rawValue) }
+        if state == .active { conditions.add(Self.isNotOwed, try Self.list(owedEnds)) }
         return try await reading { [conditions] db in
             let statement = try db.cachedStatement(
                 sql: """
@@ -73,7 +95,7 @@ extension Ledger {
                     WHERE \(conditions.sql) ORDER BY g.id DESC LIMIT ?
                     """
             )
-            var rows = GrantRows()
+            var rows = GrantRows(owedEnds: owedEnds)
             var grants: [StoredGrant] = []
             let cursor = try Row.fetchCursor(
                 statement,
@@ -168,6 +190,14 @@ extension Ledger {
         return high
     }
 
+    /// Whether the grant `g` has not ended without the tables' knowing; takes what `list` makes.
+    private static let isNotOwed = "g.id NOT IN (SELECT value FROM json_each(?))"
+
+    private static func list(_ owedEnds: OwedEnds) throws(LedgerError) -> String {
+        let rows = try owedEnds.keys.map { id throws(LedgerError) in "\(try id.row())" }
+        return "[\(rows.joined(separator: ","))]"
+    }
+
     /// The grants `g` of the request `r`, as a range of row ids.
     private static let ofRequest = """
         g.id > r.id * \(Schema.ordinalLimit) AND g.id < (r.id + 1) * \(Schema.ordinalLimit)
@@ -205,7 +235,8 @@ extension Ledger {
     private static func fetchRequests(
         _ db: Database,
         _ conditions: Conditions,
-        limit: Int
+        limit: Int,
+        _ owedEnds: OwedEnds
     ) throws -> [StoredRequest] {
         let statement = try db.cachedStatement(
             sql: """
@@ -220,7 +251,7 @@ extension Ledger {
                 WHERE r.id = ? ORDER BY g.id
                 """
         )
-        var rows = GrantRows()
+        var rows = GrantRows(owedEnds: owedEnds)
         return try Row.fetchAll(statement, arguments: conditions.arguments + [limit]).map { row in
             let id: Int64 = try row.decode(atIndex: 6)
             let stateText: String = try row.decode(atIndex: 7)
@@ -250,6 +281,12 @@ extension Ledger {
                     reason: request.ask.reason
                 )
                 request.grants.append(grant)
+            }
+            if request.state == .active, !request.grants.contains(where: { $0.state == .active }),
+                let last = request.grants.last(where: { owedEnds[$0.id] != nil }),
+                let state = RequestState(rawValue: last.state.rawValue)
+            {
+                request.state = state
             }
             return request
         }
