@@ -43,7 +43,7 @@ demo: need-root test-packages ## show the whole story in throw-away network name
 	$(SWIFT) build
 	demo/demo.sh $(DEBUG_BIN)
 
-bench: need-root test-packages release ## measure (ARGS=--million: with 1,000,000 grants too)
+bench: need-root test-packages release ## measure (ARGS=--quick: a minute; ARGS=--million: with 1,000,000 grants too)
 	Benchmarks/bench.sh $(RELEASE_BIN) $(ARGS)
 
 lint: test-packages ## check the form of sources, scripts and the unit
@@ -62,7 +62,8 @@ docs: build ## build the reference of Nftables into .build/Nftables.doccarchive
 	mkdir -p .build/symbols
 	$(SWIFT) symbolgraph-extract -module-name Nftables -minimum-access-level public \
 	    -target $$(uname -m)-unknown-linux-gnu -I $(DEBUG_BIN)/Modules -I Sources/CMnl -I Sources/CNftnl \
-	    -I Sources/CLinux/include -output-dir .build/symbols
+	    -I .build/checkouts/swift-system/Sources/CSystem/include \
+	    -Xcc -fmodule-map-file=$(DEBUG_BIN)/CLinux.build/module.modulemap -output-dir .build/symbols
 	packaging/toolchain.sh docc convert --warnings-as-errors --fallback-display-name Nftables \
 	    --fallback-bundle-identifier Nftables --additional-symbol-graph-dir .build/symbols \
 	    --output-path .build/Nftables.doccarchive

@@ -18,7 +18,6 @@ let argumentParser = Target.Dependency.product(
 )
 let collections = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
-let httpCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let lifecycle = Target.Dependency.product(
     name: "ServiceLifecycle",
     package: "swift-service-lifecycle"
@@ -28,6 +27,10 @@ let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let structuredFields = Target.Dependency.product(
+    name: "RawStructuredFieldValues",
+    package: "swift-http-structured-headers"
+)
 let unixSignals = Target.Dependency.product(
     name: "UnixSignals",
     package: "swift-service-lifecycle"
@@ -46,15 +49,11 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-http-structured-headers", from: "1.7.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
-        .package(
-            url: "https://github.com/hummingbird-project/hummingbird",
-            from: "2.28.1",
-            traits: []
-        ),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
@@ -116,8 +115,8 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "API", "Access", "Linux", "Policy", httpCore, lifecycle, logging, nioCore,
-                nioHTTP1, nioPosix, systemPackage,
+                "API", "Access", "Linux", "Policy", lifecycle, logging, nioCore, nioHTTP1,
+                nioPosix, structuredFields, systemPackage,
             ],
             swiftSettings: memorySafe
         ),
@@ -131,7 +130,7 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "Agent", "Gate", "Ledger", "Linux", "Policy", "Server", "Settings", lifecycle,
+                "API", "Agent", "Gate", "Ledger", "Linux", "Policy", "Server", "Settings", lifecycle,
                 logging, systemPackage, unixSignals,
             ],
             swiftSettings: memorySafe
@@ -206,17 +205,16 @@ let package = Package(
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "API", "CLinux", "Client", "Policy", "Server", "TestSupport", yams, nioCore,
-                nioPosix,
-                lifecycle, logging,
+                "API", "Access", "CLinux", "Client", "Linux", "Policy", "Server", "TestSupport",
+                lifecycle, logging, nioCore, nioPosix, systemPackage, yams,
             ],
             swiftSettings: settings
         ),
         .testTarget(
             name: "AgentTests",
             dependencies: [
-                "API", "Agent", "Gate", "Ledger", "Nftables", "Policy", "Server", "Settings",
-                "TestSupport", grdb, logging,
+                "API", "Access", "Agent", "Gate", "Ledger", "Linux", "Nftables", "Policy",
+                "Settings", "TestSupport", grdb, logging,
             ],
             swiftSettings: settings
         ),

@@ -5,7 +5,8 @@
  *   bench fill SOCKET FIRST COUNT        open COUNT grants, 1,024 a request, from source number FIRST on
  *   bench latency SOCKET EMPTY FOLDER ROUNDS
  *                                        opening over the socket, 1 and 64 clients, in turn with the same of
- *                                        an agent without grants at the socket EMPTY; with the floor: one
+ *                                        an agent without grants at the socket EMPTY, and the agent's CPU
+ *                                        time for each; with the floor: one
  *                                        netlink commit of one element with acknowledgement and one
  *                                        fdatasync'ed append of 512 bytes in FOLDER; and with `nft` run as
  *                                        a program. The floor's set is `inet floor grants` of this
@@ -41,18 +42,20 @@ extern char **environ;
 enum {
     SINGLES = 15,              /* measured requests of one client in a round */
     CLIENTS = 64,
-    CROWD = 2 * CLIENTS,       /* measured requests of all clients in a round */
+    CROWD = 8 * CLIENTS,       /* measured requests of all clients in a round */
     PROGRAMS = 1,              /* runs of nft in a round */
     PORTS = 64,                /* to fill, from port 20000 */
     SOURCES = 16,
     ANSWER = 4 << 20,          /* room for the answer about 1,024 grants */
 };
 
-static double now(void) {
+static double read_clock(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    if (clock_gettime(clock, &t)) err(1, "clock");
     return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
 }
+
+static double now(void) { return read_clock(CLOCK_MONOTONIC); }
 
 /* --- samples ---------------------------------------------------------------------------------------- */
 
@@ -97,6 +100,15 @@ static void connect_client(struct client *c, const char *path) {
     if (c->socket < 0 || connect(c->socket, (struct sockaddr *)&address, sizeof address)) err(1, "%s", path);
     c->answer = malloc(ANSWER);
     if (!c->answer) err(1, "answer");
+}
+
+/* The CPU time, user and system, of the agent at the other end: of all its threads. */
+static clockid_t cpu_clock(struct client *c) {
+    struct ucred peer;
+    clockid_t clock;
+    if (getsockopt(c->socket, SOL_SOCKET, SO_PEERCRED, &peer, &(socklen_t){sizeof peer})) err(1, "SO_PEERCRED");
+    if ((errno = clock_getcpuclockid(peer.pid, &clock))) err(1, "the agent's clock");
+    return clock;
 }
 
 static void send_request(struct client *c, const char *path, const char *body, size_t length) {
@@ -146,13 +158,32 @@ static void ask(struct client *c) {
 static char (*opened)[64];
 static size_t opened_count;
 
-/* Opens `count` grants over `clients` connections at once; returns how long all took. */
-static double open_grants(struct client *all, int clients, int count, struct samples *samples) {
+static void opened_one(struct client *c) { memcpy(opened[opened_count++], c->location, sizeof c->location); }
+
+/* Closes again one of those that a round opened, so that the next one meets as many live grants. */
+static void take_back(struct client *c) {
+    char path[80];
+    snprintf(path, sizeof path, "%s/revoke", opened[--opened_count]);
+    send_request(c, path, "", 0);
+}
+
+static void taken_back(struct client *c) { (void)c; }
+
+struct load {
+    void (*ask)(struct client *), (*answered)(struct client *);
+    struct samples latency;
+    double time, cpu;          /* of all, in microseconds */
+};
+
+/* Sends `count` requests over `clients` connections at once. */
+static void put_on(struct load *load, struct client *all, int clients, int count) {
     struct pollfd waiting[CLIENTS];
     int asked = 0, answered = 0;
-    double began = now();
-    for (; asked < clients && asked < count; asked++) {
-        ask(&all[asked]);
+    clockid_t agent = cpu_clock(all);
+    double cpu = read_clock(agent), began = now();
+    if (clients > count) clients = count;
+    for (; asked < clients; asked++) {
+        load->ask(&all[asked]);
         waiting[asked] = (struct pollfd){.fd = all[asked].socket, .events = POLLIN};
     }
     while (answered < count) {
@@ -161,25 +192,25 @@ static double open_grants(struct client *all, int clients, int count, struct sam
         for (int i = 0; i < clients; i++) {
             struct client *c = &all[i];
             if ((clients > 1 && !waiting[i].revents) || !receive(c)) continue;
-            note(samples, now() - c->began);
-            memcpy(opened[opened_count++], c->location, sizeof c->location);
+            note(&load->latency, now() - c->began);
+            load->answered(c);
             answered++;
+            waiting[i].fd = -1;
             if (asked < count) {
-                ask(c);
+                load->ask(c);
+                waiting[i].fd = c->socket;
                 asked++;
             }
         }
     }
-    return now() - began;
+    load->time += now() - began;
+    load->cpu += read_clock(agent) - cpu;
 }
 
-/* Closes again what a round opened, so that the next one meets as many live grants. */
-static void revoke_opened(struct client *c) {
-    char path[80];
-    while (opened_count) {
-        snprintf(path, sizeof path, "%s/revoke", opened[--opened_count]);
-        exchange(c, path, "", 0);
-    }
+static void revoke_opened(struct client *all, int clients) {
+    struct load revoking = {.ask = take_back, .answered = taken_back};
+    put_on(&revoking, all, clients, opened_count);
+    free(revoking.latency.value);
 }
 
 static void fill(const char *path, unsigned first, unsigned count) {
@@ -263,8 +294,10 @@ static void run_nft(unsigned n) {
 
 static void latency(const char *path, const char *empty_path, const char *folder, int rounds) {
     struct client clients[CLIENTS] = {0}, other = {0};
-    struct samples single = {0}, empty = {0}, crowd = {0}, floor = {0}, program = {0};
-    double single_time = 0, crowd_time = 0, began;
+    const struct load opening = {.ask = ask, .answered = opened_one};
+    struct load single = opening, empty = opening, crowd = opening;
+    struct samples floor = {0}, program = {0};
+    double began;
     char name[4096];
     unsigned n = 0;
 
@@ -278,11 +311,11 @@ static void latency(const char *path, const char *empty_path, const char *folder
 
     for (int round = -1; round < rounds; round++) {
         if (round == 0)        /* the first round only warms up */
-            single.count = empty.count = crowd.count = floor.count = program.count = 0, single_time = crowd_time = 0;
-        single_time += open_grants(clients, 1, SINGLES, &single);
-        revoke_opened(clients);
-        open_grants(&other, 1, SINGLES, &empty);
-        revoke_opened(&other);
+            single = empty = crowd = opening, floor.count = program.count = 0;
+        put_on(&single, clients, 1, SINGLES);
+        revoke_opened(clients, 1);
+        put_on(&empty, &other, 1, SINGLES);
+        revoke_opened(&other, 1);
         for (int i = 0; i < SINGLES; i++) {
             began = now();
             commit_element(netlink, ++n);
@@ -294,15 +327,16 @@ static void latency(const char *path, const char *empty_path, const char *folder
             run_nft(++n);
             note(&program, now() - began);
         }
-        crowd_time += open_grants(clients, CLIENTS, CROWD, &crowd);
-        revoke_opened(clients);
+        put_on(&crowd, clients, CLIENTS, CROWD);
+        revoke_opened(clients, CLIENTS);
     }
-    print_percentiles("single", &single);
-    print_percentiles("empty", &empty);
-    print_percentiles("crowd", &crowd);
+    print_percentiles("single", &single.latency);
+    print_percentiles("empty", &empty.latency);
+    print_percentiles("crowd", &crowd.latency);
     print_percentiles("floor", &floor);
     print_percentiles("program", &program);
-    printf("rates %.0f %.0f\n", single.count / single_time * 1e6, crowd.count / crowd_time * 1e6);
+    printf("rate %.0f %.0f\n", single.latency.count / single.time * 1e6, crowd.latency.count / crowd.time * 1e6);
+    printf("cpu %.1f %.1f\n", single.cpu / single.latency.count, crowd.cpu / crowd.latency.count);
     unlink(name);
 }
 

@@ -36,7 +36,7 @@ actor Committer {
     private var configurationFault: ConfigurationError?
     private var nextRequestID: Int64
     /// What waits for the next commit.
-    private var waiting: [any Pending] = []
+    private(set) var waiting: [any Pending] = []
     private var phase = Phase.idle
     private var kernel = Kernel.behind
     private var throttle = NoticeThrottle()
@@ -501,7 +501,7 @@ struct Submission<Answer: Sendable>: Sendable {
 }
 
 /// Somebody who waits for a change.
-private protocol Pending {
+protocol Pending {
     /// What happens; nil where nothing does, and the answer was given.
     func decide(in committer: isolated Committer, at now: Moment) -> [Event]?
     /// Makes the answer.

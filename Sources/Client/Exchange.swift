@@ -9,8 +9,8 @@ struct Call {
     var headers: HTTPHeaders = [:]
     var body = ByteBuffer()
 
-    /// Whether doing it twice is the same as doing it once.
-    var isRepeatable: Bool { method != .POST || headers.contains(name: "idempotency-key") }
+    /// Whether doing it twice is the same as doing it once, and is answered alike.
+    var isRepeatable: Bool { method == .GET || headers.contains(name: "idempotency-key") }
 }
 
 /// What the agent answered.

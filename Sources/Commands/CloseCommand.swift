@@ -54,14 +54,17 @@ struct CloseCommand: AgentCommand {
         let targets = ids.isEmpty ? try selected(from: agent, surroundings) : ids
         var closed: [GrantDocument] = []
         var failures: [ClientError] = []
-        for target in targets {
+        closing: for target in targets {
             do throws(ClientError) {
                 closed += try close(target, agent)
             } catch .problem(let problem) where ids.isEmpty && problem.meansEnded {
                 // It ended after it was listed: nothing is left to close.
             } catch {
                 failures.append(error)
-                if case .unreachable = error { break }
+                switch error {
+                case .unreachable, .forbidden: break closing
+                case .problem, .answerUnreadable, .protocolError: continue
+                }
             }
         }
         try output.show(GrantList(grants: closed), as: closed.map(line))

@@ -61,7 +61,8 @@ private func outcome(
 }
 
 extension Outcome {
-    /// The errors, with `json` the agent's problems as its documents; the first sets the status.
+    /// The errors, with `json` the agent's problems as its documents; the first that is no mere
+    /// notice sets the status.
     init(failures: [any Error], json: Bool) {
         for failure in failures.map(Failure.init) {
             if json, let problem = failure.problem, let text = try? jsonText(problem) {
@@ -70,6 +71,6 @@ extension Outcome {
                 errors += printed(failure.lines)
             }
         }
-        if let first = failures.first { status = Failure(first).status }
+        status = failures.map { Failure($0).status }.first { $0 != .done } ?? .done
     }
 }

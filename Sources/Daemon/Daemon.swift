@@ -7,6 +7,7 @@ import Policy
 import Server
 import ServiceLifecycle
 import Settings
+import UnixSignals
 
 /// What `sallyportd` was started with.
 public struct DaemonOptions: Sendable {
@@ -57,7 +58,7 @@ public enum Daemon {
         )
         logger.info("gate armed: \(managed.count) managed ports")
         let ledger: Ledger
-        do {
+        do throws(LedgerError) {
             ledger = try Ledger(directory: start.stateDirectory, bootID: clocks.bootID)
         } catch {
             throw ClosedWithoutLedger(reason: error)
@@ -75,7 +76,7 @@ public enum Daemon {
                     gate: gate,
                     ledger: ledger,
                     clocks: clocks,
-                    executor: executor.serial,
+                    executor: executor,
                     logger: logger,
                     wake: { end in
                         do throws(SystemError) {

@@ -8,8 +8,10 @@ struct FoundTable {
     var chains: [Chain]
     /// The sets of the table, by name.
     var sets: [String: NamedSet]
-    /// What the dropping rule has counted.
+    /// What the dropping rules have counted.
     var dropped: Counter
+    /// The TCP ports that are managed.
+    var tcpPorts: Set<UInt16>
 
     /// The sets of grants among them.
     var grantSets: Set<GrantSet> { Set(sets.keys.compactMap(GrantSet.init(name:))) }
@@ -17,60 +19,88 @@ struct FoundTable {
     /// Whether it can be adopted: whether chains and sets are those that this gate would have made.
     var isOurs: Bool {
         guard Set(chains.map(\.place)) == Set(Layout.chains.map(\.place)) else { return false }
+        // These two are made anew with each arming, with the flags that they need then.
+        let remade = [Layout.Ports.mapName, Layout.Ports.udpName]
         let known = Layout.fixedSets + grantSets.map(\.named)
-        return sets.values.allSatisfy(known.contains)
-            && Layout.fixedSets.allSatisfy { sets[$0.name] != nil }
+        return sets.values.allSatisfy { known.contains($0) || remade.contains($0.name) }
+            && (Layout.fixedSets.map(\.name) + remade).allSatisfy { sets[$0] != nil }
     }
+}
+
+/// What makes the table what it should be.
+struct Arming {
+    var transaction = Transaction()
+    /// The ruleset's generation that it was made for.
+    let generation: UInt32
+    /// Whether the table is made from nothing.
+    let isNew: Bool
+    /// The TCP ports that were not managed before.
+    let newPorts: Set<UInt16>
+    /// The sets of grants that there are afterwards.
+    var grantSets: Set<GrantSet> = []
 }
 
 extension Gate {
     /// Reads the table; nil where there is none.
-    func readTable() throws(NetlinkError) -> FoundTable? {
+    private func readTable() throws(NetlinkError) -> FoundTable? {
         guard try connection.tables().contains(where: Layout.isTable) else { return nil }
         var sets: [String: NamedSet] = [:]
         for set in try connection.sets(in: Layout.table) { sets[set.name] = set }
-        let dropped = try connection.rules(in: Layout.table).lazy.compactMap(\.counted).first
+        let map = sets[Layout.Ports.mapName]
         return FoundTable(
             chains: try connection.chains(in: Layout.table),
             sets: sets,
-            dropped: dropped ?? Counter()
+            dropped: try connection.rules(in: Layout.table).dropped,
+            tcpPorts: Layout.tcpPorts(of: try map.map(connection.elements) ?? [])
         )
     }
 
-    /// The transaction that makes the table what it should be, and the sets of grants it then has.
+    /// Reads what is there, and finds what makes it what it should be.
     func arming(
-        over found: FoundTable?,
         _ managed: [ManagedPort],
         _ breakGlass: [CIDR],
         _ holding: Holding,
-        _ now: BootTime
-    ) throws(NetlinkError) -> (Transaction, Set<GrantSet>) {
-        var transaction = Transaction()
+        _ now: () -> BootTime
+    ) throws(NetlinkError) -> Arming {
+        let generation = try connection.generation()
+        let found = try readTable()
         let adopted = found?.isOurs == true ? found : nil
-        if found != nil && adopted == nil { transaction.delete(table) }
-        transaction.add(table)
-        for chain in Layout.chains { transaction.add(chain) }
-        for set in Layout.fixedSets { transaction.add(set) }
-        if adopted == nil {
-            try addEarlierSessions(to: managed, in: &transaction)
-        } else {
-            for chain in Layout.chains { transaction.flush(chain) }
-            for set in [Layout.managed] + AddressFamily.allCases.map(Layout.breakGlass) {
-                transaction.flush(set)
+        let ports = Layout.Ports(managed)
+        var arming = Arming(
+            generation: generation,
+            isNew: adopted == nil,
+            newPorts: Layout.tcpPorts(of: ports.mapElements).subtracting(adopted?.tcpPorts ?? [])
+        )
+        if found != nil && adopted == nil { arming.transaction.delete(table) }
+        arming.transaction.add(table)
+        for chain in Layout.chains { arming.transaction.add(chain) }
+        if adopted != nil {
+            for chain in Layout.chains { arming.transaction.flush(chain) }
+            for set in [ports.map, ports.udp] { arming.transaction.delete(set) }
+            for family in AddressFamily.allCases {
+                arming.transaction.flush(Layout.breakGlass(family))
             }
         }
-        transaction.add(managed.flatMap(Layout.elements(managing:)), to: Layout.managed)
+        for set in Layout.fixedSets + [ports.map, ports.udp] { arming.transaction.add(set) }
+        arming.transaction.add(ports.mapElements, to: ports.map)
+        arming.transaction.add(ports.udpElements, to: ports.udp)
         for family in AddressFamily.allCases {
-            transaction.add(
+            arming.transaction.add(
                 breakGlass.withoutCovered.filter { $0.family == family }
                     .map(Layout.element(alwaysLettingIn:)),
                 to: Layout.breakGlass(family)
             )
         }
-        let grantSets = addGrants(holding, over: adopted, in: &transaction, now: now)
-        for rule in Layout.rules(dropped: adopted?.dropped ?? Counter()) { transaction.add(rule) }
-        for set in grantSets.sorted() { transaction.add(set.rule) }
-        return (transaction, grantSets)
+        try keepSessions(to: arming.newPorts, in: &arming.transaction)
+        arming.grantSets = addGrants(holding, over: adopted, in: &arming.transaction, now: now())
+        let rules = Layout.rules(
+            ports,
+            breakGlass: Set(breakGlass.map(\.family)),
+            dropped: adopted?.dropped ?? Counter()
+        )
+        for rule in rules { arming.transaction.add(rule) }
+        for set in arming.grantSets.sorted() { arming.transaction.add(set.rule) }
+        return arming
     }
 
     /// Queues what makes the sets of grants hold exactly the plan's elements.
@@ -107,22 +137,20 @@ extension Gate {
         return Set(elements.keys)
     }
 
-    /// Queues the sessions that now run to managed ports, as sessions earlier than the gate.
+    /// Queues the sessions that now run to ports, as sessions earlier than the gate.
     ///
-    /// Where nothing used conntrack before, the first packet of such a session is new to it.
-    func addEarlierSessions(
-        to managed: [ManagedPort],
+    /// conntrack need not know them: nothing may have used it when they began, and they may not have
+    /// said a word since.
+    func keepSessions(
+        to ports: Set<UInt16>,
         in transaction: inout Transaction
     ) throws(NetlinkError) {
-        let kept = try SocketDiagnostics.connections().filter { session in
-            managed.contains {
-                $0.range.portProtocol.transports.contains(.tcp)
-                    && ($0.range.lower...$0.range.upper).contains(session.localPort)
-            }
-        }
-        for (family, length) in [(AddressFamily.ipv4, 4), (.ipv6, 16)] {
+        guard !ports.isEmpty else { return }
+        let kept = try SocketDiagnostics.connections().filter { ports.contains($0.localPort) }
+        for family in AddressFamily.allCases {
             transaction.add(
-                kept.filter { $0.localAddress.count == length }.map(Layout.element(keeping:)),
+                kept.filter { $0.localAddress.count * 8 == family.bits }
+                    .map(Layout.element(keeping:)),
                 to: Layout.earlier(family)
             )
         }

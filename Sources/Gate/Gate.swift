@@ -28,6 +28,8 @@ public final class Gate: Sendable {
         var grantSets: Set<GrantSet> = []
         var managed: [ManagedPort] = []
         var breakGlass: [CIDR] = []
+        /// Whether sessions earlier than the gate may be among the elements.
+        var mayHoldEarlier = false
     }
 
     /// Opens a connection to the kernel and finds out whether it knows owned, persistent tables.
@@ -76,8 +78,8 @@ public final class Gate: Sendable {
 
     /// Makes the table what it should be, whatever is there now, in one transaction.
     ///
-    /// A table that is there is adopted: what is open and stays open has no closed moment. Where there
-    /// is none, the sessions that already run to managed ports are let in from now on.
+    /// A table that is there is adopted: what is open and stays open has no closed moment. The TCP
+    /// sessions that already run to ports which become managed are let in from now on.
     ///
     /// - Parameters:
     ///   - managed: The ports that are closed unless granted.
@@ -93,18 +95,24 @@ public final class Gate: Sendable {
         holding: Holding,
         now: () -> BootTime
     ) throws(GateError) -> Bool {
-        let isNew = try commitArming(managed, breakGlass, holding, now)
-        if isNew {
-            // Those that were made between the listing and the commit.
-            do throws(NetlinkError) {
-                var late = Transaction()
-                try addEarlierSessions(to: managed, in: &late)
-                try connection.commit(late)
-            } catch {
-                throw GateError(error)
+        do throws(NetlinkError) {
+            let arming = try commitArming(managed, breakGlass, holding, now)
+            state.withLock {
+                $0.grantSets = arming.grantSets
+                $0.managed = managed
+                $0.breakGlass = breakGlass
+                $0.mayHoldEarlier = true
             }
+            // Those that were made between the listing and the commit.
+            var late = Transaction()
+            try keepSessions(to: arming.newPorts, in: &late)
+            try connection.commit(late)
+            return arming.isNew
+        } catch .refused(_, _, .notPermitted, _) {
+            throw .ownedByAnother
+        } catch {
+            throw GateError(error)
         }
-        return isNew
     }
 
     private func commitArming(
@@ -112,30 +120,17 @@ public final class Gate: Sendable {
         _ breakGlass: [CIDR],
         _ holding: Holding,
         _ now: () -> BootTime
-    ) throws(GateError) -> Bool {
-        // An element can end by itself between the reading and the commit, and another process can
-        // change what it does not own: read again.
-        var triesLeft = 5
+    ) throws(NetlinkError) -> Arming {
+        // Another process can change the ruleset between the reading and the commit: read again.
+        var triesLeft = 20
         while true {
             triesLeft -= 1
             do throws(NetlinkError) {
-                let found = try readTable()
-                let (transaction, grantSets) = try arming(
-                    over: found,
-                    managed,
-                    breakGlass,
-                    holding,
-                    now()
-                )
-                try connection.commit(transaction)
-                state.withLock {
-                    $0 = State(grantSets: grantSets, managed: managed, breakGlass: breakGlass)
-                }
-                return found?.isOurs != true
-            } catch .refused(_, _, .notPermitted, _) {
-                throw .ownedByAnother
+                let arming = try arming(managed, breakGlass, holding, now)
+                try connection.commit(arming.transaction, ifGeneration: arming.generation)
+                return arming
             } catch {
-                guard triesLeft > 0, error.mayPass else { throw GateError(error) }
+                guard triesLeft > 0, error.mayPass else { throw error }
             }
         }
     }
@@ -169,8 +164,27 @@ public final class Gate: Sendable {
         state.withLock { $0.grantSets = sets }
     }
 
-    /// Forgets the sessions earlier than the gate that have ended.
-    public func forgetEndedSessions() throws(GateError) {}
+    /// Forgets the sessions earlier than the gate that have ended, so that their numbers open nothing.
+    ///
+    /// Asks the kernel for sessions only as long as any of the earlier ones is left.
+    public func forgetEndedSessions() throws(GateError) {
+        guard withState(\.mayHoldEarlier) else { return }
+        do throws(NetlinkError) {
+            var ended = Transaction()
+            var areLeft = false
+            let running = Set(try SocketDiagnostics.connections().map(Layout.key(of:)))
+            for family in AddressFamily.allCases {
+                let earlier = try connection.elements(of: Layout.earlier(family)).map(\.key)
+                let gone = earlier.filter { !running.contains($0) }
+                areLeft = areLeft || gone.count < earlier.count
+                ended.delete(gone.map { SetElement($0) }, from: Layout.earlier(family))
+            }
+            try connection.commit(ended)
+            state.withLock { $0.mayHoldEarlier = areLeft }
+        } catch {
+            throw GateError(error)
+        }
+    }
 
     func withState<Result>(_ body: (State) -> Result) -> Result { state.withLock { body($0) } }
 }

@@ -45,7 +45,7 @@ extension Gate {
             let rules = try connection.rules(in: Layout.table)
             return GateReport(
                 fault: try fault(of: table, rules: rules),
-                droppedPackets: rules.lazy.compactMap(\.counted).first?.packets ?? 0,
+                droppedPackets: rules.dropped.packets,
                 breakGlass: try breakGlassTraffic()
             )
         } catch {
@@ -75,8 +75,12 @@ extension Gate {
         guard Set(chains.map(\.place)) == Set(Layout.chains.map(\.place)) else {
             return "the chains of the table are not what they should be"
         }
+        let state = withState { $0 }
+        let ports = Layout.Ports(state.managed)
+        let families = Set(state.breakGlass.map(\.family))
         let expected =
-            Layout.rules(dropped: Counter()) + withState { $0.grantSets.sorted().map(\.rule) }
+            Layout.rules(ports, breakGlass: families, dropped: Counter())
+            + state.grantSets.map(\.rule)
         for chain in Layout.chains {
             let want = expected.filter { $0.chain.name == chain.name }.map(\.uncounted)
             let have = rules.filter { $0.chain.name == chain.name }.map(\.uncounted)
@@ -84,9 +88,10 @@ extension Gate {
             let isSame = chain == Layout.granted ? Set(want) == Set(have) : want == have
             if !isSame { return "the rules of the chain \(chain.name) are not what they should be" }
         }
-        let managed = Set(withState(\.managed).flatMap(Layout.elements(managing:)).map(\.bare))
-        guard try Set(connection.elements(of: Layout.managed).map(\.bare)) == managed else {
-            return "the managed ports in the kernel are not those of the policies"
+        for (set, elements) in [(ports.map, ports.mapElements), (ports.udp, ports.udpElements)] {
+            guard try Set(connection.elements(of: set).map(\.bare)) == Set(elements) else {
+                return "the managed ports in the kernel are not those of the policies"
+            }
         }
         return nil
     }
@@ -105,13 +110,21 @@ extension Gate {
     }
 }
 
-extension Rule {
-    /// The state of the rule's counter, where it has one.
-    var counted: Counter? {
-        for case .counter(let counter) in expressions { return counter }
-        return nil
+extension [Rule] {
+    /// What the counters of dropping rules have counted.
+    var dropped: Counter {
+        var sum = Counter()
+        for rule in self {
+            for case .counter(let counter) in rule.expressions {
+                sum.packets += counter.packets
+                sum.bytes += counter.bytes
+            }
+        }
+        return sum
     }
+}
 
+extension Rule {
     /// What the rule does, whatever it has counted.
     fileprivate var uncounted: [Expression] {
         expressions.map { if case .counter = $0 { .counter() } else { $0 } }

@@ -25,17 +25,15 @@ enum Layout {
     /// Lets in what a live grant covers; returns otherwise.
     static let granted = Chain("granted", in: table)
 
-    /// Chains in the order they can be added: each before what jumps to it.
+    /// Chains in the order they can be added: each before what leads to it.
     static let chains = [granted, judge, keep, prerouting]
 
-    /// The verdict map of managed ports: everybody else's traffic pays this one lookup.
-    static let managed = NamedSet(
-        "managed",
-        in: table,
-        key: [.transportProtocol, .port],
-        flags: .interval,
-        mapsToVerdict: true
-    )
+    /// The chain of a session mode.
+    private static func chain(of mode: SessionMode) -> Chain {
+        switch mode {
+        case .keep: keep
+        }
+    }
 
     /// The sources that are always let in.
     static func breakGlass(_ family: AddressFamily) -> NamedSet {
@@ -59,35 +57,55 @@ enum Layout {
         )
     }
 
-    /// Sets that are always there; the sets of grants come and go.
-    static let fixedSets =
-        [managed] + AddressFamily.allCases.flatMap { [breakGlass($0), earlier($0)] }
+    /// Sets that are always there and the same; those of ``Ports`` follow from the managed ports,
+    /// and the sets of grants come and go.
+    static let fixedSets = AddressFamily.allCases.flatMap { [breakGlass($0), earlier($0)] }
 
     /// The rules of all chains but `granted`, whose rules follow from the sets in use.
     ///
-    /// - Parameter dropped: what the dropping rule has counted so far.
+    /// - Parameters:
+    ///   - ports: What is managed.
+    ///   - breakGlass: The families that have sources which are always let in.
+    ///   - dropped: What the dropping rules have counted so far.
     /// - Returns: The rules, in the order of their evaluation.
-    static func rules(dropped: Counter) -> [Rule] {
+    static func rules(
+        _ ports: Ports,
+        breakGlass families: Set<AddressFamily>,
+        dropped: Counter
+    ) -> [Rule] {
         let letIn: [Expression] = [.verdict(.accept)]
         let judged: [Expression] = [.verdict(.goto(judge.name))]
-        var rules = [Rule(in: prerouting, [], then: .protocolPort(verdictMap: managed))]
+        var rules = [Rule(in: prerouting, [], then: .protocolPort(verdictMap: ports.map))]
+        if !ports.udpElements.isEmpty {
+            // Established is also what answers a flow from a managed port of this host, or of one
+            // behind it. Such a flow must have begun there: whoever could begin it from elsewhere,
+            // with a forged source, would have his next datagram taken for the answer. TCP needs no
+            // such care, since each handshake is judged.
+            let udp = Match.transportProtocol(Transport.udp.rawValue)
+            rules.append(
+                Rule(
+                    in: prerouting,
+                    [udp, .beginsConnection, .sourcePort(in: ports.udp), .hasNoRouteBack],
+                    then: [.counter(), .verdict(.drop)]
+                )
+            )
+        }
         // A SYN is judged whatever conntrack says: it counts one to an established connection as long
         // as it holds an entry of the same four numbers, and each handshake needs a live grant.
         let opens = Match.tcpFlags(.syn, of: [.syn, .ack])
         rules.append(Rule(in: keep, [opens], then: judged))
-        // Never "related": a conntrack helper's expectation must not open a managed port.
-        rules.append(Rule(in: keep, [.connection(.established)], then: letIn))
-        // Answers to connections this host made itself, even from a managed port. All else is
-        // judged, also what conntrack does not track: judging only its "original" direction would
+        // Never "related": a conntrack helper's expectation must not open a managed port. All else
+        // is judged, also what conntrack does not track: judging only its "original" direction would
         // let untracked and invalid packets walk in.
-        rules.append(Rule(in: keep, [.isReply], then: letIn))
+        rules.append(Rule(in: keep, [.connection(.established)], then: letIn))
         rules.append(Rule(in: keep, [], then: judged))
+        // Grants first: who has one waits for nothing else.
+        rules.append(Rule(in: judge, [], then: [.verdict(.jump(granted.name))]))
         rules.append(Rule(in: judge, [.inputIsLoopback], then: letIn))
-        for family in AddressFamily.allCases {
+        for family in AddressFamily.allCases where families.contains(family) {
             let always = Match.source(family.match, in: breakGlass(family))
             rules.append(Rule(in: judge, [always], then: letIn))
         }
-        rules.append(Rule(in: judge, [], then: [.verdict(.jump(granted.name))]))
         for family in AddressFamily.allCases {
             let runs = Match.tcpFlags(.ack, of: [.syn, .ack])
             let isEarlier = Match.tcpSession(family.match, in: earlier(family))
@@ -97,29 +115,84 @@ enum Layout {
         return rules
     }
 
-    /// The elements of the verdict map for a managed port.
-    static func elements(managing managed: ManagedPort) -> [SetElement] {
-        let port = managed.range
-        return port.portProtocol.transports.map { transport in
-            func key(_ number: UInt16) -> Key {
-                var key = Key()
-                key.append(field: transport.rawValue)
-                key.append(field: number)
-                return key
+    /// The managed ports, as sets of the kernel.
+    struct Ports {
+        static let mapName = "managed"
+        static let udpName = "managed_udp"
+
+        /// The verdict map from protocol and port to the chain of the port's session mode:
+        /// everybody else's traffic pays this one lookup.
+        let map: NamedSet
+        let mapElements: [SetElement]
+        /// The managed UDP ports, for packets that come from one.
+        let udp: NamedSet
+        let udpElements: [SetElement]
+
+        /// How many ports are listed one by one. A packet finds its port among them in 20 ns, but
+        /// in 160 ns where there are ranges: the kernel then takes a set of another kind (pipapo).
+        private static let mostListed = 1024
+
+        init(_ managed: [ManagedPort]) {
+            let count = managed.reduce(0) {
+                $0 + $1.range.count * $1.range.portProtocol.transports.count
             }
-            return SetElement(
-                key(port.lower),
-                through: port.lower == port.upper ? nil : key(port.upper),
-                verdict: .jump(chain(of: managed.sessions).name)
+            let flags: NamedSet.Flags = count > Self.mostListed ? .interval : []
+            map = NamedSet(
+                Self.mapName,
+                in: table,
+                key: [.transportProtocol, .port],
+                flags: flags,
+                mapsToVerdict: true
             )
+            udp = NamedSet(Self.udpName, in: table, key: [.port], flags: flags)
+            let ranges = managed.flatMap { port -> [ManagedPort] in
+                guard flags.isEmpty else { return [port] }
+                return (port.range.lower...port.range.upper).compactMap { number in
+                    PortRange(number, number, port.range.portProtocol)
+                        .map { ManagedPort(range: $0, sessions: port.sessions) }
+                }
+            }
+            mapElements = ranges.flatMap { port in
+                port.range.portProtocol.transports.map {
+                    element(port.range, of: $0, verdict: .goto(chain(of: port.sessions).name))
+                }
+            }
+            udpElements = ranges.map(\.range)
+                .filter { $0.portProtocol.transports.contains(.udp) }
+                .map { element($0) }
         }
     }
 
-    private static func chain(of mode: SessionMode) -> Chain {
-        switch mode {
-        case .keep: keep
+    /// An element for a port, or for several in a row.
+    private static func element(
+        _ port: PortRange,
+        of transport: Transport? = nil,
+        verdict: Verdict? = nil
+    ) -> SetElement {
+        func key(_ number: UInt16) -> Key {
+            var key = Key()
+            if let transport { key.append(field: transport.rawValue) }
+            key.append(field: number)
+            return key
         }
+        return SetElement(
+            key(port.lower),
+            through: port.lower == port.upper ? nil : key(port.upper),
+            verdict: verdict
+        )
     }
+
+    /// The TCP ports of elements of the verdict map.
+    static func tcpPorts(of elements: [SetElement]) -> Set<UInt16> {
+        var ports: Set<UInt16> = []
+        for element in elements where element.key[0] == Transport.tcp.rawValue {
+            let (low, high) = (port(element.key), port(element.keyEnd ?? element.key))
+            if low <= high { ports.formUnion(low...high) }
+        }
+        return ports
+    }
+
+    private static func port(_ key: Key) -> UInt16 { UInt16(key[4]) << 8 | UInt16(key[5]) }
 
     /// The element of a break-glass set for a source.
     static func element(alwaysLettingIn source: CIDR) -> SetElement {
@@ -133,12 +206,17 @@ enum Layout {
 
     /// The element of the set of earlier sessions for packets that come in for one.
     static func element(keeping session: TCPSocket) -> SetElement {
+        SetElement(key(of: session), timeout: earlierLifetime)
+    }
+
+    /// The four numbers of packets that come in for a session.
+    static func key(of session: TCPSocket) -> Key {
         var key = Key()
         key.append(field: session.remoteAddress)
         key.append(field: session.remotePort)
         key.append(field: session.localAddress)
         key.append(field: session.localPort)
-        return SetElement(key, timeout: earlierLifetime)
+        return key
     }
 
     /// How long a session that never sends a packet is remembered.

@@ -18,6 +18,30 @@ public enum NameService {
         }
     }
 
+    /// The group that a user's processes have at first; nil where the system knows no such user.
+    public static func primaryGroup(ofUser name: String) -> UInt32? {
+        unsafe record { buffer, size in
+            var record = unsafe UserRecord()
+            var found: UnsafeMutablePointer<UserRecord>?
+            let status = unsafe getpwnam_r(name, &record, buffer, size, &found)
+            return (status, unsafe found.map { unsafe $0.pointee.pw_gid })
+        }
+    }
+
+    /// The groups that a user has after logging in, as the name service knows them now
+    /// (getgrouplist(3)); none where it does not know the user.
+    public static func memberships(ofUser name: String) -> [UInt32] {
+        guard let primary = primaryGroup(ofUser: name) else { return [] }
+        // It says how many there are when there is no room for all.
+        var count: CInt = 64
+        while true {
+            var groups = [gid_t](repeating: 0, count: Int(count))
+            let room = count
+            let status = unsafe getgrouplist(name, primary, &groups, &count)
+            if status >= 0 || count <= room { return Array(groups.prefix(Int(min(room, count)))) }
+        }
+    }
+
     /// The name of a group; nil where the system knows none.
     public static func group(_ gid: UInt32) -> String? {
         unsafe record { buffer, size in

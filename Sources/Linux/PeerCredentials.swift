@@ -16,6 +16,13 @@ public struct PeerCredentials: Hashable, Sendable {
     /// NGROUPS_MAX of Linux (include/uapi/linux/limits.h).
     private static let mostGroups = 65_536
 
+    /// Takes the ids.
+    public init(uid: UInt32, gids: [UInt32], pid: Int32) {
+        self.uid = uid
+        self.gids = gids
+        self.pid = pid
+    }
+
     /// Reads the credentials of a connected socket's peer.
     public init(ofPeerOf socket: CInt) throws(SystemError) {
         let peer = try Self.peer(of: socket)
@@ -25,9 +32,7 @@ public struct PeerCredentials: Hashable, Sendable {
         } catch  where error.errno == .outOfRange {
             groups = try Self.groups(of: socket, capacity: Self.mostGroups)
         }
-        uid = peer.uid
-        gids = [peer.gid] + groups
-        pid = peer.pid
+        self.init(uid: peer.uid, gids: [peer.gid] + groups, pid: peer.pid)
     }
 
     /// The user alone, in one system call.

@@ -178,6 +178,22 @@ public enum UnixSocket {
             && option(SO_ACCEPTCONN, of: socket) == 1
     }
 
+    /// The path of a socket's file; nil where it has none.
+    public static func path(of socket: CInt) -> String? {
+        var address = sockaddr_un()
+        var size = socklen_t(MemoryLayout<sockaddr_un>.size)
+        let status = unsafe withUnsafeMutablePointer(to: &address) {
+            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe getsockname(socket, $0, &size)
+            }
+        }
+        guard status == 0, address.sun_family == sa_family_t(AF_UNIX) else { return nil }
+        let path = unsafe withUnsafeBytes(of: &address.sun_path) {
+            unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        return path.isEmpty ? nil : path
+    }
+
     /// Takes the next one of those who wait to be connected.
     ///
     /// - Parameter socket: One that listens and does not block.

@@ -4,26 +4,26 @@ internal import CLinux
 ///
 /// Payloads are ranges of the datagram and not spans, so that they can be kept and nested freely;
 /// every access is checked against the datagram again.
-public struct Attribute: Hashable, Sendable {
+package struct Attribute: Hashable, Sendable {
     /// The type without the nesting and byte order flags (`NLA_TYPE_MASK`).
-    public let type: Int
+    package let type: Int
     /// Where the payload lies in the datagram, without header and padding.
-    public let payload: Range<Int>
+    package let payload: Range<Int>
 }
 
 /// Walks the attributes that fill a range of a datagram.
-public struct AttributeCursor: Sendable {
+package struct AttributeCursor: Sendable {
     private var offset: Int
     private let end: Int
 
     /// Starts at the first attribute of `range`.
-    public init(_ range: Range<Int>) {
+    package init(_ range: Range<Int>) {
         offset = range.lowerBound
         end = range.upperBound
     }
 
     /// The next attribute; nil when fewer bytes than a header are left.
-    public mutating func next(in datagram: RawSpan) throws(NetlinkError) -> Attribute? {
+    package mutating func next(in datagram: RawSpan) throws(NetlinkError) -> Attribute? {
         // linux/netlink.h, struct nlattr: u16 length with header, u16 type.
         guard end - offset >= 4 else { return nil }
         let length = Int(try datagram.uint16(at: offset))
@@ -38,22 +38,22 @@ public struct AttributeCursor: Sendable {
 
 extension RawSpan {
     /// The byte at `offset`.
-    public func uint8(at offset: Int) throws(NetlinkError) -> UInt8 {
+    package func uint8(at offset: Int) throws(NetlinkError) -> UInt8 {
         try load(at: offset, as: UInt8.self)
     }
 
     /// The 16-bit number at `offset`, in the host's byte order.
-    public func uint16(at offset: Int) throws(NetlinkError) -> UInt16 {
+    package func uint16(at offset: Int) throws(NetlinkError) -> UInt16 {
         try load(at: offset, as: UInt16.self)
     }
 
     /// The 32-bit number at `offset`, in the host's byte order.
-    public func uint32(at offset: Int) throws(NetlinkError) -> UInt32 {
+    package func uint32(at offset: Int) throws(NetlinkError) -> UInt32 {
         try load(at: offset, as: UInt32.self)
     }
 
     /// The bytes of `range`, copied.
-    public func bytes(in range: Range<Int>) throws(NetlinkError) -> [UInt8] {
+    package func bytes(in range: Range<Int>) throws(NetlinkError) -> [UInt8] {
         guard range.lowerBound >= 0, range.upperBound <= byteCount else {
             throw .malformedReply(offset: range.lowerBound)
         }
@@ -61,13 +61,13 @@ extension RawSpan {
     }
 
     /// The text of a range up to its first zero byte, as the kernel sends names.
-    public func string(in range: Range<Int>) throws(NetlinkError) -> String {
+    package func string(in range: Range<Int>) throws(NetlinkError) -> String {
         let bytes = try bytes(in: range)
         return String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
     }
 
     /// The payload of an attribute that must be one big-endian 32-bit number.
-    public func bigEndian32(_ attribute: Attribute) throws(NetlinkError) -> UInt32 {
+    package func bigEndian32(_ attribute: Attribute) throws(NetlinkError) -> UInt32 {
         guard attribute.payload.count == 4 else {
             throw .malformedReply(offset: attribute.payload.lowerBound)
         }
@@ -75,7 +75,7 @@ extension RawSpan {
     }
 
     /// The payload of an attribute that must be one big-endian 64-bit number.
-    public func bigEndian64(_ attribute: Attribute) throws(NetlinkError) -> UInt64 {
+    package func bigEndian64(_ attribute: Attribute) throws(NetlinkError) -> UInt64 {
         guard attribute.payload.count == 8 else {
             throw .malformedReply(offset: attribute.payload.lowerBound)
         }

@@ -4,22 +4,22 @@ internal import Linux
 internal import SystemPackage
 
 /// The kernel subsystem a socket speaks to (`NETLINK_*` of linux/netlink.h).
-public struct NetlinkProtocol: Hashable, Sendable {
+package struct NetlinkProtocol: Hashable, Sendable {
     let number: Int32
 
     /// nf_tables, conntrack and their kin (`NETLINK_NETFILTER`).
-    public static let netfilter = Self(number: NETLINK_NETFILTER)
+    package static let netfilter = Self(number: NETLINK_NETFILTER)
     /// The sockets of the namespace (`NETLINK_SOCK_DIAG`).
-    public static let socketDiagnostics = Self(number: NETLINK_SOCK_DIAG)
+    package static let socketDiagnostics = Self(number: NETLINK_SOCK_DIAG)
 }
 
 /// A netlink socket of the network namespace of the thread that opened it.
 ///
 /// The socket keeps that namespace whichever thread uses it later.
-public struct NetlinkSocket: ~Copyable, Sendable {
+package struct NetlinkSocket: ~Copyable, Sendable {
     private let descriptor: Descriptor
     /// The port id that the kernel chose; it names this socket as the owner of tables.
-    public private(set) var portID: UInt32 = 0
+    package private(set) var portID: UInt32 = 0
     private var lastSequence: UInt32 = 0
     private var sendBuffer = 0
     /// 64 KiB and a page: the kernel's dumps come in datagrams of at most 32 KiB (af_netlink.c,
@@ -29,10 +29,10 @@ public struct NetlinkSocket: ~Copyable, Sendable {
     private init(owning descriptor: consuming Descriptor) { self.descriptor = descriptor }
 
     /// The descriptor, to wait on in an event loop; it stays the socket's own.
-    public var fileDescriptor: CInt { descriptor.number }
+    package var fileDescriptor: CInt { descriptor.number }
 
     /// Opens a socket, asks for extended and short acknowledgements, and lets the kernel name it.
-    public static func open(_ kind: NetlinkProtocol) throws(NetlinkError) -> NetlinkSocket {
+    package static func open(_ kind: NetlinkProtocol) throws(NetlinkError) -> NetlinkSocket {
         let type = CInt(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue)
         let number = try call("socket") { socket(AF_NETLINK, type, kind.number) }
         var opened = NetlinkSocket(owning: Descriptor(owning: number))
@@ -43,21 +43,21 @@ public struct NetlinkSocket: ~Copyable, Sendable {
     }
 
     /// Subscribes to a group of events (`NETLINK_ADD_MEMBERSHIP`).
-    public func join(group: UInt32) throws(NetlinkError) {
+    package func join(group: UInt32) throws(NetlinkError) {
         try set(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, to: Int32(group))
     }
 
     /// Takes `count` sequence numbers that no request of this socket had before; returns the first.
     ///
     /// Answers to a request that was given up are told from later ones by it.
-    public mutating func takeSequence(count: Int = 1) -> UInt32 {
+    package mutating func takeSequence(count: Int = 1) -> UInt32 {
         let first = lastSequence &+ 1
         lastSequence = lastSequence &+ UInt32(truncatingIfNeeded: count)
         return first
     }
 
     /// Raises the receive buffer to `bytes`, past the system's limit where CAP_NET_ADMIN allows.
-    public func growReceiveBuffer(to bytes: Int) throws(NetlinkError) {
+    package func growReceiveBuffer(to bytes: Int) throws(NetlinkError) {
         try grow(SO_RCVBUFFORCE, else: SO_RCVBUF, to: bytes)
     }
 
@@ -65,7 +65,7 @@ public struct NetlinkSocket: ~Copyable, Sendable {
     ///
     /// The send buffer is raised to the datagram's size first, since netlink takes it whole or not
     /// at all (`EMSGSIZE`).
-    public mutating func send(_ parts: [UnsafeRawBufferPointer]) throws(NetlinkError) {
+    package mutating func send(_ parts: [UnsafeRawBufferPointer]) throws(NetlinkError) {
         let size = unsafe parts.reduce(0) { $0 + $1.count }
         // The default is 208 KiB; the kernel counts 32 bytes of its own (netlink_sendmsg).
         if size + 1024 > max(sendBuffer, 128 << 10) {
@@ -101,7 +101,7 @@ public struct NetlinkSocket: ~Copyable, Sendable {
     /// - Returns: What `body` returns; nil when there is none and `waiting` is false.
     /// - Throws: `outcomeUnknown` when the kernel dropped answers (`ENOBUFS`) or one did not fit
     ///   the buffer.
-    public mutating func receive<Result>(
+    package mutating func receive<Result>(
         waiting: Bool,
         _ body: (RawSpan) throws(NetlinkError) -> Result
     ) throws(NetlinkError) -> Result? {

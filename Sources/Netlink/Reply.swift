@@ -1,10 +1,10 @@
 internal import CLinux
-public import SystemPackage
+package import SystemPackage
 
 /// One message of the kernel, told apart by what it means for the request.
-public struct Reply: Hashable, Sendable {
+package struct Reply: Hashable, Sendable {
     /// What a message says.
-    public enum Content: Hashable, Sendable {
+    package enum Content: Hashable, Sendable {
         /// `NLMSG_ERROR` with 0: done.
         case acknowledged
         /// `NLMSG_ERROR` or `NLMSG_DONE` with an error number.
@@ -18,27 +18,27 @@ public struct Reply: Hashable, Sendable {
     }
 
     /// The sequence number of the request this answers, or of the change an event tells of.
-    public let sequence: UInt32
+    package let sequence: UInt32
     /// The port whose request this answers, or who made the change an event tells of.
-    public let portID: UInt32
+    package let portID: UInt32
     /// Whether a listing was made inconsistent by a change (`NLM_F_DUMP_INTR`).
-    public let isInterrupted: Bool
+    package let isInterrupted: Bool
     /// What the message says.
-    public let content: Content
+    package let content: Content
 }
 
 /// Walks the messages of one datagram.
-public struct ReplyCursor: Sendable {
+package struct ReplyCursor: Sendable {
     private var offset = 0
 
     /// Starts at the first message.
-    public init() {}
+    package init() {}
 
     /// The next message; nil at the end of the datagram.
     ///
     /// - Throws: `malformedReply` when a length leads out of the datagram, `outcomeUnknown` when
     ///   the kernel says that it dropped answers (`NLMSG_OVERRUN`).
-    public mutating func next(in datagram: RawSpan) throws(NetlinkError) -> Reply? {
+    package mutating func next(in datagram: RawSpan) throws(NetlinkError) -> Reply? {
         let start = offset
         guard start < datagram.byteCount else { return nil }
         // linux/netlink.h, nlmsghdr: u32 length, u16 type, u16 flags, u32 sequence, u32 port.

@@ -4,13 +4,25 @@ internal import SystemPackage
 
 /// A connection to nf_tables of the network namespace of the thread that opened it.
 ///
-/// All calls are synchronous: the kernel acts while it takes the message, in tens of microseconds
-/// for a few elements. Calls of several threads take turns. A connection owns the tables it makes
-/// with ``Table/Flags/owner``, so keep it as long as they are to be owned.
+/// All calls are synchronous: the kernel acts while it takes the message, in about 10 microseconds
+/// for one element. Calls of several threads take turns. A connection owns the tables it makes with
+/// ``Table/Flags/owner``, so keep it as long as they are to be owned.
+///
+/// Changing needs CAP_NET_ADMIN in the network namespace, and so does reading.
 ///
 /// ## Topics
+///
+/// ### Changing
 /// - ``commit(_:ifGeneration:)``
+/// - ``generation()``
+///
+/// ### Reading
 /// - ``tables()``
+/// - ``chains(in:)``
+/// - ``rules(in:)-(Table)``
+/// - ``sets(in:)``
+/// - ``element(_:in:)``
+/// - ``elements(of:)``
 /// - ``forEachElement(of:_:)``
 public final class Connection: Sendable {
     let socket: Mutex<NetlinkSocket>
@@ -19,6 +31,9 @@ public final class Connection: Sendable {
     public let portID: UInt32
 
     /// Opens a connection in the calling thread's network namespace.
+    ///
+    /// - Throws: `systemCall` where the process may have no more open files, or the kernel has no
+    ///   nf_tables.
     public init() throws(NetlinkError) {
         let socket = try NetlinkSocket.open(.netfilter)
         portID = socket.portID
@@ -29,7 +44,9 @@ public final class Connection: Sendable {
     ///
     /// - Parameters:
     ///   - transaction: What to do; nothing is sent when it is empty.
-    ///   - generation: When given, the ruleset's generation the transaction was made for.
+    ///   - generation: When given, the ruleset's generation the transaction was made for: what
+    ///     ``generation()`` said *before* the ruleset was read. A commit of anybody in the namespace
+    ///     makes a new one, whatever table it is about; an element whose time ends does not.
     /// - Throws: `invalid` before anything is sent; `refused` naming the first operation the kernel
     ///   refused; `notPermitted`; `staleGeneration` when the ruleset is not of `generation` any
     ///   more; `outcomeUnknown` when the answer was lost: read back what the kernel has.

@@ -2,7 +2,10 @@ public import Netlink
 internal import Synchronization
 
 extension Connection {
-    /// The ruleset's generation: it changes with every commit of anybody in the namespace.
+    /// The ruleset's generation, never 0: it changes with every commit of anybody in the namespace.
+    ///
+    /// To change only what was read, ask for it first and hand it to
+    /// ``commit(_:ifGeneration:)``.
     public func generation() throws(NetlinkError) -> UInt32 {
         var found: UInt32?
         let request = Request(
@@ -21,7 +24,9 @@ extension Connection {
         return found
     }
 
-    /// All tables of the namespace.
+    /// All tables of the namespace, but those of families that ``Family`` does not know.
+    ///
+    /// - Throws: `interrupted` when commits of others keep coming in between.
     public func tables() throws(NetlinkError) -> [Table] {
         let request = Request(
             type: Kernel.Message.getTable,
@@ -35,6 +40,10 @@ extension Connection {
     }
 
     /// The chains of a table; none if it is missing.
+    ///
+    /// Base chains whose type or hook this library does not know are left out.
+    ///
+    /// - Throws: `interrupted` when commits of others keep coming in between.
     public func chains(in table: Table) throws(NetlinkError) -> [Chain] {
         let request = Request(
             type: Kernel.Message.getChain,
@@ -48,6 +57,8 @@ extension Connection {
     }
 
     /// The rules of a table, chain by chain in their order; none if it is missing.
+    ///
+    /// - Throws: `interrupted` when commits of others keep coming in between.
     public func rules(in table: Table) throws(NetlinkError) -> [Rule] {
         let request = Request(
             type: Kernel.Message.getRule,
@@ -62,13 +73,18 @@ extension Connection {
     }
 
     /// The rules of a chain, in their order; none if it is missing.
+    ///
+    /// - Throws: `interrupted` when commits of others keep coming in between.
     public func rules(in chain: Chain) throws(NetlinkError) -> [Rule] {
         try rules(in: chain.table).filter { $0.chain.name == chain.name }
     }
 
-    /// The named sets and verdict maps of a table; `ENOENT` if it is missing.
+    /// The named sets and verdict maps of a table.
     ///
     /// Sets whose keys have other fields than ``DataType`` knows are left out.
+    ///
+    /// - Throws: `refused` with `ENOENT` if the table is missing; `interrupted` when commits of
+    ///   others keep coming in between.
     public func sets(in table: Table) throws(NetlinkError) -> [NamedSet] {
         let request = Request(
             type: Kernel.Message.getSet,
@@ -82,7 +98,10 @@ extension Connection {
         }
     }
 
-    /// The elements of a set, in the kernel's order; `ENOENT` if it is missing.
+    /// The elements of a set, in the kernel's order.
+    ///
+    /// - Throws: `refused` with `ENOENT` if the set is missing; `interrupted` when commits of others
+    ///   keep coming in between.
     public func elements(of set: NamedSet) throws(NetlinkError) -> [SetElement] {
         try retryingInterrupted { () throws(NetlinkError) in
             var found: [SetElement] = []
@@ -103,8 +122,12 @@ extension Connection {
     /// stays at microseconds. While the kernel grows a hash table, in the milliseconds after many
     /// additions, it hands out some elements twice and misses as many; ``elements(of:)`` notices
     /// and lists again.
-    /// - Throws: `interrupted` when the ruleset changed on the way: elements may then have been
-    ///   missed or handed out twice.
+    ///
+    /// - Parameters:
+    ///   - set: The set, described as it was made.
+    ///   - body: Takes each element.
+    /// - Throws: `refused` with `ENOENT` if the set is missing; `interrupted` when the ruleset changed
+    ///   on the way: elements may then have been missed or handed out twice.
     public func forEachElement(
         of set: NamedSet,
         _ body: (SetElement) -> Void
@@ -123,9 +146,16 @@ extension Connection {
         }
     }
 
-    /// One element by its key; nil if the set has none, `ENOENT` if the set is missing.
+    /// One element by its key; nil if the set has none.
     ///
     /// In a set of ranges it is the range that has the key in it.
+    ///
+    /// - Parameters:
+    ///   - key: What is looked up, as long as the set's keys.
+    ///   - set: The set, described as it was made.
+    /// - Returns: The element, with what is left of its time and what it has counted.
+    /// - Throws: `refused` with `ENOENT` if the set is missing, with `EINVAL` for a key of another
+    ///   length.
     public func element(_ key: Key, in set: NamedSet) throws(NetlinkError) -> SetElement? {
         var request = Request(
             type: Kernel.Message.getElement,

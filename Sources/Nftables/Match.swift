@@ -118,6 +118,14 @@ public struct Match: Hashable, Sendable {
         )
     }
 
+    /// The source port is in a set: `udp sport @ports`, behind a match of the protocol.
+    public static func sourcePort(in set: NamedSet) -> Match {
+        Match([
+            .payload(.transport, offset: 0, length: 2, into: .first),
+            .lookup(.first, set: set.name),
+        ])
+    }
+
     // MARK: Interface and connection
 
     /// The packet came in through loopback, whose index is 1 in every namespace: `iif "lo"`.
@@ -134,6 +142,17 @@ public struct Match: Hashable, Sendable {
     /// and forward.
     public static let hasNoRouteBack = Match([
         .routeExists([.source, .inputInterface], into: .first),
+        .compare(.first, .equal, value: native(0)),
+    ])
+
+    /// The packet begins its connection: `ct status ! confirmed`.
+    ///
+    /// conntrack confirms a connection when its first packet has passed all chains. Packets without
+    /// a connection never match.
+    public static let beginsConnection = Match([
+        .connection(.status, into: .first),
+        // IPS_CONFIRMED, linux/netfilter/nf_conntrack_common.h.
+        .bitwise(.first, into: .first, mask: native(1 << 3), xor: native(0)),
         .compare(.first, .equal, value: native(0)),
     ])
 

@@ -1,4 +1,37 @@
 /// Operations that the kernel carries out all together or not at all, in order.
+///
+/// The verbs are nft's. Each says what the kernel refuses it for; besides, every operation is refused
+/// with `ENOENT` if its table is missing, and with `EPERM` if another connection owns the table.
+/// ``Connection/commit(_:ifGeneration:)`` then throws `refused`, which names the operation.
+///
+/// ## Topics
+///
+/// ### Tables
+/// - ``add(_:)-(Table)``
+/// - ``create(_:)-(Table)``
+/// - ``delete(_:)-(Table)``
+/// - ``flush(_:)-(Table)``
+///
+/// ### Chains
+/// - ``add(_:)-(Chain)``
+/// - ``create(_:)-(Chain)``
+/// - ``delete(_:)-(Chain)``
+/// - ``flush(_:)-(Chain)``
+///
+/// ### Rules
+/// - ``add(_:)-(Rule)``
+/// - ``delete(_:)-(Rule)``
+///
+/// ### Sets
+/// - ``add(_:)-(NamedSet)``
+/// - ``create(_:)-(NamedSet)``
+/// - ``delete(_:)-(NamedSet)``
+/// - ``flush(_:)-(NamedSet)``
+///
+/// ### Elements
+/// - ``add(_:to:)``
+/// - ``create(_:in:)``
+/// - ``delete(_:from:)``
 public struct Transaction: Hashable, Sendable {
     /// What is to be done with an object.
     public enum Verb: String, Hashable, Sendable {
@@ -33,6 +66,8 @@ public struct Transaction: Hashable, Sendable {
     // MARK: Tables
 
     /// Makes a table, or changes its flags; adopts one that persists without owner.
+    ///
+    /// Refused with `EOPNOTSUPP` for a flag that the kernel does not know.
     public mutating func add(_ table: Table) { operations.append(.table(.add, table)) }
 
     /// Makes a table; refused with `EEXIST` if it is there.
@@ -62,7 +97,12 @@ public struct Transaction: Hashable, Sendable {
 
     // MARK: Rules
 
-    /// Appends a rule to its chain; refused with `ENOENT` if the chain or a set it uses is missing.
+    /// Appends a rule to its chain.
+    ///
+    /// Refused with `ENOENT` if the chain, a set it uses, a chain it leads to or the kernel's module
+    /// for an expression is missing, with `EMLINK` if a packet could be led in a circle or through
+    /// more than 16 chains, with `EOPNOTSUPP` if an expression means nothing in a hook that leads
+    /// to it.
     public mutating func add(_ rule: Rule) { operations.append(.rule(.add, rule)) }
 
     /// Removes a listed rule by its handle; refused with `ENOENT` if it is missing.
@@ -84,8 +124,10 @@ public struct Transaction: Hashable, Sendable {
 
     // MARK: Elements
 
-    /// Adds elements; fine if they are there, but another verdict or an overlapping range is refused
-    /// with `EEXIST`, and a set that is full with `ENFILE`.
+    /// Adds elements; fine if they are there.
+    ///
+    /// Refused with `EEXIST` for another verdict or a range that overlaps one, with `ENOENT` if the
+    /// set is missing, with `ENFILE` if it is full.
     ///
     /// The timeout of an element that is there stays as it is before Linux 6.12, and changes from
     /// then on: to be sure of a new one, delete the element first, in the same transaction.
@@ -93,7 +135,7 @@ public struct Transaction: Hashable, Sendable {
         append(.add, elements, set)
     }
 
-    /// Adds elements; refused with `EEXIST` if one is there.
+    /// Adds elements; refused with `EEXIST` if one is there, else like ``add(_:to:)``.
     public mutating func create(_ elements: [SetElement], in set: NamedSet) {
         append(.create, elements, set)
     }

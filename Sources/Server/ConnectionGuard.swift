@@ -2,17 +2,17 @@ import API
 import NIOCore
 import NIOHTTP1
 
-/// Keeps one connection within its limits: the handler next to the HTTP decoder.
+/// Keeps one connection within its limits: the handler behind the HTTP decoder.
 ///
-/// It lets one request at a time through, when it was read whole and its user has a turn: what a
+/// It lets one request at a time through, when it was read whole and who asks has a turn: what a
 /// client did not finish to say is not acted on. Of what follows at most one read buffer is taken
-/// in meanwhile; the rest stays in the socket until the client blocks. It refuses what is no HTTP or too large, closes a client that
-/// takes too long to send or to read, and decides after each answer whether the connection goes on.
+/// in meanwhile; the rest stays in the socket until the client blocks. It refuses what is no HTTP
+/// or too large, closes a client that takes too long to send or to read, and decides after each
+/// answer whether the connection goes on.
 final class ConnectionGuard: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
-    typealias InboundOut = HTTPServerRequestPart
-    typealias OutboundIn = HTTPServerResponsePart
-    typealias OutboundOut = HTTPServerResponsePart
+    typealias OutboundIn = Never
+    typealias OutboundOut = ByteBuffer
 
     /// More parts than a read buffer of 4 KiB can hold: the shortest ones, chunks, take 6 bytes.
     private static let mostHeld = 1024
@@ -20,48 +20,67 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private enum State {
         /// The client owes a request, or the rest of one.
         case reading
-        /// A request was read whole and waits for its user's turn.
+        /// A request was read whole and waits for its turn.
         case waiting
         /// A request was read whole and is being answered.
         case answering
+        /// An answer was written, and the client has to read before more is written.
+        case draining
         /// The last answer is being written; what the client still sends is not read.
         case closing
     }
 
-    let user: User
-    private let turns: Turns
-    private let bodyLimit: Int
+    let peer: Peer
+    /// Whose connection it counts as; nil once it has lost its place.
+    var user: User?
+    private let limits: Limits
     private let timeout: TimeAmount
+    private let connections: Connections
+    private let turns: Turns
+    private let responder: Responder
     private var state = State.reading
     private var head: HTTPRequestHead?
     private var body = ByteBuffer()
+    /// Who asked the request that waits or is being answered, and for whom.
+    private var asker: Asker?
+    private var claim = Claim.none
+    private var isHead = false
     private var isLast = false
     /// Whether the client has ended its side; what it asked before is answered.
     private var hasEnded = false
-    /// Whether answers wait for the client to read those before.
-    private var isStalled = false
+    /// Whether a request of what is being read has begun; those behind it wait for turns.
+    private var hasBegun = false
     private var deadline: NIODeadline
     private var timer: Scheduled<Void>?
-    /// Whether a request counts as one in work of its user.
-    private var isInWork = false
     /// What arrived before the request ahead of it was answered.
     private var held = CircularBuffer<HTTPServerRequestPart>()
     private var wantsRead = false
     private var context: ChannelHandlerContext?
 
-    init(_ limits: Limits, user: User, turns: Turns) {
-        self.user = user
+    init(
+        _ limits: Limits,
+        peer: Peer,
+        connections: Connections,
+        turns: Turns,
+        responder: Responder
+    ) {
+        self.peer = peer
+        self.limits = limits
+        self.connections = connections
         self.turns = turns
-        bodyLimit = limits.bodyBytes
+        self.responder = responder
         timeout = TimeAmount(limits.requestTimeout)
         deadline = .now() + timeout
     }
 
-    /// Since when the client owes a request; nil while one waits or is being answered.
+    var userID: User.ID { User.ID(uid: peer.uid, door: peer.door) }
+
+    /// Since when the client owes a request or has not read; nil while a request waits or is being
+    /// answered.
     var idleSince: NIODeadline? {
         switch state {
         case .waiting, .answering: nil
-        case .reading, .closing: deadline - timeout
+        case .reading, .draining, .closing: deadline - timeout
         }
     }
 
@@ -85,17 +104,19 @@ final class ConnectionGuard: ChannelDuplexHandler {
         timer?.cancel()
         timer = nil
         self.context = nil
-        if case .waiting = state { user.waiting.removeAll { $0 === self } }
+        if case .waiting = state, let asker { turns.forget(self, asker) }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let part = unwrapInboundIn(data)
         switch state {
         case .reading: pass(part, context)
-        case .waiting, .answering: hold(part)
+        case .waiting, .answering, .draining: hold(part)
         case .closing: break
         }
     }
+
+    func channelReadComplete(context: ChannelHandlerContext) { hasBegun = false }
 
     /// Keeps what came ahead, which is the parts of one read buffer.
     ///
@@ -105,6 +126,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
         if held.count < Self.mostHeld {
             held.append(part)
         } else {
+            if case .waiting = state, let asker { turns.forget(self, asker) }
             state = .closing
             isLast = true
             held.removeAll()
@@ -120,50 +142,56 @@ final class ConnectionGuard: ChannelDuplexHandler {
         switch part {
         case .head(let head): take(head, context)
         case .body(var part):
-            guard body.readableBytes + part.readableBytes <= bodyLimit else {
+            guard body.readableBytes + part.readableBytes <= limits.bodyBytes else {
                 return refuse(tooLarge, context)
             }
             if body.readableBytes == 0 { body = part } else { body.writeBuffer(&part) }
-        case .end:
-            guard head != nil else { return }
-            if wasHeld || !user.hasTurn {
-                state = .waiting
-                turns.wait(self)
-            } else {
-                begin(context)
-            }
+        case .end: finishReading(mustWait: wasHeld || hasBegun)
+        }
+    }
+
+    /// A request was read whole: it begins, or waits for its turn.
+    private func finishReading(mustWait: Bool) {
+        guard let head else { return }
+        claim = Claim(head.headers)
+        let asker = turns.asker(
+            Asker.ID(uid: peer.uid, person: claim.person?.subject),
+            isRoot: peer.isRoot
+        )
+        self.asker = asker
+        if mustWait || !asker.hasTurn {
+            state = .waiting
+            turns.wait(self, asker)
+        } else {
+            hasBegun = true
+            begin()
         }
     }
 
     /// Lets the request through that waited for its turn.
-    func takeTurn() {
-        guard let context else { return }
-        begin(context)
-        context.fireChannelReadComplete()
-    }
+    func takeTurn() { begin() }
 
-    private func begin(_ context: ChannelHandlerContext) {
-        guard let head else { return }
+    private func begin() {
+        guard let head, let asker, let context else { return }
         state = .answering
-        isInWork = true
-        user.inWork += 1
-        context.fireChannelRead(wrapInboundOut(.head(head)))
-        if body.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(.body(body))) }
-        context.fireChannelRead(wrapInboundOut(.end(nil)))
+        isHead = head.method == .HEAD
+        turns.begin(asker)
+        let request = Request(head: head, body: body, peer: peer, claim: claim)
         self.head = nil
         body = ByteBuffer()
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        responder.begin(request) { bound.value.finish($0) }
     }
 
-    /// The work on the request is over, whether or not its answer could be sent.
-    func end() {
-        guard isInWork else { return }
-        isInWork = false
-        user.inWork -= 1
-        if !user.waiting.isEmpty { turns.next() }
+    /// The work on the request is over.
+    private func finish(_ reply: Reply) {
+        if let asker { turns.end(asker) }
+        connections.settle(self, isWelcome: reply.isWelcome)
+        if let context { send(reply.answer, context) }
     }
 
     private var tooLarge: Problem {
-        Problem(.bodyTooLarge, "cannot take a body of more than \(bodyLimit) bytes")
+        Problem(.bodyTooLarge, "cannot take a body of more than \(limits.bodyBytes) bytes")
     }
 
     private func take(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
@@ -173,18 +201,19 @@ final class ConnectionGuard: ChannelDuplexHandler {
             isLast || !head.isKeepAlive || head.version != .http1_1
             || head.method == .CONNECT || head.headers.contains(name: "upgrade")
         if let length = head.headers.first(name: "content-length"),
-            Int(length).map({ $0 > bodyLimit }) ?? true
+            Int(length).map({ $0 > limits.bodyBytes }) ?? true
         {
             return refuse(tooLarge, context)
         }
         if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
-            let go = HTTPResponseHead(version: .http1_1, status: .continue)
-            context.writeAndFlush(wrapOutboundOut(.head(go)), promise: nil)
+            let go = ByteBuffer(string: "HTTP/1.1 100 Continue\r\n\r\n")
+            context.writeAndFlush(wrapOutboundOut(go), promise: nil)
         }
         self.head = head
     }
 
     func read(context: ChannelHandlerContext) {
+        if case .closing = state { return }
         if held.isEmpty {
             context.read()
         } else {
@@ -192,69 +221,60 @@ final class ConnectionGuard: ChannelDuplexHandler {
         }
     }
 
-    func write(
-        context: ChannelHandlerContext,
-        data: NIOAny,
-        promise: EventLoopPromise<Void>?
-    ) {
-        switch unwrapOutboundIn(data) {
-        case .head(var head):
-            isLast = isLast || head.headers.contains(name: "connection")
-            if isFinal {
-                state = .closing
-                head.headers.replaceOrAdd(name: "connection", value: "close")
-                context.write(wrapOutboundOut(.head(head)), promise: promise)
-            } else {
-                context.write(data, promise: promise)
-            }
-        case .body:
-            context.write(data, promise: promise)
-        case .end:
-            end()
-            deadline = .now() + timeout
-            startTimer(context)
-            if isFinal {
-                let written = promise ?? context.eventLoop.makePromise()
-                written.futureResult.assumeIsolated().whenComplete { _ in self.close() }
-                context.writeAndFlush(data, promise: written)
-            } else {
-                context.write(data, promise: promise)
-                state = .reading
-                releaseHeld(context)
-            }
+    private func send(_ answer: Answer, _ context: ChannelHandlerContext) {
+        isLast = isLast || answer.isLast
+        let isFinal = isLast || hasEnded && held.isEmpty
+        state = isFinal ? .closing : .draining
+        deadline = .now() + timeout
+        startTimer(context)
+        let message = answer.message(
+            closing: isFinal,
+            withBody: !isHead,
+            context.channel.allocator
+        )
+        if isFinal {
+            closeAfter(message, context)
+        } else {
+            context.writeAndFlush(wrapOutboundOut(message), promise: nil)
+            goOn(context)
         }
     }
 
-    /// Whether the connection ends with the answer that is being written.
-    private var isFinal: Bool { isLast || hasEnded && held.isEmpty }
+    private func closeAfter(_ message: ByteBuffer, _ context: ChannelHandlerContext) {
+        let written = context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.assumeIsolated().whenComplete { _ in self.close() }
+        context.writeAndFlush(wrapOutboundOut(message), promise: written)
+    }
 
-    /// Takes up the next request, once the one before it is answered.
-    private func releaseHeld(_ context: ChannelHandlerContext) {
-        guard !held.isEmpty else { return }
+    /// Takes up the next request, once the answer to the one before is on its way.
+    private func goOn(_ context: ChannelHandlerContext) {
+        guard case .draining = state, context.channel.isWritable else { return }
+        state = .reading
         while case .reading = state, let part = held.popFirst() {
             pass(part, context, wasHeld: true)
         }
-        if held.isEmpty, wantsRead {
+        guard case .reading = state, held.isEmpty else { return }
+        if isLast || hasEnded { return end(context) }
+        if wantsRead {
             wantsRead = false
             context.read()
         }
     }
 
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        isStalled = !context.channel.isWritable
-        if isStalled {
-            deadline = .now() + timeout
-            startTimer(context)
-        }
-        context.fireChannelWritabilityChanged()
+    /// Ends the connection behind what was written.
+    private func end(_ context: ChannelHandlerContext) {
+        state = .closing
+        closeAfter(ByteBuffer(), context)
     }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) { goOn(context) }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard case .inputClosed? = event as? ChannelEvent else {
             return context.fireUserInboundEventTriggered(event)
         }
         hasEnded = true
-        if case .reading = state { close() }
+        if case .reading = state { end(context) }
     }
 
     /// Refuses what is no HTTP; the errors of the socket just end the connection.
@@ -262,39 +282,22 @@ final class ConnectionGuard: ChannelDuplexHandler {
         guard let error = error as? HTTPParserError else { return close() }
         isLast = true
         guard case .reading = state else { return }
-        if error == .headerOverflow {
-            refuse(
-                Problem(.badRequest, "cannot read the request: its head is too large"),
-                context
-            )
-        } else {
-            refuse(Problem(.badRequest, "cannot read the request: it is not HTTP/1.1"), context)
-        }
+        let reason =
+            error == .headerOverflow ? "its head is too large" : "it is not HTTP/1.1"
+        refuse(Problem(.badRequest, "cannot read the request: \(reason)"), context)
     }
 
     /// Answers a request that is not let through, and ends the connection.
     private func refuse(_ problem: Problem, _ context: ChannelHandlerContext) {
         isLast = true
-        // Without its body the status still says what happened.
-        let body = (try? ByteBuffer(json: problem)) ?? ByteBuffer()
-        let head = HTTPResponseHead(
-            version: .http1_1,
-            status: HTTPResponseStatus(statusCode: problem.status),
-            headers: [
-                "content-type": "application/problem+json",
-                "content-length": String(body.readableBytes),
-            ]
-        )
-        write(context: context, data: NIOAny(OutboundIn.head(head)), promise: nil)
-        write(context: context, data: NIOAny(OutboundIn.body(.byteBuffer(body))), promise: nil)
-        write(context: context, data: NIOAny(OutboundIn.end(nil)), promise: nil)
+        send(Answer(problem), context)
     }
 
     private func startTimer(_ context: ChannelHandlerContext) {
         guard timer == nil else { return }
         timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
             self.timer = nil
-            if self.idleSince == nil, !self.isStalled { return }
+            if self.idleSince == nil { return }
             if self.deadline <= .now() {
                 self.close()
             } else {

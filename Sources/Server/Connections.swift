@@ -1,20 +1,50 @@
 import NIOCore
 
+/// What the connections of one user share.
+final class User {
+    /// A user, at one of the doors: who is welcome at one may be a stranger at another.
+    struct ID: Hashable {
+        var uid: UInt32
+        var door: Door
+    }
+
+    /// Whether it is known to have a role or to be a delegate.
+    fileprivate var isWelcome = false
+    fileprivate var open: [ObjectIdentifier: ConnectionGuard] = [:]
+
+    fileprivate init() {}
+
+    /// The connection that has been idle longest; nil where all are busy.
+    fileprivate var longestIdle: ConnectionGuard? {
+        open.values.lazy
+            .compactMap { guardian in guardian.idleSince.map { (guardian, since: $0) } }
+            .min { $0.since < $1.since }?.0
+    }
+}
+
 /// The open connections, which are limited per user and in total.
 ///
 /// Where a limit is reached, the connection that has been idle longest makes room; so connections
-/// that are only held open keep nobody out, neither their own user nor another.
+/// that are only held open keep nobody out, neither their own user nor another. Strangers, of whom
+/// a single user can make thousands (user_namespaces(7)), have to do with what one user may have,
+/// all together, and make room first.
 final class Connections {
     /// A connection is refused: as many requests as allowed are being answered.
     struct Refused: Error {}
 
+    /// Strangers that are remembered, beyond which all are forgotten.
+    private static let mostStrangers = 65_536
+
     private let limits: Limits
     private let ended: EventLoopPromise<Void>
-    private var users: [UInt32: User] = [:]
+    private var users: [User.ID: User] = [:]
+    private let strangers = User()
+    /// Who was a stranger when last seen.
+    private var strangerIDs: Set<User.ID> = []
     /// Connections of all users but root.
     private var count = 0
-    /// How often each user has connected since a second began.
-    private var connects: [UInt32: Int] = [:]
+    /// How often each user has connected since a second began; nil for all strangers.
+    private var connects: [User.ID?: Int] = [:]
     private var second = NIODeadline.now()
     private var isStopping = false
 
@@ -24,43 +54,53 @@ final class Connections {
         self.ended = ended
     }
 
-    /// Takes a connection, which may close others; answers its guard.
-    func add(
-        of uid: UInt32,
-        turns: Turns,
-        closing: EventLoopFuture<Void>
-    ) throws -> ConnectionGuard {
+    /// Takes a connection, which may close others.
+    func add(_ guardian: ConnectionGuard, closing: EventLoopFuture<Void>) throws {
         if isStopping { throw Refused() }
-        if let user = users[uid], user.open.count >= limits.connectionsPerUser {
-            try closeLongestIdle(of: user)
-        }
-        if uid != 0, count >= limits.connections {
-            // Whoever has the most can spare one.
-            let others = users.values.filter { $0.uid != 0 }
-            guard let user = others.max(by: { $0.open.count < $1.open.count }) else {
-                throw Refused()
-            }
-            try closeLongestIdle(of: user)
-        }
-        let user = users[uid] ?? User(uid: uid, requestLimit: limits.requestsPerUser)
-        users[uid] = user
-        let guardian = ConnectionGuard(limits, user: user, turns: turns)
-        user.open[ObjectIdentifier(guardian)] = guardian
-        if uid != 0 { count += 1 }
+        let id = guardian.userID
+        let user = strangerIDs.contains(id) ? strangers : users[id] ?? User()
+        if user.open.count >= limits.connectionsPerUser { try closeLongestIdle(of: user) }
+        if !guardian.peer.isRoot, count >= limits.connections { try makeRoom(for: user) }
+        if user !== strangers { users[id] = user }
+        enter(guardian, user)
+        if !guardian.peer.isRoot { count += 1 }
         closing.assumeIsolated().whenComplete { _ in self.remove(guardian) }
-        return guardian
+    }
+
+    /// Takes note of whether who holds a connection may do anything here.
+    func settle(_ guardian: ConnectionGuard, isWelcome: Bool) {
+        guard let user = guardian.user, !guardian.peer.isRoot, !(isWelcome && user.isWelcome)
+        else { return }
+        let id = guardian.userID
+        if isWelcome {
+            strangerIDs.remove(id)
+            let own = user === strangers ? users[id] ?? User() : user
+            own.isWelcome = true
+            users[id] = own
+            if own !== user { move(guardian, to: own) }
+        } else {
+            if strangerIDs.count >= Self.mostStrangers { strangerIDs.removeAll() }
+            strangerIDs.insert(id)
+            guard user !== strangers else { return }
+            users[id] = nil
+            for guardian in user.open.values { move(guardian, to: strangers) }
+            while strangers.open.count > limits.connectionsPerUser,
+                (try? closeLongestIdle(of: strangers)) != nil
+            {}
+        }
     }
 
     /// Whether a user may connect once more in this second.
-    func admits(_ uid: UInt32) -> Bool {
-        if uid == 0 { return true }
+    func admits(_ id: User.ID) -> Bool {
+        if id == User.ID(uid: 0, door: .people) { return true }
         let now = NIODeadline.now()
         if now - second >= .seconds(1) {
             second = now
             connects.removeAll(keepingCapacity: true)
         }
-        connects[uid, default: 0] += 1
-        return connects[uid, default: 0] <= limits.connectsPerSecond
+        let key = strangerIDs.contains(id) ? nil : id
+        connects[key, default: 0] += 1
+        return connects[key, default: 0] <= limits.connectsPerSecond
     }
 
     /// Closes idle connections now, the others after their answer or when the time is over.
@@ -75,24 +115,48 @@ final class Connections {
         ended.futureResult.whenComplete { _ in timer.cancel() }
     }
 
-    private var all: [ConnectionGuard] { users.values.flatMap(\.open.values) }
+    private var all: [ConnectionGuard] {
+        users.values.flatMap(\.open.values) + strangers.open.values
+    }
+
+    /// Makes room for a user's next connection: strangers first, then those of whom nothing is
+    /// known yet, then whoever has the most and so can spare one.
+    private func makeRoom(for newcomer: User) throws {
+        if (try? closeLongestIdle(of: strangers)) != nil { return }
+        guard newcomer !== strangers else { throw Refused() }
+        for isWelcome in [false, true] {
+            let most = users.lazy
+                .filter { $0.key != User.ID(uid: 0, door: .people) }
+                .filter { $0.value.isWelcome == isWelcome }
+                .max { $0.value.open.count < $1.value.open.count }
+            if let most, (try? closeLongestIdle(of: most.value)) != nil { return }
+        }
+        throw Refused()
+    }
 
     private func closeLongestIdle(of user: User) throws {
-        let longest = user.open.values.lazy
-            .compactMap { guardian in guardian.idleSince.map { (guardian, since: $0) } }
-            .min { $0.since < $1.since }
-        guard let (guardian, _) = longest else { throw Refused() }
+        guard let guardian = user.longestIdle else { throw Refused() }
         // Its place is free at once, though its socket closes a moment later.
         remove(guardian)
         guardian.close()
     }
 
+    private func enter(_ guardian: ConnectionGuard, _ user: User) {
+        user.open[ObjectIdentifier(guardian)] = guardian
+        guardian.user = user
+    }
+
+    private func move(_ guardian: ConnectionGuard, to user: User) {
+        guardian.user?.open[ObjectIdentifier(guardian)] = nil
+        enter(guardian, user)
+    }
+
     private func remove(_ guardian: ConnectionGuard) {
-        let user = guardian.user
-        guard user.open.removeValue(forKey: ObjectIdentifier(guardian)) != nil else { return }
-        if user.uid != 0 { count -= 1 }
-        // Requests in work still count against their user.
-        if user.open.isEmpty, user.inWork == 0 { users[user.uid] = nil }
+        guard let user = guardian.user else { return }
+        guardian.user = nil
+        user.open[ObjectIdentifier(guardian)] = nil
+        if !guardian.peer.isRoot { count -= 1 }
+        if user.open.isEmpty, user !== strangers { users[guardian.userID] = nil }
         if isStopping, all.isEmpty { ended.succeed() }
     }
 }

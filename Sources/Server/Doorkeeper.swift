@@ -1,5 +1,4 @@
-import CLinux
-import Glibc
+import Linux
 import NIOCore
 
 /// Empties the queue of those who wait to be connected, whenever somebody is in it.
@@ -15,15 +14,18 @@ final class Doorkeeper: ChannelInboundHandler {
     private static let mostTaken = 32
 
     private let socket: CInt
+    private let door: Door
     private let connections: Connections
     private let setUp: (CInt) -> Void
 
     /// - Parameters:
     ///   - socket: the one that listens.
+    ///   - door: which one that is.
     ///   - connections: what knows how often each user has connected.
     ///   - setUp: takes over a connected socket.
-    init(socket: CInt, connections: Connections, setUp: @escaping (CInt) -> Void) {
+    init(socket: CInt, door: Door, connections: Connections, setUp: @escaping (CInt) -> Void) {
         self.socket = socket
+        self.door = door
         self.connections = connections
         self.setUp = setUp
     }
@@ -40,14 +42,13 @@ final class Doorkeeper: ChannelInboundHandler {
     /// The others.
     func channelReadComplete(context: ChannelHandlerContext) {
         var (taken, refused) = (0, 0)
-        while taken < Self.mostTaken, refused < Self.mostRefused {
-            let connected = accept(socket, nil, nil)
-            if connected < 0 { break }
-            if admits(connected) {
-                setUp(connected)
+        while taken < Self.mostTaken, refused < Self.mostRefused,
+            let connected = try? UnixSocket.accept(from: socket)
+        {
+            if admits(connected.number) {
+                setUp(connected.release())
                 taken += 1
             } else {
-                close(connected)
                 refused += 1
             }
         }
@@ -55,8 +56,7 @@ final class Doorkeeper: ChannelInboundHandler {
     }
 
     private func admits(_ connected: CInt) -> Bool {
-        var peer = sallyport_peer()
-        return unsafe sallyport_peer_credentials(connected, &peer) == 0
-            && connections.admits(peer.uid)
+        guard let uid = try? PeerCredentials.uid(ofPeerOf: connected) else { return false }
+        return connections.admits(User.ID(uid: uid, door: door))
     }
 }

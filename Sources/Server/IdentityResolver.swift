@@ -1,3 +1,4 @@
+import Linux
 import NIOPosix
 import Policy
 import Synchronization
@@ -8,15 +9,20 @@ import Synchronization
 /// so they are looked up on a thread of their own, once for all requests that wait for the same
 /// person, and remembered for a while.
 final class IdentityResolver: Sendable {
+    /// What is looked up.
+    enum Question: Hashable, Sendable {
+        /// The names of a process' user and groups, and of who logged in to its session.
+        case process(uid: UInt32, gids: [UInt32], login: UInt32?)
+        /// The groups that a user would have after logging in anew.
+        case memberships(uid: UInt32)
+    }
+
     /// The names of one user.
     struct Names: Hashable, Sendable {
         var user: String
         var groups: Set<String>
-    }
-
-    private struct Ids: Hashable, Sendable {
-        var uid: UInt32
-        var gids: [UInt32]
+        /// Who logged in; nil where nobody did.
+        var login: String?
     }
 
     private struct Entry {
@@ -29,37 +35,72 @@ final class IdentityResolver: Sendable {
     /// Beyond this many people all is forgotten, so that the cache cannot grow.
     private static let capacity = 1024
 
-    private let entries = Mutex<[Ids: Entry]>([:])
+    private let entries = Mutex<[Question: Entry]>([:])
     private let executor: LoopExecutor
-    private let lookUp: @Sendable (_ uid: UInt32, _ gids: [UInt32]) -> Names?
+    private let lookUp: @Sendable (Question) -> Names?
 
     init(
         executor: LoopExecutor,
-        lookUp: @escaping @Sendable (_ uid: UInt32, _ gids: [UInt32]) -> Names? = NameService.names
+        lookUp: @escaping @Sendable (Question) -> Names? = IdentityResolver.askNameService
     ) {
         self.executor = executor
         self.lookUp = lookUp
     }
 
     /// The identity of a peer; nil where its uid has no name.
-    func identity(of peer: PeerCredentials) async -> Identity? {
-        let names = await task(for: Ids(uid: peer.uid, gids: peer.gids)).value
-        return names.map {
-            Identity(uid: peer.uid, user: $0.user, groups: $0.groups, pid: peer.pid)
+    func identity(of peer: Peer) async -> Identity? {
+        let ids = peer.credentials
+        let login = peer.process?.loginUID
+        let question = Question.process(uid: ids.uid, gids: ids.gids, login: login)
+        guard let names = await task(for: question).value else { return nil }
+        return Identity(
+            subject: .local(uid: ids.uid),
+            name: names.user,
+            groups: names.groups,
+            origin: .process(
+                Origin.Process(
+                    pid: ids.pid,
+                    startedAt: peer.process?.startedAt,
+                    login: login.map { Origin.Login(uid: $0, name: names.login ?? String($0)) }
+                )
+            )
+        )
+    }
+
+    /// The groups that a user would have after logging in anew.
+    func memberships(uid: UInt32) async -> Set<String> {
+        await task(for: .memberships(uid: uid)).value?.groups ?? []
+    }
+
+    private func task(for question: Question) -> Task<Names?, Never> {
+        let now = ContinuousClock.now
+        return entries.withLock { entries in
+            if let entry = entries[question], entry.until > now { return entry.names }
+            let names = Task(executorPreference: executor) { [lookUp] in
+                // A pool that was shut down knows nobody: no access.
+                try? await NIOThreadPool.singleton.runIfActive { lookUp(question) }
+            }
+            if entries.count >= Self.capacity { entries.removeAll() }
+            entries[question] = Entry(names: names, until: now + Self.lifetime)
+            return names
         }
     }
 
-    private func task(for ids: Ids) -> Task<Names?, Never> {
-        let now = ContinuousClock.now
-        return entries.withLock { entries in
-            if let entry = entries[ids], entry.until > now { return entry.names }
-            let names = Task(executorPreference: executor) { [lookUp] in
-                // A pool that was shut down knows nobody: no access.
-                try? await NIOThreadPool.singleton.runIfActive { lookUp(ids.uid, ids.gids) }
+    private static func askNameService(_ question: Question) -> Names? {
+        switch question {
+        case .process(let uid, let gids, let login):
+            NameService.user(uid).map {
+                Names(
+                    user: $0,
+                    groups: Set(gids.compactMap(NameService.group)),
+                    login: login.flatMap(NameService.user)
+                )
             }
-            if entries.count >= Self.capacity { entries.removeAll() }
-            entries[ids] = Entry(names: names, until: now + Self.lifetime)
-            return names
+        case .memberships(let uid):
+            NameService.user(uid).map {
+                let groups = NameService.memberships(ofUser: $0)
+                return Names(user: $0, groups: Set(groups.compactMap(NameService.group)))
+            }
         }
     }
 }

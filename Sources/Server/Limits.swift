@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// What one client may cost the agent.
 public struct Limits: Hashable, Sendable {
@@ -34,11 +34,7 @@ public struct Limits: Hashable, Sendable {
     /// The limits the agent runs with: as many connections as the process' limit of open files
     /// (getrlimit(2)) has room for at this moment.
     public init() {
-        var files = rlimit()
-        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-        // It fails for a wrong resource only.
-        _ = unsafe getrlimit(resource, &files)
-        let room = max(Int(clamping: files.rlim_cur) - Self.reserve, 4)
+        let room = max(ThisProcess.openFileLimit - Self.reserve, 4)
         connectionsPerUser = min(1024, room / 4)
         connections = min(8192, room - connectionsPerUser)
     }

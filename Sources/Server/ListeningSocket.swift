@@ -1,5 +1,6 @@
-import Glibc
+import Linux
 import NIOCore
+import SystemPackage
 
 /// A Unix socket that listens for the agent's clients.
 public struct ListeningSocket: Sendable {
@@ -11,57 +12,65 @@ public struct ListeningSocket: Sendable {
 
     /// A file, by the numbers that are its own for as long as the socket is open.
     private struct FileNumber: Hashable, Sendable {
-        var device: dev_t
-        var inode: ino_t
+        var device: DeviceID
+        var inode: Inode
     }
 
     /// Connections that wait to be accepted: the kernel cuts it to net.core.somaxconn, whose
     /// default this is.
     private static let backlog: CInt = 4096
-    /// Read and write for the owner and the group: connecting needs write (unix(7)).
-    private static let mode: mode_t = 0o660
 
     let descriptor: CInt
+    /// Where it can be connected to; nil for a socket without a file.
+    let path: String?
     /// The file this process made, which it removes again; nil for a socket that was handed over.
-    private let made: (path: String, file: FileNumber)?
+    private let made: FileNumber?
 
-    /// Makes the socket at a path, readable and writable for its owner and a group.
+    /// Makes the agent's socket, which every user of this host may connect to: who they are decides
+    /// what they may.
+    ///
+    /// - Parameter path: where; at most 107 bytes (unix(7)).
+    /// - Returns: a socket that listens.
+    /// - Throws: ``Failure``, also where another process listens on the path.
+    public static func make(path: String) throws(Failure) -> ListeningSocket {
+        try make(path: path, permissions: 0o666, group: nil)
+    }
+
+    /// Makes a socket at a path.
     ///
     /// Nobody can connect before the file has its final mode and group: it is made with mode 0600
     /// and does not listen until then. A socket that nobody listens on is replaced.
     ///
     /// - Parameters:
-    ///   - path: where; at most 107 bytes (unix(7)).
-    ///   - group: the group that may connect; where the system has none of that name, the file
-    ///     keeps the group of the process.
-    /// - Returns: a socket that listens.
-    /// - Throws: ``Failure``, also where another process listens on the path.
-    public static func make(path: String, group: String) throws(Failure) -> ListeningSocket {
-        try removeStale(path)
-        let socket = try newSocket(path)
-        do throws(Failure) {
-            // The kernel gives the file the mode of the socket (net/unix/af_unix.c, unix_bind_bsd).
-            try check(fchmod(socket, 0o600), path, "fchmod")
-            try check(unsafe withAddress(of: path) { unsafe bind(socket, $0, $1) }, path, "bind")
-        } catch {
-            close(socket)
-            throw error
+    ///   - path: where.
+    ///   - permissions: who may connect, which takes the right to write (unix(7)).
+    ///   - group: whose file it is to be, where this process may give it to that group.
+    static func make(
+        path: String,
+        permissions: UInt32,
+        group: UInt32?
+    ) throws(Failure) -> ListeningSocket {
+        guard let address = UnixAddress(path: path) else {
+            throw Failure(path, "the path is longer than the 107 bytes a socket's may have")
         }
-        do throws(Failure) {
-            // A service that has the group as its own may lack the right to change groups.
-            if let gid = NameService.gid(ofGroup: group), gid != Self.group(of: path) {
-                try check(unsafe lchown(path, uid_t.max, gid), path, "chown to group \(group)")
+        try removeStale(path, address)
+        do throws(SystemError) {
+            let socket = try Descriptor.unixSocket(.stream, isBlocking: false)
+            try socket.setPermissions(0o600)
+            try socket.bind(to: address)
+            do throws(SystemError) {
+                // Without the right to it (CAP_CHOWN, or being of the group) it stays as it is.
+                if let group { try? setGroup(group, of: path) }
+                try setPermissions(FilePermissions(rawValue: permissions), of: path)
+                try UnixSocket.listen(socket.number, backlog: backlog)
+                let number = try fileNumber(of: path)
+                return ListeningSocket(descriptor: socket.release(), path: path, made: number)
+            } catch {
+                try? removeFile(path)
+                throw error
             }
-            try check(unsafe chmod(path, mode), path, "chmod")
-            try check(listen(socket, backlog), path, "listen")
-            guard let file = fileNumber(of: path) else {
-                throw Failure(path, "stat: \(reason())")
-            }
-            return ListeningSocket(descriptor: socket, made: (path, file))
         } catch {
-            close(socket)
-            unsafe unlink(path)
-            throw error
+            throw Failure(path, error.description)
         }
     }
 
@@ -71,17 +80,17 @@ public struct ListeningSocket: Sendable {
     /// - Returns: the same socket, checked.
     /// - Throws: ``Failure`` where it is not a Unix stream socket that listens.
     public static func adopt(descriptor: CInt) throws(Failure) -> ListeningSocket {
-        guard
-            option(SO_DOMAIN, of: descriptor) == AF_UNIX,
-            option(SO_TYPE, of: descriptor) == CInt(SOCK_STREAM.rawValue),
-            option(SO_ACCEPTCONN, of: descriptor) == 1
-        else {
+        guard UnixSocket.isListening(descriptor) else {
             throw Failure(
                 description:
                     "cannot listen on descriptor \(descriptor): not a listening Unix stream socket"
             )
         }
-        return ListeningSocket(descriptor: descriptor, made: nil)
+        return ListeningSocket(
+            descriptor: descriptor,
+            path: UnixSocket.path(of: descriptor),
+            made: nil
+        )
     }
 
     /// Lets as many connections wait as the kernel allows.
@@ -89,89 +98,74 @@ public struct ListeningSocket: Sendable {
     /// To be called after the socket was handed to NIO, which sets a backlog of its own (128), and
     /// for a socket of systemd's, whose default is another one.
     func extendBacklog() throws(Failure) {
-        guard listen(descriptor, Self.backlog) == 0 else {
-            throw Failure(description: "cannot listen: \(Self.reason())")
+        do {
+            try UnixSocket.listen(descriptor, backlog: Self.backlog)
+        } catch {
+            throw Failure(description: "cannot listen: \(error)")
         }
+    }
+
+    /// The folder of its file; nil for a socket without one.
+    var folder: String? {
+        guard let path, let slash = path.lastIndex(of: "/") else { return path.map { _ in "." } }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    /// Makes the agent's socket anew; nil for one that another made.
+    var maker: (() throws -> ListeningSocket)? {
+        guard let path, made != nil else { return nil }
+        return { try Self.make(path: path) }
+    }
+
+    /// Whether its file is still there, and still leads here.
+    var isInPlace: Bool {
+        guard let path, let made else { return true }
+        return (try? Self.fileNumber(of: path)) == made
+    }
+
+    /// The group of its file; nil where that is gone.
+    var group: UInt32? {
+        path.flatMap { try? fileStatus($0, followsLink: false).groupID.rawValue }
     }
 
     /// Removes the file from its path, if this process made it and it is still the same.
     ///
     /// To be called before the socket is closed.
-    func removeFile() {
-        guard let made, Self.fileNumber(of: made.path) == made.file else { return }
-        unsafe unlink(made.path)
+    func removeItsFile() {
+        if let path, made != nil, isInPlace { try? removeFile(path) }
     }
 
     /// Removes what a dead agent left; a socket that somebody listens on is no such thing.
-    private static func removeStale(_ path: String) throws(Failure) {
-        var status = stat()
-        guard unsafe lstat(path, &status) == 0 else {
-            if errno == ENOENT { return }
-            throw Failure(path, reason())
-        }
-        guard status.st_mode & S_IFMT == S_IFSOCK else {
-            throw Failure(path, "the file there is not a socket")
-        }
-        let probe = try newSocket(path)
-        defer { close(probe) }
-        let connected = try unsafe withAddress(of: path) { unsafe connect(probe, $0, $1) } == 0
-        // EAGAIN: somebody listens, but is too busy to accept.
-        if connected || errno == EAGAIN {
-            throw Failure(path, "another process listens there; is sallyportd running already?")
-        }
-        guard errno == ECONNREFUSED else { throw Failure(path, reason()) }
-        try check(unsafe unlink(path), path, "unlink")
-    }
-
-    private static func newSocket(_ path: String) throws(Failure) -> CInt {
-        let type = SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
-        let socket = socket(AF_UNIX, CInt(type), 0)
-        try check(socket, path, "socket")
-        return socket
-    }
-
-    private static func withAddress(
-        of path: String,
-        _ body: (UnsafePointer<sockaddr>, socklen_t) -> CInt
-    ) throws(Failure) -> CInt {
-        do {
-            let address = try SocketAddress(unixDomainSocketPath: path)
-            return unsafe address.withSockAddr { unsafe body($0, socklen_t($1)) }
+    private static func removeStale(_ path: String, _ address: UnixAddress) throws(Failure) {
+        let type: FileType
+        do throws(SystemError) {
+            type = try fileStatus(path, followsLink: false).type
         } catch {
-            throw Failure(path, "the path is longer than the 107 bytes a socket's may have")
+            if error.errno == .noSuchFileOrDirectory { return }
+            throw Failure(path, error.description)
         }
-    }
-
-    private static func check(
-        _ result: CInt,
-        _ path: String,
-        _ call: String
-    ) throws(Failure) {
-        if result < 0 { throw Failure(path, "\(call): \(reason())") }
-    }
-
-    private static func fileNumber(of path: String) -> FileNumber? {
-        var status = stat()
-        guard unsafe lstat(path, &status) == 0 else { return nil }
-        return FileNumber(device: status.st_dev, inode: status.st_ino)
-    }
-
-    private static func group(of path: String) -> gid_t? {
-        var status = stat()
-        return unsafe lstat(path, &status) == 0 ? status.st_gid : nil
-    }
-
-    private static func option(_ name: CInt, of descriptor: CInt) -> CInt? {
-        var value: CInt = 0
-        var size = socklen_t(MemoryLayout<CInt>.size)
-        guard unsafe getsockopt(descriptor, SOL_SOCKET, name, &value, &size) == 0 else {
-            return nil
+        guard type == .socket else { throw Failure(path, "the file there is not a socket") }
+        do throws(SystemError) {
+            try Descriptor.unixSocket(.stream, isBlocking: false).connect(to: address)
+        } catch {
+            switch error.errno {
+            case .connectionRefused:
+                do {
+                    return try removeFile(path)
+                } catch {
+                    throw Failure(path, error.description)
+                }
+            // Somebody listens, but is too busy to accept.
+            case .resourceTemporarilyUnavailable: break
+            default: throw Failure(path, error.description)
+            }
         }
-        return value
+        throw Failure(path, "another process listens there; is sallyportd running already?")
     }
 
-    private static func reason() -> String {
-        unsafe String(cString: strerror(errno)).lowercased()
+    private static func fileNumber(of path: String) throws(SystemError) -> FileNumber {
+        let status = try fileStatus(path, followsLink: false)
+        return FileNumber(device: status.deviceID, inode: status.inode)
     }
 }
 

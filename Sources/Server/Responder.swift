@@ -1,125 +1,231 @@
 import API
-import FoundationEssentials
-import HTTPTypes
-import HummingbirdCore
+import Access
 import Logging
 import NIOCore
+import NIOHTTP1
 import Policy
 
-/// Answers requests: finds out who asks, checks access, calls the route.
-struct Responder: Sendable {
-    let service: any AccessService
-    let identities: IdentityResolver
-    let limits: Limits
-    let logger: Logger
+/// A request that was read whole.
+struct Request: Sendable {
+    var head: HTTPRequestHead
+    var body: ByteBuffer
+    var peer: Peer
+    /// Who it is for, as it says.
+    var claim: Claim
+}
 
-    /// Answers one request; whatever goes wrong is the answer too.
-    func respond(to request: Request, from peer: PeerCredentials) async -> Response {
-        var response: Response
-        do {
-            response = try await answer(request, from: peer)
-        } catch {
-            response = problem(error, request)
-        }
-        return request.method == .head ? response.createHeadResponse() : response
+/// What becomes of a request.
+struct Reply: Sendable {
+    var answer: Answer
+    /// Whether who holds the connection may do anything here.
+    var isWelcome = true
+}
+
+/// Answers requests: finds out who asks, checks access, calls the route.
+///
+/// It runs on the thread of the event loop, so that a request begins without waiting there.
+actor Responder {
+    private let service: any AccessService
+    private let identities: IdentityResolver
+    private let executor: LoopExecutor
+    private let logger: Logger
+    private var rates = RateLimiter()
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor {
+        // It lives as long as the actor.
+        unsafe executor.asUnownedSerialExecutor()
     }
 
-    private func answer(_ request: Request, from peer: PeerCredentials) async throws -> Response {
-        guard let identity = await identities.identity(of: peer) else {
-            throw Outsider(why: "uid \(peer.uid) in: the system has no user of that id")
+    init(
+        service: any AccessService,
+        identities: IdentityResolver,
+        executor: LoopExecutor,
+        logger: Logger
+    ) {
+        self.service = service
+        self.identities = identities
+        self.executor = executor
+        self.logger = logger
+    }
+
+    /// Begins to answer a request; to be called on the loop, where `finish` is called, too.
+    nonisolated func begin(_ request: Request, finish: @escaping @Sendable (Reply) -> Void) {
+        assumeIsolated { responder in
+            _ = Task.immediate { finish(await responder.reply(to: request)) }
         }
-        let caller = Caller(identity: identity, roles: await service.roles(of: identity))
-        let target = try Target(request.head.path ?? "")
-        guard !caller.roles.isEmpty else {
-            throw Outsider(why: "\(identity.user) in: this user has no role")
+    }
+
+    /// Finds out whether who connected may do anything here; to be called on the loop.
+    nonisolated func welcome(_ peer: Peer, finish: @escaping @Sendable (Bool) -> Void) {
+        assumeIsolated { responder in
+            _ = Task.immediate { finish((try? await responder.visitor(peer)) != nil) }
         }
-        let (route, variable) = try find(request.method, target)
-        guard !route.roles.isDisjoint(with: caller.roles) else {
-            throw Problem(
-                .notPermitted,
-                "cannot \(route): this takes the role \(route.roleList)"
+    }
+
+    /// The answer to one request; whatever goes wrong is the answer, too.
+    private func reply(to request: Request) async -> Reply {
+        do {
+            return Reply(answer: try await answer(request))
+        } catch let error as Stranger {
+            var answer = Answer(Problem(.notPermitted, error.reason))
+            // There is nothing more to say to them.
+            answer.isLast = true
+            return Reply(answer: answer, isWelcome: false)
+        } catch {
+            return Reply(answer: answer(about: error, request))
+        }
+    }
+
+    private func answer(_ request: Request) async throws -> Answer {
+        let visitor = try await visitor(request.peer)
+        let asker = try await asker(visitor, request.claim)
+        let target = try Target(request.head.uri)
+        let (route, variable) = try find(request.head.method, target, asker)
+        switch asker {
+        case .person(let caller): try route.operation.require(of: caller)
+        case .delegate(let delegate): try route.operation.require(ofDelegate: delegate.name)
+        }
+        let query = try target.query(allowed: route.query)
+        switch (route.handler, asker) {
+        case (.delegate(let answer), .delegate(let delegate)):
+            return try await answer(delegate, service)
+        case (.person(let answer), .person(let caller)):
+            if let delegate = caller.identity.via, route.operation.asksForAccess {
+                try rates.admit(caller.identity.subject, through: delegate)
+            }
+            let call = Call(
+                variable: try percentDecoded(variable),
+                query: query,
+                body: request.body,
+                headers: request.head.headers
             )
+            return try await answer(call, caller, service)
+        default:
+            // Their operations let the one not do what the other's routes are for.
+            throw Problem(.notPermitted, "cannot \(route.operation.rawValue) here")
         }
-        let call = Call(
-            caller: caller,
-            variable: try percentDecoded(variable),
-            query: try target.query(allowed: route.query),
-            body: try await request.body.collect(upTo: limits.bodyBytes),
-            headers: request.headers
-        )
-        return try await route.handler(call, service)
+    }
+
+    /// Who holds a connection, and may do something here.
+    private enum Visitor {
+        case person(Caller)
+        case delegate(Delegate)
+    }
+
+    private func visitor(_ peer: Peer) async throws -> Visitor {
+        guard let identity = await identities.identity(of: peer) else {
+            throw Stranger("uid \(peer.uid)", "the system has no user of that id")
+        }
+        switch peer.door {
+        case .delegates:
+            guard let delegate = await service.delegate(runningAs: identity.name) else {
+                throw Stranger(identity.name, "this user is no delegate")
+            }
+            return .delegate(delegate)
+        case .people:
+            let roles = await service.roles(of: identity)
+            guard !roles.isEmpty else {
+                throw Stranger(identity.name, await whyWithoutRole(identity))
+            }
+            return .person(Caller(identity: identity, roles: roles))
+        }
+    }
+
+    /// Who asks: whoever connected, or the person they speak for.
+    private func asker(_ visitor: Visitor, _ claim: Claim) async throws -> Visitor {
+        switch (visitor, claim) {
+        case (_, .none): return visitor
+        case (.person, _):
+            throw Problem(
+                .badRequest,
+                "cannot take header \(Claim.header) here: it is for delegates, on their own socket"
+            )
+        case (.delegate, .unreadable(let problem)): throw problem
+        case (.delegate(let delegate), .person(let person)):
+            let identity = try person.identity(through: delegate, at: .now)
+            let roles = await service.roles(of: identity)
+            guard !roles.isEmpty else {
+                throw Problem(
+                    .notPermitted,
+                    "cannot let \(identity.name) in: this person has no role through "
+                        + delegate.name
+                )
+            }
+            return .person(Caller(identity: identity, roles: roles))
+        }
+    }
+
+    /// Says what is missing, with the way out where it is a new login.
+    private func whyWithoutRole(_ identity: Identity) async -> String {
+        guard let uid = identity.subject.uid else { return "this user has no role" }
+        var renewed = identity
+        renewed.groups = await identities.memberships(uid: uid)
+        guard await !service.roles(of: renewed).isEmpty else { return "this user has no role" }
+        let groups = renewed.groups.subtracting(identity.groups).sorted()
+        return "this login session is older than the user's membership of "
+            + groups.joined(separator: ", ") + "; log in again"
     }
 
     private func find(
-        _ method: HTTPRequest.Method,
-        _ target: Target
+        _ method: HTTPMethod,
+        _ target: Target,
+        _ asker: Visitor
     ) throws -> (Route, variable: Substring) {
         let parts = Route.parts(of: target.path)
-        var methods: [HTTPRequest.Method] = []
+        var methods: [HTTPMethod] = []
         for route in Route.all {
             guard let variable = route.match(parts) else { continue }
             if route.method == method { return (route, variable) }
             methods.append(route.method)
+        }
+        if case .delegate(let delegate) = asker {
+            throw Problem(
+                .notAuthenticated,
+                "cannot answer: \(delegate.name) has to say who asks, with header \(Claim.header)"
+            )
         }
         if methods.isEmpty { throw Problem(.notFound, "cannot find \(target.path)") }
         throw WrongMethod(method: method, allowed: methods)
     }
 
     /// The one place where errors become answers.
-    private func problem(_ error: any Error, _ request: Request) -> Response {
-        var headers: HTTPFields = [:]
-        let problem: Problem
+    private func answer(about error: any Error, _ request: Request) -> Answer {
         switch error {
         case let error as Problem:
-            problem = error
-        case let error as DecodingError:
-            problem = Problem(.badRequest, "cannot read the body: \(error.explanation)")
-        case let error as Outsider:
-            problem = Problem(.notPermitted, "cannot let \(error.why)")
-            // There is nothing more to say to them.
-            headers[.connection] = "close"
+            return Answer(error)
+        case let error as TooOften:
+            var answer = Answer(Problem(.rateLimited, error.description))
+            answer.fields = [("retry-after", String(error.retryAfter))]
+            return answer
         case let error as WrongMethod:
-            problem = Problem(.methodNotAllowed, error.description)
-            headers[.allow] = error.allowed.map(\.rawValue).joined(separator: ", ")
+            var answer = Answer(Problem(.methodNotAllowed, error.description))
+            answer.fields = [("allow", error.list)]
+            return answer
         default:
-            logger.error(
-                "cannot answer \(request.method.rawValue) \(request.uri.path): \(error)"
+            let target = request.head.uri.prefix { $0 != "?" }
+            logger.error("cannot answer \(request.head.method.rawValue) \(target): \(error)")
+            return Answer(
+                Problem(
+                    .internalError,
+                    "cannot answer because of a fault in the agent; its log says more"
+                )
             )
-            problem = Problem(
-                .internalError,
-                "cannot answer because of a fault in the agent; its log says more"
-            )
-        }
-        do {
-            return try .json(
-                problem,
-                status: HTTPResponse.Status(code: problem.status),
-                type: "application/problem+json",
-                headers: headers
-            )
-        } catch {
-            return Response(status: .internalServerError)
         }
     }
 }
 
 /// Somebody who may do nothing here, whatever it is.
-private struct Outsider: Error {
-    var why: String
+private struct Stranger: Error {
+    var reason: String
+
+    init(_ name: String, _ why: String) { reason = "cannot let \(name) in: \(why)" }
 }
 
 /// A path that exists, but not for this method.
 private struct WrongMethod: Error, CustomStringConvertible {
-    var method: HTTPRequest.Method
-    var allowed: [HTTPRequest.Method]
+    var method: HTTPMethod
+    var allowed: [HTTPMethod]
 
-    var description: String {
-        "cannot \(method.rawValue) this path: it takes \(allowed.map(\.rawValue).joined(separator: ", "))"
-    }
-}
-
-extension Route {
-    fileprivate var roleList: String {
-        roles.map(\.rawValue).sorted().joined(separator: " or ")
-    }
+    var list: String { allowed.map(\.rawValue).joined(separator: ", ") }
+    var description: String { "cannot \(method.rawValue) this path: it takes \(list)" }
 }

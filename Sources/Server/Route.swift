@@ -1,22 +1,29 @@
 import API
-import FoundationEssentials
-import HTTPTypes
-import HummingbirdCore
+import Access
 import NIOCore
+import NIOHTTP1
 import Policy
 
-/// One thing the API does: which method of which path, for whom, and how.
+/// One thing the API does: which method of which path, which operation it is, and how.
 struct Route: Sendable, CustomStringConvertible {
     /// Answers a call with what the service says.
-    typealias Handler =
-        @Sendable (_ call: Call, _ service: any AccessService) async throws
-        -> Response
+    enum Handler: Sendable {
+        /// For a person.
+        case person(
+            @Sendable (_ call: Call, _ caller: Caller, _ service: any AccessService) async throws
+                -> Answer
+        )
+        /// For a delegate about itself.
+        case delegate(
+            @Sendable (_ delegate: Delegate, _ service: any AccessService) async throws -> Answer
+        )
+    }
 
-    let method: HTTPRequest.Method
+    let method: HTTPMethod
     /// The path, with at most one part that varies: `/v1/policies/{name}`.
     let path: String
-    /// Who may: one of these roles is enough.
-    let roles: Set<Role>
+    /// What it does, which decides who may.
+    let operation: Operation
     /// The query parameters it takes.
     let query: Set<String>
     let handler: Handler
@@ -24,18 +31,32 @@ struct Route: Sendable, CustomStringConvertible {
     private let parts: [Substring]
 
     init(
-        _ method: HTTPRequest.Method,
+        _ method: HTTPMethod,
         _ path: String,
-        roles: Set<Role> = Set(Role.allCases),
+        _ operation: Operation,
         query: Set<String> = [],
-        handler: @escaping Handler
+        handler: Handler
     ) {
         self.method = method
         self.path = path
-        self.roles = roles
+        self.operation = operation
         self.query = query
         self.handler = handler
         parts = Self.parts(of: path[...])
+    }
+
+    init(
+        _ method: HTTPMethod,
+        _ path: String,
+        _ operation: Operation,
+        query: Set<String> = [],
+        answer: @escaping @Sendable (
+            _ call: Call,
+            _ caller: Caller,
+            _ service: any AccessService
+        ) async throws -> Answer
+    ) {
+        self.init(method, path, operation, query: query, handler: .person(answer))
     }
 
     /// Method and path: `GET /v1/status`.
@@ -61,18 +82,23 @@ struct Route: Sendable, CustomStringConvertible {
 
 /// One request, taken apart as far as every route needs it.
 struct Call: Sendable {
-    var caller: Caller
     /// The part of the path that varies, decoded.
     var variable: String
     var query: [String: String]
     var body: ByteBuffer
-    var headers: HTTPFields
+    var headers: HTTPHeaders
 }
 
 extension Call {
     /// The body as a JSON document.
-    func decode<Document: Decodable>(_ type: Document.Type) throws -> Document {
-        try JSONDecoder().decode(type, from: Data(body.readableBytesView))
+    func document<Document>(_ read: ([UInt8]) throws(JSONError) -> Document) throws(Problem)
+        -> Document
+    {
+        do {
+            return try read(Array(body.readableBytesView))
+        } catch {
+            throw Problem(.badRequest, "cannot read the body: \(error)")
+        }
     }
 
     /// The body as text.
@@ -101,15 +127,14 @@ extension Call {
 
     /// The header `Idempotency-Key`, which takes 1 to 128 visible ASCII characters.
     func idempotencyKey() throws(Problem) -> String? {
-        guard let name = HTTPField.Name("idempotency-key"), let key = headers[name] else {
-            return nil
-        }
-        guard (1...128).contains(key.utf8.count),
+        let keys = headers["idempotency-key"]
+        guard let key = keys.first else { return nil }
+        guard keys.count == 1, (1...128).contains(key.utf8.count),
             key.utf8.allSatisfy({ (0x21...0x7e).contains($0) })
         else {
             throw Problem(
                 .badRequest,
-                "cannot read header Idempotency-Key: write 1 to 128 visible ASCII characters"
+                "cannot read header Idempotency-Key: write 1 to 128 visible ASCII characters, once"
             )
         }
         return key
@@ -118,7 +143,11 @@ extension Call {
     /// The query parameters that choose requests or grants.
     func filter() throws(Problem) -> RequestFilter {
         RequestFilter(
-            state: try parameter("state", "one of \(GrantState.list)", GrantState.init(rawValue:)),
+            state: try parameter(
+                "state",
+                "one of \(RequestState.list)",
+                RequestState.init(rawValue:)
+            ),
             policy: query["policy"],
             requester: query["requester"],
             before: try parameter("before", "the id of a request", Self.positive),
@@ -153,30 +182,6 @@ extension Call {
     }
 }
 
-extension GrantState {
+extension RequestState {
     fileprivate static var list: String { allCases.map(\.rawValue).joined(separator: ", ") }
-}
-
-extension Response {
-    /// An answer with a document.
-    static func json(
-        _ document: some Encodable,
-        status: HTTPResponse.Status = .ok,
-        type: String = "application/json",
-        headers: HTTPFields = [:]
-    ) throws -> Response {
-        var headers = headers
-        headers[.contentType] = type
-        let body = ResponseBody(byteBuffer: try ByteBuffer(json: document))
-        return Response(status: status, headers: headers, body: body)
-    }
-}
-
-extension ByteBuffer {
-    /// A document as JSON.
-    init(json document: some Encodable) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .withoutEscapingSlashes
-        self.init(bytes: try encoder.encode(document))
-    }
 }

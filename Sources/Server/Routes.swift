@@ -1,78 +1,88 @@
 import API
-import HTTPTypes
-import HummingbirdCore
+import Access
+import NIOHTTP1
 import Policy
 
 extension Route {
     /// Everything the API does.
     static let all: [Route] = [
-        Route(.get, "/v1/status", roles: [.viewer, .approver, .admin]) { _, service in
-            try .json(try await service.status())
-        },
-
-        Route(.get, "/v1/policies") { call, service in
-            try .json(try await service.policies(for: call.caller))
-        },
-        Route(.get, "/v1/policies/{name}") { call, service in
-            try .json(try await service.policy(named: call.variable, for: call.caller))
-        },
-        Route(.post, "/v1/policies/reload", roles: [.admin]) { call, service in
-            try .json(try await service.reload(by: call.caller))
-        },
-        Route(.post, "/v1/policies/check") { call, service in
-            try .json(try await service.check(policyText: try call.text()))
-        },
-
-        Route(.post, "/v1/requests", roles: [.requester, .admin]) { call, service in
-            let request = try await service.open(
-                try call.decode(Ask.self),
-                idempotencyKey: try call.idempotencyKey(),
-                by: call.caller
-            )
-            return try .json(
-                request,
-                status: .created,
-                headers: [.location: "/v1/requests/\(request.id)"]
-            )
+        Route(.GET, "/v1/status", .readStatus) { _, caller, service in
+            try .json(encoding: try await service.status(for: caller))
         },
         Route(
-            .get,
+            .GET,
+            "/v1/delegation",
+            .readDelegation,
+            handler: .delegate { delegate, service in
+                try .json(encoding: await service.delegation(of: delegate))
+            }
+        ),
+
+        Route(.GET, "/v1/policies", .listPolicies) { _, caller, service in
+            try .json(encoding: try await service.policies(for: caller))
+        },
+        Route(.GET, "/v1/policies/{name}", .readPolicy) { call, caller, service in
+            try .json(encoding: try await service.policy(named: call.variable, for: caller))
+        },
+        Route(.POST, "/v1/policies/reload", .reloadPolicies) { _, caller, service in
+            try .json(encoding: try await service.reload(by: caller))
+        },
+        Route(.POST, "/v1/policies/check", .checkPolicies) { call, _, service in
+            try .json(encoding: try await service.check(policyText: try call.text()))
+        },
+
+        Route(.POST, "/v1/requests", .open) { call, caller, service in
+            try await service.open(
+                try call.document(Ask.init(json:)),
+                idempotencyKey: try call.idempotencyKey(),
+                by: caller
+            ) { opened in
+                var answer = Answer.json(opened.request)
+                if opened.isNew { answer.status = .created }
+                answer.fields = [("location", "/v1/requests/\(opened.request.id)")]
+                return answer
+            }
+        },
+        Route(
+            .GET,
             "/v1/requests",
+            .listRequests,
             query: ["state", "policy", "requester", "before", "limit"]
-        ) { call, service in
-            try .json(try await service.requests(try call.filter(), for: call.caller))
+        ) { call, caller, service in
+            .json(try await service.requests(try call.filter(), for: caller))
         },
-        Route(.get, "/v1/requests/{id}") { call, service in
-            try .json(try await service.request(id: try call.requestID(), for: call.caller))
+        Route(.GET, "/v1/requests/{id}", .readRequest) { call, caller, service in
+            .json(try await service.request(id: try call.requestID(), for: caller))
         },
-        Route(.post, "/v1/requests/{id}/revoke", roles: [.requester, .admin]) { call, service in
-            try .json(try await service.revoke(request: try call.requestID(), by: call.caller))
+        Route(.POST, "/v1/requests/{id}/revoke", .revokeRequest) { call, caller, service in
+            .json(try await service.revoke(request: try call.requestID(), by: caller))
         },
-        Route(.post, "/v1/requests/{id}/extend", roles: [.requester, .admin]) { call, service in
-            try .json(
+        Route(.POST, "/v1/requests/{id}/extend", .extendRequest) { call, caller, service in
+            .json(
                 try await service.extend(
                     request: try call.requestID(),
-                    by: try call.decode(ExtendBody.self).parsed(),
-                    by: call.caller
+                    by: try call.document(ExtendBody.init(json:)).parsed(),
+                    by: caller
                 )
             )
         },
 
         Route(
-            .get,
+            .GET,
             "/v1/grants",
+            .listGrants,
             query: ["policy", "requester", "before", "all"]
-        ) { call, service in
-            try .json(
+        ) { call, caller, service in
+            .json(
                 try await service.grants(
                     try call.filter(),
                     includeEnded: try call.flag("all"),
-                    for: call.caller
+                    for: caller
                 )
             )
         },
-        Route(.delete, "/v1/grants/{id}", roles: [.requester, .admin]) { call, service in
-            try .json(try await service.close(grant: try call.grantID(), by: call.caller))
+        Route(.DELETE, "/v1/grants/{id}", .closeGrant) { call, caller, service in
+            .json(try await service.close(grant: try call.grantID(), by: caller))
         },
     ]
 }

@@ -1,4 +1,5 @@
-import HummingbirdCore
+public import Access
+import Linux
 public import Logging
 import NIOCore
 import NIOHTTP1
@@ -18,6 +19,7 @@ public final class SocketServer: Service {
     private let executor: LoopExecutor
     private let limits: Limits
     private let logger: Logger
+    private let service: any AccessService
     private let responder: Responder
 
     /// Makes a server.
@@ -35,6 +37,7 @@ public final class SocketServer: Service {
         limits: Limits = Limits(),
         logger: Logger
     ) {
+        self.service = service
         self.listener = listener
         self.executor = executor
         self.limits = limits
@@ -42,7 +45,7 @@ public final class SocketServer: Service {
         responder = Responder(
             service: service,
             identities: IdentityResolver(executor: executor),
-            limits: limits,
+            executor: executor,
             logger: logger
         )
     }
@@ -55,42 +58,108 @@ public final class SocketServer: Service {
     /// - Throws: where the listening socket cannot be used.
     public func run() async throws {
         let loop = executor.eventLoop
-        let (connections, ended) = try await loop.submit { [limits] in
+        let (turns, pipe) = try await Turns.open(on: loop, requestLimit: limits.requestsPerUser)
+        let (doors, opened, ended) = try await loop.submit { [self] in
             let ended = loop.makePromise(of: Void.self)
-            let connections = Connections(limits: limits, ended: ended)
-            return (NIOLoopBound(connections, eventLoop: loop), ended.futureResult)
+            let connections = NIOLoopBound(
+                Connections(limits: limits, ended: ended),
+                eventLoop: loop
+            )
+            let doors = Doors(
+                folder: listener.folder,
+                on: loop,
+                logger: logger,
+                serve: { [self] in accept($0, $1, connections, turns) },
+                onClosed: { [limits] in
+                    connections.value.stop(within: TimeAmount(limits.stopTimeout), on: loop)
+                }
+            )
+            let opened = doors.open(.people, listener, maker: listener.maker)
+            return (NIOLoopBound(doors, eventLoop: loop), opened, ended.futureResult)
         }.get()
-        let (turns, pipe) = try await Turns.open(on: loop)
         ended.whenComplete { _ in pipe.close(promise: nil) }
-        let channel = try await bootstrap(connections, turns)
-            .withBoundSocket(listener.descriptor).get()
-        try listener.extendBacklog()
-        // However it comes about: a server that accepts no more has ended.
-        channel.closeFuture.whenComplete { [limits] _ in
-            connections.value.stop(within: TimeAmount(limits.stopTimeout), on: loop)
+        do {
+            _ = try await opened.get()
+        } catch {
+            loop.execute { doors.value.stop() }
+            throw error
         }
+        async let _: Void = followDelegates(doors)
         try await withTaskCancellationOrGracefulShutdownHandler {
             try await ended.get()
-        } onCancelOrGracefulShutdown: { [listener] in
-            listener.removeFile()
-            channel.close(promise: nil)
+        } onCancelOrGracefulShutdown: {
+            loop.execute { doors.value.stop() }
         }
     }
 
+    /// Keeps the delegates' socket there exactly as long as there are delegates.
+    private func followDelegates(_ doors: NIOLoopBound<Doors>) async {
+        var current: [String] = []
+        for await users in await service.delegateUsers() where users != current {
+            current = users
+            guard let folder = listener.folder else {
+                logger.error("cannot make a socket for delegates: the agent's own has no path")
+                continue
+            }
+            let groups = try? await NIOThreadPool.singleton.runIfActive {
+                users.map { ($0, NameService.primaryGroup(ofUser: $0)) }
+            }
+            let path = folder + "/delegate.sock"
+            executor.eventLoop.execute { [logger] in
+                doors.value.close(.delegates)
+                guard let groups, let first = groups.first else { return }
+                doors.value.open(.delegates) {
+                    let socket = try ListeningSocket.make(
+                        path: path,
+                        permissions: 0o660,
+                        group: first.1
+                    )
+                    for (user, group) in groups where group == nil || group != socket.group {
+                        logger.warning(
+                            """
+                            user \(user), a delegate, may be unable to connect to \(path): it does \
+                            not belong to the user's group
+                            """
+                        )
+                    }
+                    return socket
+                }
+            }
+        }
+    }
+
+    /// Takes the connections to a socket.
+    private func accept(
+        _ socket: ListeningSocket,
+        _ door: Door,
+        _ connections: NIOLoopBound<Connections>,
+        _ turns: NIOLoopBound<Turns>
+    ) -> EventLoopFuture<any Channel> {
+        bootstrap(socket, door, connections, turns)
+            .withBoundSocket(socket.descriptor)
+            .flatMapThrowing { channel in
+                try socket.extendBacklog()
+                return channel
+            }
+    }
+
     private func bootstrap(
+        _ listener: ListeningSocket,
+        _ door: Door,
         _ connections: NIOLoopBound<Connections>,
         _ turns: NIOLoopBound<Turns>
     ) -> ServerBootstrap {
         let setUp: @Sendable (any Channel) -> EventLoopFuture<Void> = { [self] channel in
             channel.eventLoop.makeCompletedFuture {
-                try start(channel, connections.value, turns.value)
+                try start(channel, door, connections.value, turns.value)
             }
         }
         return ServerBootstrap(group: executor.eventLoop)
-            .serverChannelInitializer { [executor, listener] channel in
+            .serverChannelInitializer { [executor] channel in
                 channel.eventLoop.makeCompletedFuture {
                     let doorkeeper = Doorkeeper(
                         socket: listener.descriptor,
+                        door: door,
                         connections: connections.value,
                         setUp: { socket in
                             _ = ClientBootstrap(group: executor.eventLoop)
@@ -109,6 +178,7 @@ public final class SocketServer: Service {
     /// Sets up one connection; an error closes it.
     private func start(
         _ channel: any Channel,
+        _ door: Door,
         _ connections: Connections,
         _ turns: Turns
     ) throws {
@@ -120,48 +190,34 @@ public final class SocketServer: Service {
             value: FixedSizeRecvByteBufferAllocator(capacity: Self.readBuffer)
         )
         let pipeline = channel.pipeline.syncOperations
-        let peer = try pipeline.peerCredentials()
-        let guardian = try connections.add(
-            of: peer.uid,
+        let guardian = ConnectionGuard(
+            limits,
+            peer: try pipeline.peer(at: door),
+            connections: connections,
             turns: turns,
-            closing: channel.closeFuture
+            responder: responder
         )
-
-        let http = HTTP1Channel(
-            responder: { [responder] request, writer, _ in
-                let response = await responder.respond(to: request, from: peer)
-                try await writer.write(response: response.head, body: response.body)
-            },
-            configuration: .init(
-                httpDecoderConfiguration: .init(
-                    maxHeaderFieldSize: limits.headerBytes,
-                    maxHeaderListSize: limits.headerBytes,
-                    maxHeaderFieldCount: limits.headerFields
-                )
-            )
+        try connections.add(guardian, closing: channel.closeFuture)
+        var decoderLimits = NIOHTTPDecoderLimitConfiguration()
+        decoderLimits.maxHeaderFieldSize = limits.headerBytes
+        decoderLimits.maxHeaderListSize = limits.headerBytes
+        decoderLimits.maxHeaderFieldCount = limits.headerFields
+        let decoder = HTTPRequestDecoder(
+            leftOverBytesStrategy: .dropBytes,
+            limitConfiguration: decoderLimits
         )
-        let ready = http.setup(channel: channel, logger: logger)
-        try pipeline.addHandler(
-            guardian,
-            position: .after(
-                try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
-            )
-        )
+        try pipeline.addHandlers(ByteToMessageHandler(decoder), guardian)
         let bound = NIOLoopBound(guardian, eventLoop: channel.eventLoop)
-        ready.whenSuccess { [executor, logger] value in
-            Task(executorPreference: executor) {
-                await http.handle(value: value, logger: logger)
-                bound.value.end()
-            }
-        }
+        let all = NIOLoopBound(connections, eventLoop: channel.eventLoop)
+        responder.welcome(guardian.peer) { all.value.settle(bound.value, isWelcome: $0) }
     }
 }
 
 extension ChannelPipeline.SynchronousOperations {
     /// Who is at the other end of the channel's socket.
-    fileprivate func peerCredentials() throws -> PeerCredentials {
+    fileprivate func peer(at door: Door) throws -> Peer {
         let peer = try withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
-            try PeerCredentials(socket: $0)
+            try Peer(door: door, socket: $0)
         }
         guard let peer else { throw ChannelError.operationUnsupported }
         return peer

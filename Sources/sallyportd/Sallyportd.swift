@@ -1,5 +1,5 @@
 import API
-import Agent
+import Daemon
 import ArgumentParser
 import Logging
 

@@ -1,28 +1,28 @@
 import API
+import Access
+import Dispatch
 import GRDB
 import Gate
-import Glibc
+import Ledger
 import Logging
 import Nftables
 import Policy
-import Server
 import Synchronization
 import TestSupport
 import Testing
 
 @testable import Agent
-@testable import Ledger
 @testable import Settings
 
 /// The machine's clocks, moved by hand.
 final class SteppedClocks: Clocks {
-    struct Offsets {
-        var wall: Int64 = 0
-        var boot: Int64 = 0
+    private struct Offsets {
+        var wall = Duration.zero
+        var boot = Duration.zero
         var bootID = "boot-1"
     }
     private let real: SystemClocks
-    let offsets = Mutex(Offsets())
+    private let offsets = Mutex(Offsets())
 
     init() throws { real = try SystemClocks() }
 
@@ -30,60 +30,62 @@ final class SteppedClocks: Clocks {
 
     func now() -> Moment {
         let (now, moved) = (real.now(), offsets.withLock(\.self))
-        return Moment(
-            wall: Timestamp(milliseconds: now.wall.milliseconds + moved.wall),
-            boot: now.boot + moved.boot
-        )
+        return Moment(wall: now.wall + moved.wall, boot: now.boot + moved.boot)
     }
 
     /// Lets time pass, for the agent but not for the kernel: as in suspend.
     func pass(_ time: Duration) {
         offsets.withLock {
-            $0.wall += time.wholeMilliseconds
-            $0.boot += time.wholeMilliseconds
+            $0.wall += time
+            $0.boot += time
         }
     }
 
     /// Sets the wall clock forward, or back.
-    func setWallClock(by step: Duration) {
-        offsets.withLock { $0.wall += step.wholeMilliseconds }
-    }
+    func setWallClock(by step: Duration) { offsets.withLock { $0.wall += step } }
 
     /// Boots the machine: the time since boot begins anew.
     func reboot() {
         let boot = real.now().boot
         offsets.withLock {
-            $0.boot = 30_000 - boot
+            $0.boot = BootTime(milliseconds: 30_000) - boot
             $0.bootID += "'"
         }
     }
 }
 
-/// A host with a network namespace, a state directory and clocks of its own.
-final class Host: Sendable {
-    static let executor = LoopExecutor.makeWithOwnThread()
-
-    let namespace: NetworkNamespace
+/// A host with a network namespace, a state directory, clocks and a configuration of its own, whose
+/// ledger and kernel can be made to fail.
+final class Host: ConfigurationSource {
     let clocks: SteppedClocks
-    private let folder: TemporaryFolder
+    let store = StoreFaults()
+    let kernel = KernelFaults()
     let configuration: Mutex<Result<AgentConfiguration, ConfigurationError>>
-    private let kernel: Connection
+    /// What is kept to start from where the files cannot be used.
+    let remembered = Mutex<AgentConfiguration?>(nil)
+    private let wakeAt = Mutex<BootTime?>(nil)
+    private let namespace: NetworkNamespace
+    private let folder: TemporaryFolder
+    private let connection: Connection
+    private let madeAt = ContinuousClock.now
 
-    init(_ policies: [AccessPolicy] = []) throws {
+    init(_ policies: [AccessPolicy]? = nil, breakGlass: [CIDR] = []) throws {
         namespace = try NetworkNamespace()
         clocks = try SteppedClocks()
-        kernel = try namespace.run { try Connection() }
+        connection = try namespace.run { try Connection() }
         folder = try TemporaryFolder()
         var configuration = AgentConfiguration(policyDirectory: "/nowhere")
         configuration.roles = RoleTable([
-            .requester: [.user("alice"), .user("bob")], .admin: [.user("dora")],
-            .viewer: [.user("vera")],
+            .requester: [
+                .user("alice"), .user("bob"), .asserted(issuer: "corp", group: "ops"),
+            ],
+            .admin: [.user("dora")],
+            .viewer: [.user("vera"), .asserted(issuer: "corp", group: "audit")],
         ])
-        configuration.policies = policies.isEmpty ? try Self.policies : policies
+        configuration.policies = try policies ?? Self.policies
+        configuration.breakGlass = breakGlass
         self.configuration = Mutex(.success(configuration))
     }
-
-    var state: String { folder.path }
 
     private static var policies: [AccessPolicy] {
         get throws {
@@ -112,57 +114,98 @@ final class Host: Sendable {
         }
     }
 
-    func gate(owning: Bool = true) throws -> Gate {
-        try namespace.run { try Gate(owning: owning) }
+    func read() throws(ConfigurationError) -> AgentConfiguration {
+        try configuration.withLock(\.self).get()
     }
 
-    /// An agent as `Daemon` makes it, without socket and signals.
-    func agent(owning: Bool = true, watched: Bool = false) async throws -> Agent {
-        let executor = watched ? LoopExecutor.makeWithOwnThread() : Self.executor
+    func remember(_ configuration: AgentConfiguration) {
+        remembered.withLock { $0 = configuration }
+    }
+
+    /// A gate of this host's kernel.
+    func gate(owning: Bool = true) throws -> Gate { try namespace.run { try Gate(owning: owning) } }
+
+    /// Makes another process the owner of the table, so that the kernel refuses the agent's changes
+    /// as long as what is returned lives.
+    func stealTable() throws -> Gate {
+        try nft("delete", "table", "inet", "sallyport")
+        let thief = try gate()
+        try namespace.run { [clocks] in
+            try thief.arm(managed: [], breakGlass: [], holding: .whatIsThere) { clocks.now().boot }
+        }
+        return thief
+    }
+
+    /// Hears of what others than a gate change in the kernel.
+    func monitor(besides gate: Gate) throws -> RulesetMonitor {
+        try namespace.run { try RulesetMonitor(besides: gate) }
+    }
+
+    /// An agent as the daemon makes it, without socket, timers and signals.
+    func agent(
+        owning: Bool = true,
+        origin: ConfigurationOrigin = .files,
+        fault: ConfigurationError? = nil
+    ) async throws -> Agent {
         let ledger = try await openLedger()
         // A program that another test starts keeps the old gate's socket until it is executed.
         _ = try await eventually {
-            try kernel.tables().first { $0.name == table.name }?.owner == nil
+            try connection.tables().first { $0.name == table.name }?.owner == nil
         }
-        let gate = try gate(owning: owning)
-        let load = { @Sendable [self] () throws(ConfigurationError) in
-            try configuration.withLock(\.self).get()
-        }
-        let agent = try await Agent(
-            configuration: load(),
-            loadConfiguration: load,
-            gate: gate,
+        return try await agent(
+            gate: gate(owning: owning),
             ledger: ledger,
-            clocks: clocks,
-            watch: Watch(
-                ruleset: owning ? nil : namespace.run { try RulesetMonitor(besides: gate) }
-            ),
-            executor: executor,
-            logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() }
+            origin: origin,
+            fault: fault
         )
-        if watched {
-            try await agent.watch.start { [weak agent] event in
-                Task(executorPreference: executor) { await agent?.handle(event) }
-            }
-        }
-        return agent
+    }
+
+    /// An agent with a gate of the test's own.
+    func agent(
+        gate: Gate,
+        ledger: Ledger? = nil,
+        origin: ConfigurationOrigin = .files,
+        fault: ConfigurationError? = nil
+    ) async throws -> Agent {
+        var ledger = ledger
+        if ledger == nil { ledger = try await openLedger() }
+        let opened = try #require(ledger)
+        return try await Agent(
+            configuration: read(),
+            origin: origin,
+            fault: fault,
+            source: self,
+            gate: FaultyGate(gate: gate, faults: kernel),
+            ledger: opened,
+            store: FaultyStore(ledger: opened, faults: store),
+            clocks: clocks,
+            executor: Queue(),
+            logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() },
+            wake: { end in self.wakeAt.withLock { $0 = end } }
+        )
     }
 
     /// Opens the ledger when the agent before has let go of it.
     private func openLedger() async throws -> Ledger {
-        for _ in 0..<500 {
-            if let ledger = try? Ledger(directory: state, bootID: clocks.bootID) { return ledger }
-            try await Task.sleep(for: .milliseconds(10))
+        var ledger: Ledger?
+        _ = try await eventually {
+            ledger = try? Ledger(directory: folder.path, bootID: clocks.bootID)
+            return ledger != nil
         }
-        return try Ledger(directory: state, bootID: clocks.bootID)
+        return try ledger ?? Ledger(directory: folder.path, bootID: clocks.bootID)
     }
+
+    // MARK: What is there
+
+    /// What the agent wants to be woken at.
+    var nextEnd: BootTime? { wakeAt.withLock(\.self) }
 
     /// What the kernel lets in, with the milliseconds left.
     func elements() throws -> [ElementKey: Int64] {
         var left: [ElementKey: Int64] = [:]
-        for set in try kernel.sets(in: table) {
+        for set in try connection.sets(in: table) {
             guard let prefix = Int(set.name.split(separator: "_").last ?? "") else { continue }
-            for element in try kernel.elements(of: set) {
+            for element in try connection.elements(of: set) {
                 let bytes = element.key.bytes
                 let address = try #require(IPAddress(bytes: Array(bytes.dropLast(8))))
                 let rest = Array(bytes.suffix(8))
@@ -177,11 +220,28 @@ final class Host: Sendable {
         return left
     }
 
+    /// Checks that the kernel lets in these and no others, with so many minutes left: never more,
+    /// and fewer only by what has passed since the test began.
+    func expectOpen(
+        _ minutes: KeyValuePairs<String, Int64>,
+        at place: SourceLocation = #_sourceLocation
+    ) throws {
+        let left = try elements()
+        let age = (ContinuousClock.now - madeAt).wholeMilliseconds
+        #expect(try Set(left.keys) == Set(minutes.map { try key($0.key) }), sourceLocation: place)
+        for (name, minutes) in minutes {
+            guard let left = left[try key(name)] else { continue }
+            // The kernel counts in ticks of up to 10 ms.
+            #expect(left <= minutes * 60_000 + 10, "\(name)", sourceLocation: place)
+            #expect(left >= minutes * 60_000 - age - 10, "\(name)", sourceLocation: place)
+        }
+    }
+
     /// The ports the kernel closes unless granted.
     func managedPorts() throws -> Set<UInt16> {
-        let set = try #require(kernel.sets(in: table).first { $0.name == "managed" })
+        let set = try #require(connection.sets(in: table).first { $0.name == "managed" })
         return Set(
-            try kernel.elements(of: set).map {
+            try connection.elements(of: set).map {
                 UInt16($0.key.bytes[4]) << 8 | UInt16($0.key.bytes[5])
             }
         )
@@ -189,61 +249,94 @@ final class Host: Sendable {
 
     private var table: Nftables.Table { Nftables.Table(family: .inet, name: "sallyport") }
 
-    func nft(_ arguments: String...) throws {
+    func nft(_ arguments: String...) throws { try nft(arguments) }
+
+    func nft(_ arguments: [String]) throws {
         try namespace.run { _ = try shell(["nft"] + arguments).get() }
     }
 
     /// Another program's connection to the ledger.
     func otherConnection() throws -> DatabaseQueue {
         var configuration = GRDB.Configuration()
-        configuration.allowsUnsafeTransactions = true
         configuration.busyMode = .timeout(5)
-        return try DatabaseQueue(path: state + "/ledger.sqlite", configuration: configuration)
+        return try DatabaseQueue(
+            path: folder.path + "/ledger.sqlite",
+            configuration: configuration
+        )
     }
 
-    /// Makes the ledger refuse every change until `mendLedger`.
-    func breakLedger() throws {
-        try otherConnection().write { try $0.execute(sql: refusal) }
-    }
-
-    func mendLedger() throws {
-        try otherConnection().write { try $0.execute(sql: "DROP TRIGGER refusal") }
-    }
-
-    func stored(_ id: Int64) throws -> StoredGrants {
-        try otherConnection().read { db in
-            try Row.fetchAll(
-                db,
-                sql: "SELECT id, state, end_reason FROM grants WHERE request = ? ORDER BY id",
-                arguments: [id]
-            ).map { "\($0[1] as String)/\($0[2] as String? ?? "-")" }
+    /// From now on the ledger can be written but not read.
+    func makeUnreadable() async throws {
+        try await otherConnection().write {
+            try $0.execute(sql: "ALTER TABLE requests RENAME COLUMN name TO nome")
         }
     }
 
-    typealias StoredGrants = [String]
+    /// The grants of a request in the ledger: `active/-`, `revoked/closed-by-requester`.
+    func stored(_ request: Int64) throws -> [String] {
+        try otherConnection().read { db in
+            try Row.fetchAll(
+                db,
+                sql: "SELECT state, end_reason FROM grants WHERE request = ? ORDER BY id",
+                arguments: [request]
+            ).map { "\($0[0] as String)/\($0[1] as String? ?? "-")" }
+        }
+    }
+
+    /// The audit trail from the beginning, or rows of one kind.
+    func audit(_ kind: String? = nil) throws -> [AuditRow] {
+        try otherConnection().read { db in
+            try AuditRow.fetchAll(
+                db,
+                sql: "SELECT * FROM audit WHERE event = ?1 OR ?1 IS NULL ORDER BY id",
+                arguments: [kind]
+            )
+        }
+    }
 }
 
-/// Refuses every commit, as a full disk does.
-let refusal = """
-    CREATE TRIGGER refusal BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no space'); END
-    """
+/// What the tests look at of a row of the audit trail.
+struct AuditRow: Decodable, FetchableRecord {
+    var event: String
+    var subject: String?
+    var via: String?
+    var request: Int64?
+    var policy: String?
+    var source: String?
+    var reason: String?
+    var detail: String?
+}
 
-func caller(_ user: String) -> Caller {
-    let people: [String: (UInt32, Set<Role>)] = [
-        "alice": (1000, [.requester]), "bob": (1001, [.requester]), "dora": (1002, [.admin]),
-        "vera": (1003, [.viewer]),
-    ]
-    let (uid, roles) = people[user] ?? (65534, [])
-    return Caller(
-        identity: Identity(uid: uid, user: user, groups: [], pid: 4242),
+/// Runs an actor on a queue of its own.
+private final class Queue: SerialExecutor {
+    private let queue = DispatchQueue(label: "agent")
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        queue.async { job.runSynchronously(on: self.asUnownedSerialExecutor()) }
+    }
+}
+
+// MARK: People
+
+private func local(_ name: String, _ uid: UInt32, _ roles: Set<Role>) -> Caller {
+    Caller(
+        identity: Identity(
+            subject: .local(uid: uid),
+            name: name,
+            groups: [],
+            origin: .process(.init(pid: 4242))
+        ),
         roles: roles
     )
 }
 
-let alice = caller("alice")
-let bob = caller("bob")
-let dora = caller("dora")
-let vera = caller("vera")
+let alice = local("alice", 1000, [.requester])
+let bob = local("bob", 1001, [.requester])
+let dora = local("dora", 1002, [.admin])
+let vera = local("vera", 1003, [.viewer])
+
+// MARK: Asking
 
 func ask(
     _ targets: String...,
@@ -254,29 +347,18 @@ func ask(
     Ask(targets: targets, sources: sources, duration: duration, reason: reason)
 }
 
-func key(_ source: String, _ port: UInt16 = 22) throws -> ElementKey {
-    ElementKey(
-        source: try CIDR(parsing: source),
+/// `198.51.100.7` for port 22, or `198.51.100.7 5985`.
+func key(_ text: String) throws -> ElementKey {
+    let parts = text.split(separator: " ")
+    return ElementKey(
+        source: try CIDR(parsing: String(parts[0])),
         transport: .tcp,
-        port: port
+        port: parts.count > 1 ? try #require(UInt16(parts[1])) : 22
     )
 }
 
-/// Whether an element ends when it should: never later, and sooner by no more than the test may
-/// have taken on a busy machine.
-func expectEnd(
-    _ left: Int64?,
-    of milliseconds: Int64,
-    late: Int64 = 40,
-    early: Int64 = 30_000,
-    at place: SourceLocation = #_sourceLocation
-) {
-    guard let left else {
-        Issue.record("the element is not in the kernel", sourceLocation: place)
-        return
-    }
-    #expect(left <= milliseconds + late, sourceLocation: place)
-    #expect(left >= milliseconds - early, sourceLocation: place)
+func grant(_ request: Int64, _ ordinal: Int = 1) -> Grant.ID {
+    Grant.ID(request: request, ordinal: ordinal)
 }
 
 /// What something is refused with.
@@ -289,23 +371,23 @@ func problem(_ body: () async throws -> some Any) async -> Problem? {
     }
 }
 
-extension RequestDocument {
-    var number: Int64 { Int64(id) ?? 0 }
-}
-
 extension Agent {
     @discardableResult
     func open(_ ask: Ask, by caller: Caller = alice) async throws -> RequestDocument {
-        try await open(ask, idempotencyKey: nil, by: caller)
+        try await opened(ask, by: caller).request
     }
+
+    func opened(_ ask: Ask, key: String? = nil, by caller: Caller = alice) async throws -> Opened {
+        try await open(ask, idempotencyKey: key, by: caller) { $0 }
+    }
+
+    /// How many grants are live.
+    var liveGrants: Int { get async { await committer.plan.count } }
+
+    /// How many changes wait for the commit under way.
+    var waiting: Int { get async { await committer.waitingCount } }
 }
 
-extension Agent {
-    /// Lets changes wait, until `letGo` commits them all at once.
-    func hold() { isCommitting = true }
-
-    func letGo() async throws {
-        isCommitting = false
-        try await commit(closesOnly: true) { _, _ throws(Problem) in (Change(), ()) }
-    }
+extension Committer {
+    fileprivate var waitingCount: Int { waiting.count }
 }

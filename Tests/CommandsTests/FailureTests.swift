@@ -128,6 +128,19 @@ import Testing
         #expect(outcome.status == 0)
     }
 
+    @Test func whatFailedBesideItSetsTheStatus() throws {
+        let outcome = try carryOut(
+            "close 17 18",
+            [
+                "POST /v1/requests/17/revoke": ["nothing": "of the kind"],
+                "POST /v1/requests/18/revoke": Problem(.notPermitted, "cannot close 18"),
+            ]
+        )
+        #expect(outcome.errors.contains("done, but"))
+        #expect(outcome.errors.hasSuffix("sallyport: cannot close 18\n"))
+        #expect(outcome.status == 77)
+    }
+
     @Test(arguments: [("open ssh --from 192.0.2.1", 2, 0), ("extend 17 --for 30m", 1, 69)])
     func whereTheConnectionIsLostRepeatsWhatMayBeRepeated(
         line: String,

@@ -5,18 +5,11 @@ let expectedTable = """
     table inet sallyport {
     \tflags owner
 
-    \tmap managed {
-    \t\ttype inet_proto . inet_service : verdict
-    \t\tflags interval
-    \t\telements = { tcp . 22 : jump keep,
-    \t\t\t     tcp . 5000-5010 : jump keep,
-    \t\t\t     udp . 5000-5010 : jump keep }
-    \t}
-
     \tset breakglass4 {
     \t\ttype ipv4_addr
     \t\tflags interval
     \t\tcounter
+    \t\telements = { 192.0.2.9 counter }
     \t}
 
     \tset earlier4 {
@@ -33,6 +26,20 @@ let expectedTable = """
     \tset earlier6 {
     \t\ttype ipv6_addr . inet_service . ipv6_addr . inet_service
     \t\tflags timeout
+    \t}
+
+    \tmap managed {
+    \t\ttype inet_proto . inet_service : verdict
+    \t\telements = { tcp . 22 : goto keep,
+    \t\t\t     tcp . 5000 : goto keep,
+    \t\t\t     udp . 5000 : goto keep,
+    \t\t\t     tcp . 5001 : goto keep,
+    \t\t\t     udp . 5001 : goto keep }
+    \t}
+
+    \tset managed_udp {
+    \t\ttype inet_service
+    \t\telements = { 5000, 5001 }
     \t}
 
     \tset grants4_32 {
@@ -64,10 +71,9 @@ let expectedTable = """
     \t}
 
     \tchain judge {
+    \t\tjump granted
     \t\tiif "lo" accept
     \t\tip saddr @breakglass4 accept
-    \t\tip6 saddr @breakglass6 accept
-    \t\tjump granted
     \t\ttcp flags ack / syn,ack ip saddr . tcp sport . ip daddr . tcp dport @earlier4 accept
     \t\ttcp flags ack / syn,ack ip6 saddr . tcp sport . ip6 daddr . tcp dport @earlier6 accept
     \t\tcounter drop
@@ -76,13 +82,13 @@ let expectedTable = """
     \tchain keep {
     \t\ttcp flags syn / syn,ack goto judge
     \t\tct state established accept
-    \t\tct direction reply accept
     \t\tgoto judge
     \t}
 
     \tchain prerouting {
     \t\ttype filter hook prerouting priority mangle; policy accept;
     \t\tmeta l4proto . th dport vmap @managed
+    \t\tct status ! confirmed udp sport @managed_udp fib saddr . iif oif missing counter drop
     \t}
     }
 

@@ -6,17 +6,20 @@ import Testing
 
 /// Two hosts with a cable between them: `host` has the gate, `client` knocks.
 struct Hosts {
-    static let managed = [
-        try? PortRange(parsing: "22/tcp"), try? PortRange(parsing: "5000-5010/any"),
-    ]
-    .compactMap { $0 }
+    static let managed = ports("22/tcp", "5000-5010/any")
+
+    /// Managed ports whose sessions outlive their grant.
+    static func ports(_ texts: String...) -> [ManagedPort] {
+        texts.compactMap { try? PortRange(parsing: $0) }
+            .map { ManagedPort(range: $0, sessions: .keep) }
+    }
 
     let host: NetworkNamespace
     let client: NetworkNamespace
 
     init() throws {
-        host = try NetworkNamespace()
-        client = try NetworkNamespace()
+        host = try Self.namespace()
+        client = try Self.namespace()
         try host.connect(
             "eth0",
             ["198.51.100.1/24", "2001:db8::1/64"],
@@ -26,18 +29,17 @@ struct Hosts {
         )
     }
 
-    /// A gate on the host, armed with the managed ports and no grants.
+    /// A gate on the host, armed with managed ports and no grants.
     func armedGate(
-        owning: Bool = true,
-        breakGlass: [CIDR] = [],
-        plan: Plan? = Plan()
+        _ managed: [ManagedPort] = managed,
+        breakGlass: [CIDR] = []
     ) throws -> Gate {
         try host.run {
-            let gate = try Gate(owning: owning)
+            let gate = try Gate()
             try gate.arm(
-                managed: Self.managed,
+                managed: managed,
                 breakGlass: breakGlass,
-                plan: plan,
+                holding: .exactly(Plan()),
                 now: bootTime
             )
             return gate
@@ -85,16 +87,67 @@ struct Hosts {
         return (end, try listener.accept())
     }
 
+    /// A namespace whose link-local addresses can be used at once, too.
+    private static func namespace() throws -> NetworkNamespace {
+        let namespace = try NetworkNamespace()
+        try namespace.run {
+            try shell("sysctl", "-wq", "net.ipv6.conf.default.accept_dad=0").get()
+        }
+        return namespace
+    }
+
+    /// A host behind `host`, at 10.0.0.2 and fd00::2, that can be reached through it.
+    func innerHost() throws -> NetworkNamespace {
+        let inner = try Self.namespace()
+        try host.connect(
+            "eth1",
+            ["10.0.0.1/24", "fd00::1/64"],
+            to: inner,
+            "eth0",
+            ["10.0.0.2/24", "fd00::2/64"]
+        )
+        try inner.run {
+            try shell("ip", "route", "add", "default", "via", "10.0.0.1").get()
+            try shell("ip", "route", "add", "default", "via", "fd00::1").get()
+        }
+        try client.run {
+            try shell("ip", "route", "add", "default", "via", "198.51.100.1").get()
+            try shell("ip", "route", "add", "default", "via", "2001:db8::1").get()
+        }
+        try host.run {
+            // As in real life all the world is where the client is, the inner network's numbers too.
+            try shell("ip", "route", "add", "default", "via", "198.51.100.7").get()
+            try shell("ip", "route", "add", "default", "via", "2001:db8::7").get()
+            try forward()
+        }
+        return inner
+    }
+
     func nft(_ arguments: String...) throws -> String {
         try host.run { try shell(["nft"] + arguments).get() }
     }
 }
 
-/// Milliseconds of CLOCK_BOOTTIME.
-func bootTime() -> Int64 {
+/// Has the calling thread's namespace forward packets.
+func forward() throws {
+    for key in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
+        try shell("sysctl", "-wq", "\(key)=1").get()
+    }
+}
+
+/// Reads CLOCK_BOOTTIME.
+func bootTime() -> BootTime {
     var time = timespec()
     clock_gettime(CLOCK_BOOTTIME, &time)
-    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+    return BootTime(
+        milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+    )
+}
+
+/// Waits until an instant, if it is still to come.
+func sleep(until instant: BootTime) {
+    let left = instant.milliseconds - bootTime().milliseconds
+    if left > 0 { usleep(UInt32(left) * 1000) }
 }
 
 extension Grant {
@@ -111,18 +164,44 @@ extension Grant {
             policy: "test",
             port: try PortRange(parsing: port),
             source: try CIDR(parsing: source),
-            requester: Requester(uid: 1000, user: user),
+            requester: Requester(subject: .local(uid: 1000), name: user),
             startsAt: Timestamp(milliseconds: 0),
-            expiresAt: Timestamp(milliseconds: milliseconds),
-            deadline: bootTime() + milliseconds
+            end: GrantEnd(
+                expiresAt: Timestamp(milliseconds: milliseconds),
+                deadline: bootTime() + .milliseconds(milliseconds)
+            )
         )
+    }
+}
+
+extension Event {
+    /// A request for one grant was granted.
+    static func open(_ grant: Grant) -> Event {
+        .opened(
+            AccessRequest(
+                id: grant.id.request,
+                requester: Person(
+                    subject: grant.requester.subject,
+                    name: grant.requester.name,
+                    origin: .process(Origin.Process(pid: 1))
+                ),
+                ask: Ask(targets: [grant.policy], sources: [grant.source.description]),
+                createdAt: grant.startsAt,
+                idempotencyKey: nil,
+                grants: [grant]
+            )
+        )
+    }
+
+    static func close(_ id: Grant.ID) -> Event {
+        .ended(id, .closedByRequester, at: Timestamp(milliseconds: 0), by: nil)
     }
 }
 
 extension Gate {
     /// Makes changes in the plan and brings the kernel to them.
-    func perform(_ changes: [GrantChange], in plan: inout Plan) throws {
-        try apply(plan.apply(changes).changes, now: bootTime())
+    func perform(_ events: [Event], in plan: inout Plan) throws {
+        try apply(plan.apply(events).changes, now: bootTime())
     }
 }
 
@@ -166,12 +245,35 @@ final class Endpoint: Sendable {
         try check(withAddress(address, port) { Glibc.bind(descriptor, $0, $1) }, "bind")
     }
 
+    /// Lets the socket be bound to addresses that are not this host's.
+    func allowForeignAddresses() throws {
+        let isIPv6 = family == AF_INET6
+        let level = Int32(isIPv6 ? IPPROTO_IPV6 : IPPROTO_IP)
+        let transparent: Int32 = isIPv6 ? 75 : 19  // linux/in6.h, linux/in.h
+        var yes: Int32 = 1
+        try check(setsockopt(descriptor, level, transparent, &yes, 4), "setsockopt")
+    }
+
     func listen() throws { try check(Glibc.listen(descriptor, 64), "listen") }
 
     func accept() throws -> Endpoint {
         let accepted = Glibc.accept(descriptor, nil, nil)
         try check(accepted, "accept")
         return Endpoint(accepted: accepted, family: family)
+    }
+
+    /// A datagram socket of an address and a port.
+    static func datagrams(_ address: String, _ port: UInt16) throws -> Endpoint {
+        let socket = try Endpoint(isIPv6: address.contains(":"), isUDP: true)
+        try socket.bind(to: address, port: port)
+        return socket
+    }
+
+    /// Sends a datagram to an address.
+    func send(_ text: String, to address: String, port: UInt16) throws {
+        let bytes = Array(text.utf8)
+        let sent = withAddress(address, port) { sendto(descriptor, bytes, bytes.count, 0, $0, $1) }
+        try check(Int32(sent), "sendto")
     }
 
     /// Whether the connection is made in time.
@@ -181,6 +283,11 @@ final class Endpoint: Sendable {
         defer { _ = fcntl(descriptor, F_SETFL, flags) }
         if withAddress(address, port, { Glibc.connect(descriptor, $0, $1) }) == 0 { return true }
         guard errno == EINPROGRESS else { return false }
+        return isConnected(withinMilliseconds: limit)
+    }
+
+    /// Whether the connection that is being made is made in time.
+    func isConnected(withinMilliseconds limit: Int32) -> Bool {
         var waiting = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
         guard poll(&waiting, 1, limit) == 1 else { return false }
         var failure: Int32 = 0
@@ -193,7 +300,7 @@ final class Endpoint: Sendable {
     func says(_ text: String, to other: Endpoint, withinMilliseconds limit: Int32 = 1500) -> Bool {
         let bytes = Array(text.utf8)
         let noSignal = Int32(MSG_NOSIGNAL)
-        guard send(descriptor, bytes, bytes.count, noSignal) == bytes.count else {
+        guard Glibc.send(descriptor, bytes, bytes.count, noSignal) == bytes.count else {
             return false
         }
         return other.hears(text, withinMilliseconds: limit)

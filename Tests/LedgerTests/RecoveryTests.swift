@@ -62,7 +62,7 @@ import TestSupport
 
     /// A child commits without pause and notes the number of each request that `commit` has returned
     /// for, until it is killed, perhaps while it makes the ledger; all that it noted must be there.
-    @Test(.timeLimit(.minutes(1)), arguments: 0..<8, [true, false])
+    @Test(arguments: 0..<8, [true, false])
     func keepsWhatWasCommittedWhenKilled(round: Int, whileOpening: Bool) async throws {
         let notes = folder.path + "/notes"
         await #expect(processExitsWith: .signal(SIGKILL)) {

@@ -20,7 +20,7 @@ steady_during() {
   floods+=($!)
   on_client perl "$here/traffic.pl" flood "$host4" 9001 "$seconds" 2000 >"$world/sent-closed" &
   floods+=($!)
-  on_client perl "$here/traffic.pl" hammer "$host4" 8080 "$seconds" 0.6 >"$world/hammer-granted" &
+  on_client perl "$here/traffic.pl" hammer "$host4" 8080 "$seconds" 0.9 >"$world/hammer-granted" &
   floods+=($!)
   on_client perl "$here/traffic.pl" hammer "$host4" 9000 "$seconds" 0.05 >"$world/hammer-closed" &
   floods+=($!)

@@ -10,7 +10,7 @@ here=$(dirname "$(realpath "$0")")
 source "$here/world.sh"
 world_enter "$@"
 world_programs "$folder"
-for file in grants restarts sessions damage packets; do
+for file in grants people restarts sessions configuration damage packets; do
   # shellcheck source=/dev/null
   source "$here/$file.sh"
 done
@@ -42,6 +42,8 @@ agent:
   state_dir: $state
 roles:
   requester: ["group:sallyport"]
+  admin: ["group:sallyport-admin"]
+  viewer: ["group:auditors"]
 YAML
   cat >"$world/policy.d/all.yaml" <<'YAML'
 policies:
@@ -54,11 +56,19 @@ YAML
 agent_pid=
 start_agent() {
   launch_agent "$@"
-  within 10 sallyport status || fail "the agent does not answer"
+  within 10 sallyport list || fail "the agent does not answer"
 }
 launch_agent() {
   ip netns exec host sallyportd --config "$world/sallyport.yaml" "$@" >>"$world/agent.log" 2>&1 &
   agent_pid=$!
+}
+# told WORD...: the agent's log has a line of level warning or above with all of the words.
+told() {
+  local lines word
+  lines=$(grep -Ei ' (warning|error|critical) ' "$world/agent.log") || fail "no warning in the log"
+  for word in "$@"; do
+    lines=$(grep -iF -- "$word" <<<"$lines") || fail "the log does not warn of $*"
+  done
 }
 end_agent() { # SIGNAL
   kill -s "$1" "$agent_pid"
@@ -79,7 +89,7 @@ serve_tcp() {
   on_host perl "$here/traffic.pl" serve-tcp "$1" &
   within 5 on_host bash -c ": </dev/tcp/127.0.0.1/$1"
 }
-let_in() { on_client perl "$here/traffic.pl" connect "$1" "$2" 0.8 || fail "$1 port $2 should be open"; }
+let_in() { on_client perl "$here/traffic.pl" connect "$1" "$2" 3 || fail "$1 port $2 should be open"; }
 kept_out() {
   if on_client perl "$here/traffic.pl" connect "$1" "$2" 0.4; then fail "$1 port $2 should be closed"; fi
 }

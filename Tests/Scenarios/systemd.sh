@@ -42,7 +42,7 @@ inside usermod -aG sallyport alice
 [[ $(property ActiveState) == active ]] || fail "the unit is not active"
 inside systemctl status sallyportd.service | head -n 12
 pid=$(property MainPID)
-inside stat -c '%a %U %G' /run/sallyport/sallyport.sock | grep -x '660 sallyport sallyport' >/dev/null ||
+inside stat -c '%a %U %G' /run/sallyport/sallyport.sock | grep -x '666 sallyport sallyport' >/dev/null ||
   fail "the socket is $(inside stat -c '%a %U %G' /run/sallyport/sallyport.sock)"
 inside stat -c '%a %U' /var/lib/sallyport | grep -x '700 sallyport' >/dev/null || fail "the state directory is open to others"
 # CAP_NET_ADMIN is bit 12 (linux/capability.h); nothing else.
@@ -58,6 +58,37 @@ as_alice close --mine
 echo "== reload"
 inside systemctl reload sallyportd.service
 as_alice open ssh --from 198.51.100.8 --for 10m
+
+policies=$SD_ROOT/etc/sallyport/policy.d/management.yaml
+cp "$policies" "$SD_ROOT/tmp/good.yaml"
+echo "policies: [{ name: ssh, ports: [22/tcp], nonsense: 1 }]" >"$policies"
+! inside systemctl reload sallyportd.service || fail "a reload with an invalid file succeeded"
+[[ $(property ActiveState) == active && $(property MainPID) == "$pid" ]] || fail "the refused reload ended the agent"
+inside journalctl --no-pager -u sallyportd.service | grep 'sallyport\[.*nonsense' >/dev/null ||
+  fail "the journal does not say why the reload was refused"
+as_alice open rdp --from 198.51.100.8 --for 10m
+
+echo "== started anew with that file, and with none: armed from the last known good"
+for damage in invalid missing; do
+  [[ $damage == invalid ]] || inside mv /etc/sallyport/sallyport.yaml /tmp
+  inside systemctl stop sallyportd.service
+  inside nft delete table inet sallyport
+  inside systemctl start sallyportd.service
+  [[ $(property ActiveState) == active ]] || fail "the unit is not active: $damage"
+  inside nft list table inet sallyport | grep 198.51.100.8 >/dev/null || fail "the gate is not armed: $damage"
+done
+inside journalctl --no-pager -p warning -u sallyportd.service | grep sallyport.yaml >/dev/null ||
+  fail "the journal does not warn"
+inside mv /tmp/sallyport.yaml /etc/sallyport
+cp "$SD_ROOT/tmp/good.yaml" "$policies"
+inside systemctl reload sallyportd.service
+pid=$(property MainPID)
+
+echo "== root by way of sudo is recorded with the person"
+# shellcheck disable=SC2016
+inside sh -c 'id -u alice >/proc/self/loginuid && exec sallyport open ssh --from 198.51.100.9 --for 10m'
+inside sqlite3 /var/lib/sallyport/ledger.sqlite .dump | grep -i 'insert into "*audit' | grep 198.51.100.9 |
+  grep -E "alice|,$(inside id -u alice)," >/dev/null || fail "the audit trail does not name alice beside root"
 
 echo "== killed, and back with its grants"
 inside kill -KILL "$pid"

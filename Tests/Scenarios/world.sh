@@ -2,8 +2,9 @@
 # Sourced by the demo and the scenarios: a throw-away world for the real programs.
 #
 # The script runs again inside mount, pid and network namespaces of its own. In there stand two more network
-# namespaces, `host` and `client`, joined by a cable, and two people: alice, who is in group sallyport, and bob,
-# who is not. Nothing outside is written, and when the script ends, however it ends, the kernel removes it all.
+# namespaces, `host` and `client`, joined by a cable, and four people: alice is in group sallyport, ada in
+# sallyport-admin, vera in auditors, and bob in none of these. Nothing outside is written, and when the script ends,
+# however it ends, the kernel removes it all.
 
 host4=192.0.2.1 client4=192.0.2.7 stranger4=192.0.2.8
 host6=2001:db8::1 client6=2001:db8::7
@@ -46,17 +47,20 @@ world_network() {
 }
 
 world_people() {
-  local file
+  local file person uid=61001
   for file in passwd shadow group; do
-    grep -Ev '^(alice|bob|sallyport):' "/etc/$file" >"$world/$file" || true
+    grep -Ev '^(alice|bob|ada|vera|sallyport|sallyport-admin|auditors|people):' "/etc/$file" >"$world/$file" || true
   done
-  printf '%s:x:%s:61000::/run/home/%s:/bin/bash\n' alice 61001 alice bob 61002 bob >>"$world/passwd"
-  printf '%s:*:::::::\n' alice bob >>"$world/shadow"
-  printf 'sallyport:x:61003:alice\npeople:x:61000:\n' >>"$world/group"
-  for file in passwd shadow group; do mount --bind "$world/$file" "/etc/$file"; done
   install -d -m 0755 /run/home
-  install -d -o 61001 -g 61000 /run/home/alice
-  install -d -o 61002 -g 61000 /run/home/bob
+  for person in alice bob ada vera; do
+    echo "$person:x:$uid:61000::/run/home/$person:/bin/bash" >>"$world/passwd"
+    echo "$person:*:::::::" >>"$world/shadow"
+    install -d -o $uid -g 61000 "/run/home/$person"
+    uid=$((uid + 1))
+  done
+  printf '%s\n' people:x:61000: sallyport:x:61011:alice sallyport-admin:x:61012:ada auditors:x:61013:vera \
+    >>"$world/group"
+  for file in passwd shadow group; do mount --bind "$world/$file" "/etc/$file"; done
 }
 
 # Not for a program in the background that is to be signalled: $! would be a shell around it.

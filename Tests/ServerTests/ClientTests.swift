@@ -1,4 +1,5 @@
 import API
+import Access
 import Glibc
 import Policy
 import Synchronization
@@ -103,7 +104,7 @@ import Testing
         switch kind {
         case "missing": reason = "no such file; is sallyportd running?"
         case "not listening":
-            close(try ListeningSocket.make(path: path, group: "adm").descriptor)
+            close(try ListeningSocket.make(path: path).descriptor)
             reason = "nobody listens there; is sallyportd running?"
         case "a file":
             close(open(path, O_CREAT | O_WRONLY, 0o600))

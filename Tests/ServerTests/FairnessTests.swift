@@ -8,8 +8,7 @@ import Testing
 extension RunningServer {
     /// A connection of user nobody.
     fileprivate func connectAsNobody() throws -> RawConnection {
-        chmod(path, 0o666)
-        return try withoutPrivileges { try connect() }
+        try withoutPrivileges { try connect() }
     }
 }
 

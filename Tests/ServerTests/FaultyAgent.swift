@@ -1,3 +1,4 @@
+import Linux
 import Glibc
 import TestSupport
 
@@ -52,9 +53,9 @@ func withAgent(
     let folder = try TemporaryFolder()
     defer { withExtendedLifetime(folder) {} }
     let path = folder.path + "/a.sock"
-    let listener = try ListeningSocket.make(path: path, group: "no such group").descriptor
+    let listener = try ListeningSocket.make(path: path).descriptor
     defer { close(listener) }
-    try SystemError.check("listen", listen(listener, backlog))
+    try systemCall("listen") { listen(listener, backlog) }
     async let served: Void = serve(FaultyAgent(listener: listener))
     try body(path)
     await served

@@ -1,3 +1,4 @@
+import Linux
 import Glibc
 import TestSupport
 import Testing
@@ -6,21 +7,30 @@ import Testing
 
 private func status(of path: String) throws -> stat {
     var status = stat()
-    try SystemError.check("stat \(path)", lstat(path, &status))
+    try systemCall("lstat") { lstat(path, &status) }
     return status
 }
 
 @Suite(.blocking) struct ListeningSocketTests {
-    @Test(arguments: ["adm", "no such group"])
-    func belongsToTheGroupAndToNobodyElse(group: String) throws {
+    @Test func letsEveryUserConnect() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/a.sock"
-        let socket = try ListeningSocket.make(path: path, group: group)
+        let socket = try ListeningSocket.make(path: path)
+        defer { close(socket.descriptor) }
+        let status = try status(of: path)
+        #expect(status.st_mode & 0o7777 == 0o666)
+        #expect(status.st_mode & S_IFMT == S_IFSOCK)
+    }
+
+    @Test(arguments: [getgrnam("adm").pointee.gr_gid, nil])
+    func belongsToAGroupAndToNobodyElse(group: UInt32?) throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        let socket = try ListeningSocket.make(path: path, permissions: 0o660, group: group)
         defer { close(socket.descriptor) }
         let status = try status(of: path)
         #expect(status.st_mode & 0o7777 == 0o660)
-        #expect(status.st_mode & S_IFMT == S_IFSOCK)
-        #expect(status.st_gid == (group == "adm" ? getgrnam("adm").pointee.gr_gid : getegid()))
+        #expect(status.st_gid == group ?? getegid())
     }
 
     @Test func letsAsManyClientsWaitAsTheKernelAllows() async throws {
@@ -35,8 +45,8 @@ private func status(of path: String) throws -> stat {
     @Test func replacesASocketThatNobodyListensOn() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/a.sock"
-        close(try ListeningSocket.make(path: path, group: "adm").descriptor)
-        let socket = try ListeningSocket.make(path: path, group: "adm")
+        close(try ListeningSocket.make(path: path).descriptor)
+        let socket = try ListeningSocket.make(path: path)
         defer { close(socket.descriptor) }
         _ = try RawConnection(path: path)
     }
@@ -44,10 +54,10 @@ private func status(of path: String) throws -> stat {
     @Test func doesNotReplaceASocketThatSomebodyListensOn() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/a.sock"
-        let socket = try ListeningSocket.make(path: path, group: "adm")
+        let socket = try ListeningSocket.make(path: path)
         defer { close(socket.descriptor) }
         let error = #expect(throws: ListeningSocket.Failure.self) {
-            try ListeningSocket.make(path: path, group: "adm")
+            try ListeningSocket.make(path: path)
         }
         #expect(
             error?.description
@@ -62,7 +72,7 @@ private func status(of path: String) throws -> stat {
         let path = folder.path + "/a.sock"
         close(open(path, O_CREAT | O_WRONLY, 0o600))
         let error = #expect(throws: ListeningSocket.Failure.self) {
-            try ListeningSocket.make(path: path, group: "adm")
+            try ListeningSocket.make(path: path)
         }
         #expect(
             error?.description == "cannot listen on \(path): the file there is not a socket"
@@ -84,7 +94,7 @@ private func status(of path: String) throws -> stat {
     ])
     func saysWhyAPathCannotBeUsed(path: String, text: String) {
         let error = #expect(throws: ListeningSocket.Failure.self) {
-            try ListeningSocket.make(path: path, group: "adm")
+            try ListeningSocket.make(path: path)
         }
         #expect(error?.description == text)
     }
@@ -92,24 +102,24 @@ private func status(of path: String) throws -> stat {
     @Test func removesOnlyTheFileItMade() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/a.sock"
-        let first = try ListeningSocket.make(path: path, group: "adm")
+        let first = try ListeningSocket.make(path: path)
         defer { close(first.descriptor) }
         unlink(path)
-        let second = try ListeningSocket.make(path: path, group: "adm")
+        let second = try ListeningSocket.make(path: path)
         defer { close(second.descriptor) }
-        first.removeFile()
+        first.removeItsFile()
         #expect(access(path, F_OK) == 0)
-        second.removeFile()
+        second.removeItsFile()
         #expect(access(path, F_OK) != 0)
     }
 
     @Test func takesOverASocketAndLeavesItsFile() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/a.sock"
-        let made = try ListeningSocket.make(path: path, group: "adm")
+        let made = try ListeningSocket.make(path: path)
         defer { close(made.descriptor) }
         let adopted = try ListeningSocket.adopt(descriptor: made.descriptor)
-        adopted.removeFile()
+        adopted.removeItsFile()
         #expect(access(path, F_OK) == 0)
     }
 

@@ -1,4 +1,5 @@
 import API
+import Access
 import FoundationEssentials
 import Policy
 import Testing
@@ -16,7 +17,7 @@ struct OpenAPITests {
         root = try #require(try compose(yaml: text))
     }
 
-    private struct Operation: Hashable {
+    private struct Described: Hashable {
         var route: String
         var roles: Set<String>
         var query: Set<String>
@@ -30,7 +31,7 @@ struct OpenAPITests {
                 method,
                 operation in
                 let parameters = try (operation["parameters"]?.array() ?? []).map(resolved)
-                return Operation(
+                return Described(
                     route: "\(method.string?.uppercased() ?? "") \(path.string ?? "")",
                     roles: Set(operation["x-roles"]?.array().compactMap(\.string) ?? []),
                     query: Set(
@@ -41,9 +42,9 @@ struct OpenAPITests {
             }
         }
         let served = Route.all.map {
-            Operation(
+            Described(
                 route: $0.description,
-                roles: Set($0.roles.map(\.rawValue)),
+                roles: Set($0.operation.roles.map(\.rawValue)),
                 query: $0.query
             )
         }

@@ -1,4 +1,6 @@
 import Glibc
+import SystemPackage
+import Linux
 import Testing
 import TestSupport
 
@@ -18,10 +20,9 @@ final class RawConnection {
     private var received: [UInt8] = []
 
     init(path: String, sendPatience: Duration = patience) throws {
-        socket = try SystemError.check(
-            "make a socket",
+        socket = try systemCall("socket") {
             Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        )
+        }
         for (option, patience) in [(SO_RCVTIMEO, Self.patience), (SO_SNDTIMEO, sendPatience)] {
             let microseconds = Int(patience / .microseconds(1))
             var time = timeval(
@@ -39,7 +40,7 @@ final class RawConnection {
             }
         }
         do {
-            try SystemError.check("connect to \(path)", connected)
+            try systemCall("connect") { connected }
         } catch {
             Glibc.close(socket)
             throw error
@@ -126,7 +127,7 @@ final class RawConnection {
         }
         // The server closed without reading everything: also an end.
         if count == 0 || errno == ECONNRESET { return false }
-        throw SystemError(call: "receive", number: errno)
+        throw SystemError(call: "recv", errno: Errno(rawValue: errno))
     }
 }
 

@@ -1,4 +1,5 @@
 import API
+import Access
 import Policy
 import Server
 import Synchronization
@@ -8,6 +9,7 @@ final class RecordingService: AccessService {
     /// What was asked, with the arguments that the request decided.
     enum Asked: Hashable {
         case status
+        case delegation(String)
         case policies
         case policy(String)
         case reload
@@ -28,14 +30,17 @@ final class RecordingService: AccessService {
 
     private let state = Mutex(State())
     private let roles: @Sendable (Identity) -> Set<Role>
+    private let delegates: [Delegate]
     /// Runs within each call, where a test needs time to pass or an error.
     private let during: @Sendable () async throws -> Void
 
     init(
         roles: @escaping @Sendable (Identity) -> Set<Role> = { _ in [.admin] },
+        delegates: [Delegate] = [],
         during: @escaping @Sendable () async throws -> Void = {}
     ) {
         self.roles = roles
+        self.delegates = delegates
         self.during = during
     }
 
@@ -52,8 +57,23 @@ final class RecordingService: AccessService {
 
     func roles(of identity: Identity) async -> Set<Role> { roles(identity) }
 
-    func status() async throws -> StatusDocument {
-        try await note(.status)
+    func delegate(runningAs user: String) async -> Delegate? {
+        delegates.first { $0.user == user }
+    }
+
+    func delegateUsers() async -> AsyncStream<[String]> {
+        AsyncStream { [delegates] in
+            $0.yield(delegates.map(\.user))
+        }
+    }
+
+    func delegation(of delegate: Delegate) async -> DelegationDocument {
+        try? await note(.delegation(delegate.name))
+        return DelegationDocument(delegate, groups: ["corp": ["ops"]])
+    }
+
+    func status(for caller: Caller) async throws -> StatusDocument {
+        try await note(.status, caller)
         return Samples.status
     }
 
@@ -77,11 +97,14 @@ final class RecordingService: AccessService {
         return Samples.policies
     }
 
-    func open(_ ask: Ask, idempotencyKey: String?, by caller: Caller) async throws
-        -> RequestDocument
-    {
+    func open<Answer: Sendable>(
+        _ ask: Ask,
+        idempotencyKey: String?,
+        by caller: Caller,
+        render: @escaping @Sendable (Opened) throws -> Answer
+    ) async throws -> Answer {
         try await note(.open(ask, key: idempotencyKey), caller)
-        return Samples.request
+        return try render(Opened(request: Samples.request, isNew: idempotencyKey != "used"))
     }
 
     func request(id: Int64, for caller: Caller) async throws -> RequestDocument {

@@ -1,4 +1,5 @@
 import Glibc
+import Access
 import Logging
 import NIOCore
 import NIOPosix
@@ -34,7 +35,7 @@ func withServer<Result: Sendable>(
     let logger = Logger(label: "test") { _ in log }
     let server = SocketServer(
         service: service,
-        listener: try ListeningSocket.make(path: path, group: "no such group"),
+        listener: try ListeningSocket.make(path: path),
         executor: LoopExecutor(MultiThreadedEventLoopGroup.singleton.next()),
         limits: limits,
         logger: logger

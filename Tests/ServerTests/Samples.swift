@@ -4,14 +4,23 @@ import Policy
 /// One document of each kind, with every field that is optional in it present.
 enum Samples {
     static let instant = Timestamp(milliseconds: 1_796_144_400_000)
-    static let requester = RequesterDocument(uid: 1000, user: "alice", pid: 4711)
+    /// Nobody has all of it: what only users of this host have, and what only others do.
+    static let who = {
+        let login = Origin.Login(uid: 1001, name: "bob")
+        let origin = Origin.process(Origin.Process(pid: 4711, startedAt: 1, login: login))
+        var who = WhoDocument(Person(subject: .local(uid: 1000), name: "alice", origin: origin))
+        who.via = "portal"
+        who.address = parsed([IPAddress].self, "198.51.100.7").first
+        who.session = "k3J9"
+        return who
+    }()
 
     static let accessPolicy = AccessPolicy(
         name: "ssh",
         description: "SSH for operators",
         ports: parsed([PortRange].self, "22/tcp"),
         requesters: [.group("ops")],
-        ticketPattern: "^OPS-[0-9]+$"
+        ticketPattern: parsed([TicketPattern].self, "^OPS-[0-9]+$")[0]
     )
     static let policy = PolicyDocument(accessPolicy)
     static let policies = PolicyList(policies: [policy])
@@ -19,7 +28,7 @@ enum Samples {
     static let grant = GrantDocument(
         id: "17.1",
         request: "17",
-        requester: requester,
+        requester: who,
         reason: "disk full",
         policy: "ssh",
         port: parsed([PortRange].self, "22/tcp")[0],
@@ -38,12 +47,13 @@ enum Samples {
     static let request = RequestDocument(
         id: "17",
         state: .active,
-        requester: requester,
+        requester: who,
         reason: "disk full",
         ticket: "OPS-1",
         createdAt: instant,
         decidedAt: instant,
-        grants: [grant]
+        grants: [grant],
+        superseded: [SupersededDocument(id: "16.1", expiresAt: instant)]
     )
     static let requests = RequestList(requests: [request], next: "16")
 
@@ -53,6 +63,7 @@ enum Samples {
             pid: 1,
             startedAt: instant,
             configuredAt: instant,
+            configuration: .files,
             configurationError: "cannot read policy.d/a.yaml",
             liveGrants: 1
         ),
@@ -67,6 +78,7 @@ enum Samples {
                 BreakGlassStatus(source: parsed([CIDR].self, "192.0.2.10/32")[0], packets: 0)
             ]
         ),
+        ledgerFault: "the disk is full",
         policies: [
             PolicyStatus(
                 name: "ssh",
@@ -76,7 +88,7 @@ enum Samples {
                 enabled: true,
                 activeGrants: 1,
                 requests7d: 2,
-                lastAccess: LastAccess(at: instant, user: "alice")
+                lastAccess: LastAccess(at: instant, who: who)
             )
         ]
     )

@@ -1,4 +1,5 @@
 import Glibc
+import Linux
 import Synchronization
 public import Testing
 
@@ -9,6 +10,8 @@ extension Trait where Self == Blocking {
     /// Swift's own threads are as many as the machine has processors. A test that blocks one of
     /// them keeps it from the servers and clients of other tests, which then are late or stand
     /// still. With this trait the test and all its child tasks run on threads made for them.
+    ///
+    /// Not beside `.timeLimit`, which counts the time until it is the test's turn.
     public static var blocking: Self { Self(turns: .common) }
 
     /// The same for tests that load the machine: no more than `limit` of the suite at once.
@@ -56,7 +59,7 @@ private final class OwnThreads: TaskExecutor {
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         do {
-            try startThread {
+            try OwnThread.start {
                 job.runSynchronously(on: OwnThreads.executor.asUnownedTaskExecutor())
             }
         } catch {

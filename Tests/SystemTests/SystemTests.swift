@@ -19,6 +19,25 @@ struct SystemTests {
     func grantsOpenAndEnd(scenario: String) throws { try play("scenario.sh", scenario) }
 
     @Test(arguments: [
+        "everyone_connects_and_roles_decide",
+        "a_session_older_than_the_group_is_told_to_log_in_again",
+        "strangers_connections_keep_nobody_out",
+        "root_by_way_of_sudo_is_recorded_with_the_person",
+    ])
+    func peopleAreKnown(scenario: String) throws { try play("scenario.sh", scenario) }
+
+    @Test(arguments: [
+        "a_broken_policy_file_and_a_reboot_leave_the_ports_managed",
+        "an_emptied_policy_folder_and_a_reboot_leave_the_ports_managed",
+        "a_missing_configuration_and_a_reboot_leave_the_ports_managed",
+        "an_unreadable_configuration_and_a_reboot_leave_the_ports_managed",
+        "unreadable_from_the_first_the_ports_of_remote_access_are_closed",
+        "nothing_is_armed_where_nothing_was_ever_configured",
+        "a_session_outlives_the_reload_that_makes_its_port_managed",
+    ])
+    func theConfigurationFails(scenario: String) throws { try play("scenario.sh", scenario) }
+
+    @Test(arguments: [
         "a_restart_has_no_open_and_no_closed_moment",
         "a_reload_under_load_changes_nothing",
         "nobody_else_can_take_the_gate_away",
@@ -37,6 +56,11 @@ struct SystemTests {
 
     @Test(arguments: [
         "a_full_disk_opens_nothing_and_recovers",
+        "a_close_on_a_full_disk_outlives_a_stop",
+        "a_close_on_a_full_disk_outlives_a_crash_and_a_start_on_it",
+        "the_state_directory_is_deleted_while_the_agent_runs",
+        "the_socket_file_is_deleted_while_the_agent_runs",
+        "lost_rows_are_told_and_their_ids_are_not_given_again",
         "a_read_only_disk_at_the_start_changes_nothing",
         "a_corrupt_ledger_is_told_and_left_alone",
     ])

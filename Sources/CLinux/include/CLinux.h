@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/fsuid.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -17,6 +18,11 @@
 #include <sched.h>
 #include <unistd.h>
 #include "PeerCredentials.h"
+
+/* Linux 6.5 (include/uapi/asm-generic/socket.h). */
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
 
 /* The C library declares these under _GNU_SOURCE only, which would change the layout of its types
    against those of the Glibc module. */
