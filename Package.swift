@@ -90,11 +90,11 @@ let package = Package(
         ),
 
         // Values and decisions: no I/O, no clock.
-        .target(name: "Policy", dependencies: [collections], swiftSettings: settings),
+        .target(name: "Policy", dependencies: [collections], swiftSettings: memorySafe),
         .target(
             name: "Settings",
             dependencies: ["Linux", "Policy", systemPackage, yams],
-            swiftSettings: settings
+            swiftSettings: memorySafe
         ),
 
         // What is asked of the agent, whatever way it comes.
@@ -190,7 +190,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SettingsTests",
-            dependencies: ["Settings", "Policy", "TestSupport"],
+            dependencies: ["Linux", "Policy", "Settings", "TestSupport", systemPackage],
             swiftSettings: settings
         ),
         .testTarget(

@@ -1,11 +1,24 @@
 internal import GRDB
 public import Policy
+internal import Synchronization
 
 extension Ledger {
     /// One request with its grants; nil where there is none of this number.
     public func request(_ id: Int64) async throws(LedgerError) -> StoredRequest? {
-        try await reading { db in
-            try Self.fetchRequests(db, Conditions("r.id = ?", id), limit: 1).first
+        let owedEnds = owedEnds
+        return try await reading { db in
+            try Self.fetchRequests(db, Conditions("r.id = ?", id), limit: 1, owedEnds).first
+        }
+    }
+
+    typealias OwedEnds = [Grant.ID: (reason: EndReason, at: Timestamp)]
+
+    /// The ends that ``secure(_:)`` took: in force, though the tables do not have them.
+    ///
+    /// Read them before the tables, which may have them meanwhile.
+    private var owedEnds: OwedEnds {
+        books.withLock(\.owed).reduce(into: [:]) { ends, event in
+            if case .ended(let id, let reason, let at, _) = event { ends[id] = (reason, at) }
         }
     }
 
@@ -14,6 +27,7 @@ extension Ledger {
         _ filter: LedgerFilter,
         state: RequestState? = nil
     ) async throws(LedgerError) -> [StoredRequest] {
+        let owedEnds = owedEnds
         var conditions = Conditions("r.id < ?", filter.before ?? .max)
         conditions.add(ofPeople: filter)
         if let policy = filter.policy { conditions.add(anyGrant: "g.policy = ?", [policy]) }
@@ -25,12 +39,17 @@ extension Ledger {
         switch state {
         case .active:
             // The few that are live, instead of all there are.
-            conditions.add("r.id IN (SELECT id / \(Schema.ordinalLimit) FROM live)")
+            conditions.add(
+                """
+                r.id IN (SELECT id / \(Schema.ordinalLimit) FROM live g WHERE \(Self.isNotOwed))
+                """,
+                [try Self.list(owedEnds)]
+            )
         case .some(let state): conditions.add("r.state = ?", [state.rawValue])
         case nil: break
         }
         return try await reading { [conditions] db in
-            try Self.fetchRequests(db, conditions, limit: filter.limit)
+            try Self.fetchRequests(db, conditions, limit: filter.limit, owedEnds)
         }
     }
 
@@ -42,10 +61,11 @@ extension Ledger {
         _ filter: LedgerFilter,
         state: GrantState? = nil
     ) async throws(LedgerError) -> [StoredGrant] {
-        let (sql, arguments) = Self.query(filter, state: state)
+        let owedEnds = owedEnds
+        let (sql, arguments) = try Self.query(filter, state: state, owedEnds)
         return try await reading { db in
             let statement = try db.cachedStatement(sql: sql)
-            var rows = GrantRows()
+            var rows = GrantRows(owedEnds: owedEnds)
             var grants: [StoredGrant] = []
             let cursor = try Row.fetchCursor(statement, arguments: arguments)
             while let row = try cursor.next() {
@@ -61,8 +81,9 @@ extension Ledger {
     /// page takes.
     static func query(
         _ filter: LedgerFilter,
-        state: GrantState?
-    ) -> (sql: String, arguments: StatementArguments) {
+        state: GrantState?,
+        _ owedEnds: OwedEnds = [:]
+    ) throws(LedgerError) -> (sql: String, arguments: StatementArguments) {
         let before = filter.before.map { $0.multipliedReportingOverflow(by: Schema.ordinalLimit) }
         var conditions = Conditions(
             "g.id < ?",
@@ -85,7 +106,11 @@ extension Ledger {
                 conditions.arguments
             )
         }
-        if state == nil || state == .active {
+        if state == nil {
+            parts.append(select(GrantRows.columnsOfLive, "live", conditions))
+        } else if state == .active {
+            var conditions = conditions
+            conditions.add(Self.isNotOwed, [try list(owedEnds)])
             parts.append(select(GrantRows.columnsOfLive, "live", conditions))
         }
         if state != .active {
@@ -178,6 +203,14 @@ extension Ledger {
         return high
     }
 
+    /// Whether the grant `g` has not ended without the tables' knowing; takes what `list` makes.
+    private static let isNotOwed = "g.id NOT IN (SELECT value FROM json_each(?))"
+
+    private static func list(_ owedEnds: OwedEnds) throws(LedgerError) -> String {
+        let rows = try owedEnds.keys.map { id throws(LedgerError) in "\(try id.row())" }
+        return "[\(rows.joined(separator: ","))]"
+    }
+
     private static let grantColumnCount = GrantRows.storedColumns.count
     private static let personColumns = Person.columns.map { "r." + $0.name }
         .joined(separator: ", ")
@@ -209,7 +242,8 @@ extension Ledger {
     private static func fetchRequests(
         _ db: Database,
         _ conditions: Conditions,
-        limit: Int
+        limit: Int,
+        _ owedEnds: OwedEnds
     ) throws -> [StoredRequest] {
         let statement = try db.cachedStatement(
             sql: """
@@ -225,7 +259,7 @@ extension Ledger {
                 ORDER BY id
                 """
         )
-        var rows = GrantRows()
+        var rows = GrantRows(owedEnds: owedEnds)
         return try Row.fetchAll(statement, arguments: conditions.arguments + [limit]).map { row in
             let id: Int64 = try row.decode(atIndex: 6)
             let stateText: String = try row.decode(atIndex: 7)
@@ -255,6 +289,12 @@ extension Ledger {
                     reason: request.ask.reason
                 )
                 request.grants.append(grant)
+            }
+            if request.state == .active, !request.grants.contains(where: { $0.state == .active }),
+                let last = request.grants.last(where: { owedEnds[$0.id] != nil }),
+                let state = RequestState(rawValue: last.state.rawValue)
+            {
+                request.state = state
             }
             return request
         }
