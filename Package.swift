@@ -138,7 +138,7 @@ let package = Package(
         ),
         .executableTarget(
             name: "sallyportd",
-            dependencies: ["API", "Daemon", argumentParser, logging],
+            dependencies: ["API", "Daemon", argumentParser],
             swiftSettings: settings
         ),
 
