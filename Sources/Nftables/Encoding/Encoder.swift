@@ -1,7 +1,6 @@
 internal import CLinux
 internal import CMnl
 internal import CNftnl
-internal import Glibc
 internal import Netlink
 
 extension Transaction {
