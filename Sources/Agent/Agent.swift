@@ -1,4 +1,4 @@
-public import API
+import API
 import Access
 import Gate
 public import Ledger
