@@ -90,11 +90,11 @@ let package = Package(
         ),
 
         // Values and decisions: no I/O, no clock.
-        .target(name: "Policy", dependencies: [collections], swiftSettings: settings),
+        .target(name: "Policy", dependencies: [collections], swiftSettings: memorySafe),
         .target(
             name: "Settings",
             dependencies: ["Linux", "Policy", systemPackage, yams],
-            swiftSettings: settings
+            swiftSettings: memorySafe
         ),
 
         // What is asked of the agent, whatever way it comes.
@@ -169,7 +169,7 @@ let package = Package(
         ),
         .testTarget(
             name: "LinuxTests",
-            dependencies: ["Linux", systemPackage],
+            dependencies: ["Linux", "TestSupport", systemPackage],
             swiftSettings: settings
         ),
         .testTarget(
@@ -189,7 +189,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SettingsTests",
-            dependencies: ["Settings", "Policy", "TestSupport"],
+            dependencies: ["Linux", "Policy", "Settings", "TestSupport", systemPackage],
             swiftSettings: settings
         ),
         .testTarget(
@@ -199,7 +199,7 @@ let package = Package(
         ),
         .testTarget(
             name: "LedgerTests",
-            dependencies: ["Ledger", "Policy", "TestSupport", grdb],
+            dependencies: ["Ledger", "Linux", "Policy", "TestSupport", grdb, systemPackage],
             swiftSettings: settings
         ),
         .testTarget(

@@ -95,7 +95,12 @@ public final class Agent: Sendable {
     /// Puts back what another process has changed in the table, elements of grants included.
     public func rulesetChanged() async {
         await logged("make the gate anew") {
-            let fault = try gate.inspect().fault
+            let fault: String?
+            do throws(GateError) {
+                fault = try gate.inspect().fault
+            } catch {
+                fault = "\(error)"
+            }
             try await committer.reassert()
             guard let fault else { return }
             logger.warning("another process changed the gate (\(fault)); it was made anew")
