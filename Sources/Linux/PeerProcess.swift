@@ -20,12 +20,11 @@ public struct PeerProcess: Hashable, Sendable {
     ///
     /// Where the kernel can name it for good (`SO_PEERPIDFD`, Linux 6.5), nothing is told of another
     /// process that was given its number meanwhile; with older kernels that would have to happen
-    /// between its connecting and this.
+    /// between its connecting and this. nil where the process has ended, or /proc does not show it.
     ///
     /// - Parameters:
     ///   - id: The process, as ``PeerCredentials`` names it.
     ///   - socket: The connected socket.
-    /// - Returns: nil where the process has ended, or /proc does not show it.
     public init?(id: Int32, ofPeerOf socket: CInt) {
         let peer = Self.handle(ofPeerOf: socket)
         // Files are found only as long as the process is the one whose folder this is.
