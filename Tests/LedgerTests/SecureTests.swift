@@ -245,6 +245,8 @@ import Testing
             ])
             if killed { kill(getpid(), SIGKILL) }
         }
+        // Others take what it gave back when it ended.
+        try SmallDisk.fill(disk.path)
         var count: Int64 = 0
         do {
             // Another boot has a row of its own, which must wait.
@@ -258,12 +260,24 @@ import Testing
                 .ended(id("3.1"), .closedByRequester, at: minutes(2), by: alice)
             ])
         }
+        try SmallDisk.fill(disk.path)
         let ledger = try disk.open(bootID: "boot-2")
         #expect(try live(ledger) == [1] + (4...count))
         try disk.makeRoom()
         try await ledger.commit([.opened(request(count + 1))], at: minutes(3))
         #expect(try await ledger.request(2)?.state == .revoked)
         #expect(try await ledger.request(3)?.grants.map(\.endedAt) == [minutes(2)])
+    }
+
+    @Test(.enabled(if: geteuid() == 0))
+    func startsOnADiskThatWasFilledWhileItWasStopped() async throws {
+        let disk = try SmallDisk(bytes: 16 << 20)
+        try disk.open().commitBlocking([.opened(request(1))], at: noon)
+        try SmallDisk.fill(disk.path)
+        let ledger = try disk.open()
+        #expect(try live(ledger) == [1])
+        // There even is room for some more.
+        try await ledger.commit([.opened(request(2))], at: noon)
     }
 
     @Test(.enabled(if: geteuid() == 0))
