@@ -93,7 +93,7 @@ import TestSupport
     @Test(arguments: [nil, .active, .revoked] as [GrantState?])
     func readsNoMoreThanAPageOfGrants(state: GrantState?) throws {
         let filter = LedgerFilter(policies: ["ssh"], name: "bob", before: 9)
-        let (sql, arguments) = Ledger.query(filter, state: state)
+        let (sql, arguments) = try Ledger.query(filter, state: state)
         let plan = try ledger.pool.read { db in
             try Row.fetchAll(db, sql: "EXPLAIN QUERY PLAN " + sql, arguments: arguments)
                 .map { $0["detail"] as String }
