@@ -206,7 +206,7 @@ let package = Package(
             name: "ServerTests",
             dependencies: [
                 "API", "Access", "CLinux", "Client", "Linux", "Policy", "Server", "TestSupport",
-                lifecycle, logging, nioCore, nioPosix, systemPackage, yams,
+                lifecycle, logging, nioCore, nioHTTP1, nioPosix, systemPackage, yams,
             ],
             swiftSettings: settings
         ),

@@ -1,4 +1,4 @@
-public import API
+import API
 import Access
 import Gate
 public import Ledger
@@ -95,15 +95,15 @@ public final class Agent: Sendable {
     /// Puts back what another process has changed in the table, elements of grants included.
     public func rulesetChanged() async {
         await logged("make the gate anew") {
-            let fault: String?
-            do throws(GateError) {
+            var fault: String?
+            do {
                 fault = try gate.inspect().fault
             } catch {
                 fault = "\(error)"
             }
-            try await committer.reassert()
-            guard let fault else { return }
-            logger.warning("another process changed the gate (\(fault)); it was made anew")
+            guard let fault else { return try await committer.reassert() }
+            logger.warning("another process changed the gate (\(fault)); making it anew")
+            await logged("make the gate anew") { try await committer.reassert() }
             try await note(Notice(.gateTampered, detail: fault))
         }
     }

@@ -79,8 +79,8 @@ enum Layout {
         if !ports.udpElements.isEmpty {
             // Established is also what answers a flow from a managed port of this host, or of one
             // behind it. Such a flow must have begun there: whoever could begin it from elsewhere,
-            // with a forged source, would have his next datagram taken for the answer. TCP needs no
-            // such care, since each handshake is judged.
+            // with a forged source, would have his next datagram taken for the answer. What goes to
+            // a managed port is judged anyhow, wherever from, and so is each handshake of TCP.
             let udp = Match.transportProtocol(Transport.udp.rawValue)
             rules.append(
                 Rule(

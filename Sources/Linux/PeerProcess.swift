@@ -21,7 +21,7 @@ public struct PeerProcess: Hashable, Sendable {
     ///
     /// Where the kernel can name it for good (`SO_PEERPIDFD`, Linux 6.5), nothing is told of another
     /// process that was given its number meanwhile; with older kernels that would have to happen
-    /// between its connecting and this.
+    /// between its connecting and this. nil where the process has ended, or /proc does not show it.
     ///
     /// - Parameters:
     ///   - id: The process, as ``PeerCredentials`` names it.
