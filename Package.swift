@@ -169,7 +169,7 @@ let package = Package(
         ),
         .testTarget(
             name: "LinuxTests",
-            dependencies: ["Linux", systemPackage],
+            dependencies: ["Linux", "TestSupport", systemPackage],
             swiftSettings: settings
         ),
         .testTarget(
@@ -199,14 +199,14 @@ let package = Package(
         ),
         .testTarget(
             name: "LedgerTests",
-            dependencies: ["Ledger", "Policy", "TestSupport", grdb],
+            dependencies: ["Ledger", "Linux", "Policy", "TestSupport", grdb, systemPackage],
             swiftSettings: settings
         ),
         .testTarget(
             name: "ServerTests",
             dependencies: [
                 "API", "Access", "CLinux", "Client", "Linux", "Policy", "Server", "TestSupport",
-                lifecycle, logging, nioCore, nioPosix, systemPackage, yams,
+                lifecycle, logging, nioCore, nioHTTP1, nioPosix, systemPackage, yams,
             ],
             swiftSettings: settings
         ),

@@ -7,7 +7,7 @@ import Settings
 extension Agent {
     /// Closes all live grants of a request.
     public func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument {
-        try await change(request: id, "close", by: caller) { live, _, now in
+        try await change(request: id, "close", by: caller) { live, _, _, now in
             live.map { caller.end($0, at: now.wall) }
         }
     }
@@ -18,9 +18,10 @@ extension Agent {
             request: id.request,
             "close",
             by: caller
-        ) { live, _, now throws(Problem) in
+        ) { live, request, _, now throws(Problem) in
             guard let grant = live.first(where: { $0.id == id }) else {
-                throw .notLive("grant \(id)")
+                let isKnown = request.grants.contains { $0.id == id }
+                throw isKnown ? .notLive("grant \(id)") : .noSuch("grant \(id)")
             }
             return [caller.end(grant, at: now.wall)]
         }
@@ -36,7 +37,11 @@ extension Agent {
         by addition: Duration,
         by caller: Caller
     ) async throws -> RequestDocument {
-        try await change(request: id, "extend", by: caller) { live, policies, now throws(Problem) in
+        try await change(request: id, "extend", by: caller) {
+            live,
+            _,
+            policies,
+            now throws(Problem) in
             let decision = policies.decideExtension(
                 of: live,
                 by: addition,
@@ -53,6 +58,15 @@ extension Agent {
         }
     }
 
+    private typealias Change =
+        @Sendable ([Grant], StoredRequest, PolicySet, Moment) throws(Problem) -> [Event]
+
+    private enum Changed {
+        case done(RequestDocument)
+        /// These ended since the request was read.
+        case unread(Set<Grant.ID>)
+    }
+
     /// Makes a change of a request's live grants, and answers with what they are then.
     ///
     /// The request is read before: what was done is never answered with what cannot be read.
@@ -60,16 +74,15 @@ extension Agent {
         request id: Int64,
         _ verb: String,
         by caller: Caller,
-        _ decide: @escaping @Sendable ([Grant], PolicySet, Moment) throws(Problem) -> [Event]
+        _ decide: @escaping Change
     ) async throws -> RequestDocument {
+        var unread: Set<Grant.ID> = []
         while true {
             let known = try await stored(request: id, for: caller)
-            let changed: RequestDocument? = try await committer.submit {
-                committer,
-                now throws(Problem) in
+            let changed = try await committer.submit { [unread] committer, now throws(Problem) in
                 let live = committer.plan.grants(ofRequest: id)
                 guard let owner = live.first?.requester else { throw .notLive("request \(id)") }
-                guard caller.maySee(requestsOf: owner.subject) else {
+                guard caller.maySee(requestOf: owner.subject, with: live) else {
                     throw .noSuch("request \(id)")
                 }
                 guard owner.subject == caller.identity.subject || caller.roles.contains(.admin)
@@ -81,19 +94,23 @@ extension Agent {
                     )
                 }
                 var request = known ?? StoredRequest(live: live)
-                // Something ended since the request was read: read it again.
-                guard
-                    request.grants.allSatisfy({ grant in
-                        grant.state != .active || live.contains { $0.id == grant.id }
-                    })
-                else { return Submission(events: []) { nil } }
-                let events = try decide(live, committer.configuration.policySet, now)
+                let ended = Set(request.grants.filter { $0.state == .active }.map(\.id))
+                    .subtracting(live.map(\.id))
+                // What was read again and still is live in the ledger alone, somebody has put there.
+                guard ended.isSubset(of: unread) else {
+                    return Submission(events: []) { Changed.unread(ended) }
+                }
+                request.grants.removeAll { ended.contains($0.id) }
+                let events = try decide(live, request, committer.configuration.policySet, now)
                 request.follow(events, live: live)
                 return Submission(events: events) { [request] in
-                    RequestDocument(request, at: now)
+                    Changed.done(RequestDocument(request, at: now))
                 }
             }
-            if let changed { return changed }
+            switch changed {
+            case .done(let request): return request
+            case .unread(let ended): unread.formUnion(ended)
+            }
         }
     }
 
@@ -112,7 +129,8 @@ extension Agent {
             if isLive { return nil }
             throw Problem.noSuch("request \(id)")
         }
-        guard caller.maySee(requestsOf: stored.requester.subject) else {
+        guard caller.maySee(requestOf: stored.requester.subject, with: stored.grants.map(\.grant))
+        else {
             throw Problem.noSuch("request \(id)")
         }
         return stored
@@ -120,6 +138,12 @@ extension Agent {
 }
 
 extension Caller {
+    /// Whether the caller may see a request: a delegate's people see only what is under its policies.
+    func maySee(requestOf owner: Subject, with grants: [Grant]) -> Bool {
+        maySee(requestsOf: owner)
+            && grants.allSatisfy { identity.via?.mayAsk(under: $0.policy) != false }
+    }
+
     /// The end of a grant that this caller closes.
     fileprivate func end(_ grant: Grant, at now: Timestamp) -> Event {
         let isOwn = grant.requester.subject == identity.subject

@@ -11,7 +11,9 @@ extension Agent {
         let stored = try await reading { () throws(LedgerError) in
             try await ledger.request(id)
         }
-        guard let stored, caller.maySee(requestsOf: stored.requester.subject) else {
+        guard let stored,
+            caller.maySee(requestOf: stored.requester.subject, with: stored.grants.map(\.grant))
+        else {
             throw Problem.noSuch("request \(id)")
         }
         return await documents(of: [stored])[0]

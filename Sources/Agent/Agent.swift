@@ -95,10 +95,15 @@ public final class Agent: Sendable {
     /// Puts back what another process has changed in the table, elements of grants included.
     public func rulesetChanged() async {
         await logged("make the gate anew") {
-            let fault = try gate.inspect().fault
-            try await committer.reassert()
-            guard let fault else { return }
-            logger.warning("another process changed the gate (\(fault)); it was made anew")
+            var fault: String?
+            do {
+                fault = try gate.inspect().fault
+            } catch {
+                fault = "\(error)"
+            }
+            guard let fault else { return try await committer.reassert() }
+            logger.warning("another process changed the gate (\(fault)); making it anew")
+            await logged("make the gate anew") { try await committer.reassert() }
             try await note(Notice(.gateTampered, detail: fault))
         }
     }

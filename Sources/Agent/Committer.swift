@@ -201,7 +201,6 @@ actor Committer {
 
     /// How many packets of a break-glass source the audit trail has to be told of; nil for none.
     func breakGlassPackets(of source: CIDR, are packets: UInt64) -> UInt64? {
-        // A gate that was made anew counts from zero.
         let told = breakGlassPackets.updateValue(packets, forKey: source) ?? 0
         return packets > told ? packets - told : nil
     }
@@ -236,6 +235,10 @@ actor Committer {
         var undo: Plan.Undo
 
         var onlyTakesAway: Bool { events.allSatisfy(\.onlyTakesAway) }
+        /// Whether ledger and kernel can fail it: whoever only asks or notes is answered all the same.
+        var changesGrants: Bool {
+            events.contains { if case .noted = $0 { false } else { true } }
+        }
     }
 
     private func commit(_ batch: [any Pending]) async {
@@ -257,10 +260,17 @@ actor Committer {
         // The kernel has closed them already.
         let ended = plan.takeEnded(at: now.boot)
         take(ended.map { .ended($0, .expired, at: now.wall, by: nil) }, of: nil)
+        // Refused by what may come to nothing yet, as who wants to close what makes room for an open.
+        var refused: [any Pending] = []
         for pending in batch {
-            guard let events = pending.decide(in: self, at: now) else { continue }
-            take(events, of: pending)
-            noteKeys(of: events)
+            if let events = pending.decide(in: self, at: now) {
+                take(events, of: pending)
+                noteKeys(of: events)
+            } else if decided.allSatisfy(\.onlyTakesAway) {
+                pending.finish(nil)
+            } else {
+                refused.append(pending)
+            }
         }
         phase = .recording(decided.map(\.undo))
         do throws(LedgerError) {
@@ -269,8 +279,11 @@ actor Committer {
             }
         } catch {
             await closeUnrecorded(decided, because: error)
+            // Decided first, they are decided by what is in force.
+            waiting.insert(contentsOf: refused, at: 0)
             return
         }
+        for pending in refused { pending.finish(nil) }
         phase = .opening
         do {
             try bringKernel(to: elements)
@@ -360,17 +373,18 @@ actor Committer {
                 + "that is not recorded yet: \(error)"
         }
         for decided in decided {
-            decided.pending?.render()
             decided.pending?.finish(
-                decided.onlyTakesAway
-                    ? failure.map { Problem(.ledgerUnavailable, $0) }
-                    : Problem(.ledgerUnavailable, "nothing was opened or extended: \(error)")
+                !decided.onlyTakesAway
+                    ? Problem(.ledgerUnavailable, "nothing was opened or extended: \(error)")
+                    : decided.changesGrants
+                        ? failure.map { Problem(.ledgerUnavailable, $0) } : nil
             )
         }
     }
 
     /// Undoes what opened or lengthened: the kernel did not take it.
     private func takeBack(_ decided: [Decided], because error: any Error) async {
+        logger.error("\(error)")
         let now = clocks.now()
         var undoing: [Event] = []
         for decided in decided.reversed() where !decided.onlyTakesAway {
@@ -386,13 +400,15 @@ actor Committer {
         }
         for decided in decided {
             decided.pending?.finish(
-                Problem(
-                    .kernelRefused,
-                    decided.onlyTakesAway
-                        ? "the grant is ended, but the kernel did not take it: \(error); "
-                            + "it closes by itself at the end of its time, and the agent tries again"
-                        : "nothing was opened or extended: \(error)"
-                )
+                !decided.changesGrants
+                    ? nil
+                    : Problem(
+                        .kernelRefused,
+                        decided.onlyTakesAway
+                            ? "the grant is ended, but the kernel did not take it: \(error); it "
+                                + "closes by itself at the end of its time, and the agent tries again"
+                            : "nothing was opened or extended: \(error)"
+                    )
             )
         }
         healLater()
@@ -435,14 +451,26 @@ actor Committer {
     ///
     /// - Throws: Where the kernel refuses; then the old one stays.
     func adopt(_ configuration: AgentConfiguration) throws {
-        let wasMissing = try arm(configuration, holding: .whatIsThere)
+        let wasMissing: Bool
+        do {
+            wasMissing = try arm(configuration, holding: .whatIsThere)
+        } catch {
+            // Nobody knows what of it the kernel took.
+            try? reassert()
+            throw error
+        }
         self.configuration = configuration
         configurationOrigin = .files
         configurationFault = nil
         configuredAt = clocks.now().wall
         for feed in delegateFeeds { feed.yield(configuration.delegates.map(\.user)) }
         if wasMissing { kernel = .behind }
-        if case .behind = kernel { try reassert() }
+        do {
+            if case .behind = kernel { try reassert() }
+        } catch {
+            // It is in force; what is open follows.
+            logger.error("\(error)")
+        }
     }
 
     /// The users that delegates run as: now, and again whenever a configuration is put in force.
@@ -461,27 +489,34 @@ actor Committer {
 
     @discardableResult
     private func arm(_ configuration: AgentConfiguration, holding: Holding) throws -> Bool {
-        try gate.arm(
+        let wasMissing = try gate.arm(
             managed: configuration.policySet.managedPorts,
             breakGlass: configuration.breakGlass,
             holding: holding,
             now: { clocks.now().boot }
         )
+        // A gate that was made anew counts from zero.
+        breakGlassPackets = [:]
+        return wasMissing
     }
 
     /// Tries again in a while what the ledger or the kernel did not take.
     private func healLater() {
         guard !isHealing else { return }
         isHealing = true
-        Task {
+        Task { [weak self] in
             try? await Task.sleep(for: .seconds(1))
-            isHealing = false
-            do {
-                if case .behind = kernel { try reassert() }
-                if store.isBehind { try await settle() }
-            } catch {
-                logger.error("\(error)")
-            }
+            await self?.heal()
+        }
+    }
+
+    private func heal() async {
+        isHealing = false
+        do {
+            if case .behind = kernel { try reassert() }
+            if store.isBehind { try await settle() }
+        } catch {
+            logger.error("\(error)")
         }
     }
 }
@@ -502,7 +537,7 @@ struct Submission<Answer: Sendable>: Sendable {
 
 /// Somebody who waits for a change.
 protocol Pending {
-    /// What happens; nil where nothing does, and the answer was given.
+    /// What happens; nil where nothing does, and the answer is a refusal.
     func decide(in committer: isolated Committer, at now: Moment) -> [Event]?
     /// Makes the answer.
     func render()
@@ -529,10 +564,10 @@ private final class Waiter<Answer: Sendable>: Pending {
     func decide(in committer: isolated Committer, at now: Moment) -> [Event]? {
         do throws(Problem) {
             let submission = try decide(committer, now)
-            answer = submission.answer
+            (answer, rendered) = (submission.answer, nil)
             return submission.events
         } catch {
-            reply(.failure(error))
+            rendered = .failure(error)
             return nil
         }
     }

@@ -1,29 +1,34 @@
 import Policy
 
-/// Lets so many notices about one person through in a minute, and counts the others: somebody who
-/// asks in a loop must neither fill the disk nor make others wait for it.
+/// Lets so many notices of a kind about one person through in a minute, and counts the others:
+/// somebody who asks in a loop must neither fill the disk nor make others wait for it.
 struct NoticeThrottle {
     /// More than a person runs into by hand.
     private static let perMinute = 10
 
+    private struct Likeness: Hashable {
+        let kind: Notice.Kind
+        let subject: Subject?
+    }
+
     private var minute: Int64 = 0
-    private var counts: [Subject?: Int] = [:]
+    private var counts: [Likeness: Int] = [:]
     /// Those left out since the last one that was let through.
-    private var missed: [Subject?: Int] = [:]
+    private var missed: [Likeness: Int] = [:]
 
     /// The notice as it is to be recorded; nil where it is only counted.
     mutating func admit(_ notice: Notice, at now: BootTime) -> Notice? {
-        let subject = notice.by?.subject
+        let likeness = Likeness(kind: notice.kind, subject: notice.by?.subject)
         if now.milliseconds / 60_000 != minute {
             minute = now.milliseconds / 60_000
             counts = [:]
         }
-        counts[subject, default: 0] += 1
-        guard counts[subject, default: 0] <= Self.perMinute else {
-            missed[subject, default: 0] += 1
+        counts[likeness, default: 0] += 1
+        guard counts[likeness, default: 0] <= Self.perMinute else {
+            missed[likeness, default: 0] += 1
             return nil
         }
-        guard let left = missed.removeValue(forKey: subject) else { return notice }
+        guard let left = missed.removeValue(forKey: likeness) else { return notice }
         var notice = notice
         notice.detail =
             [notice.detail, "\(left) more like it were not recorded"]

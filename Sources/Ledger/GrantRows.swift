@@ -14,10 +14,21 @@ struct GrantRows {
     /// The columns of `grants` that `storedGrant(from:)` takes.
     static let storedColumns = grantColumns + ["state", "ended_at", "end_reason"]
 
+    /// `storedColumns` of the tables that the view `grants` is made of, as `g`.
+    static let columnsOfLive =
+        grantColumns.map { "g." + $0 }.joined(separator: ", ") + ", 'active', NULL, NULL"
+    static let columnsOfEnded =
+        grantColumns.dropLast().map { "g." + $0 }.joined(separator: ", ")
+        + ", 0, g.state, g.ended_at, g.end_reason"
+
+    /// Ends that are in force, and not in the tables yet.
+    let owedEnds: Ledger.OwedEnds
     private var ports: [String: PortRange] = [:]
     private var policies: Set<String> = []
     private var subjects: [String: Subject] = [:]
     private var names: Set<String> = []
+
+    init(owedEnds: Ledger.OwedEnds = [:]) { self.owedEnds = owedEnds }
 
     private mutating func grant(from row: Row, requester: Requester) throws -> Grant {
         let id = Grant.ID(row: try row.decode(atIndex: 0))
@@ -75,6 +86,16 @@ struct GrantRows {
         let state: String = try row.decode(atIndex: Self.count)
         guard let state = GrantState(rawValue: state) else {
             throw Self.damaged(grant.id, "unknown state \"\(state)\"")
+        }
+        if state == .active, let end = owedEnds[grant.id] {
+            return StoredGrant(
+                grant: grant,
+                requester: requester,
+                reason: reason,
+                state: end.reason.state,
+                endedAt: end.at,
+                endReason: end.reason
+            )
         }
         let endedAt: Int64? = try row.decode(atIndex: Self.count + 1)
         let endReason: String? = try row.decode(atIndex: Self.count + 2)

@@ -1,11 +1,24 @@
 internal import GRDB
 public import Policy
+internal import Synchronization
 
 extension Ledger {
     /// One request with its grants; nil where there is none of this number.
     public func request(_ id: Int64) async throws(LedgerError) -> StoredRequest? {
-        try await reading { db in
-            try Self.fetchRequests(db, Conditions("r.id = ?", id), limit: 1).first
+        let owedEnds = owedEnds
+        return try await reading { db in
+            try Self.fetchRequests(db, Conditions("r.id = ?", id), limit: 1, owedEnds).first
+        }
+    }
+
+    typealias OwedEnds = [Grant.ID: (reason: EndReason, at: Timestamp)]
+
+    /// The ends that ``secure(_:)`` took: in force, though the tables do not have them.
+    ///
+    /// Read them before the tables, which may have them meanwhile.
+    private var owedEnds: OwedEnds {
+        books.withLock(\.owed).reduce(into: [:]) { ends, event in
+            if case .ended(let id, let reason, let at, _) = event { ends[id] = (reason, at) }
         }
     }
 
@@ -14,34 +27,29 @@ extension Ledger {
         _ filter: LedgerFilter,
         state: RequestState? = nil
     ) async throws(LedgerError) -> [StoredRequest] {
+        let owedEnds = owedEnds
         var conditions = Conditions("r.id < ?", filter.before ?? .max)
         conditions.add(ofPeople: filter)
-        if let policy = filter.policy {
-            conditions.add(
-                "EXISTS (SELECT 1 FROM grants g WHERE \(Self.ofRequest) AND g.policy = ?)",
-                policy
-            )
-        }
+        if let policy = filter.policy { conditions.add(anyGrant: "g.policy = ?", [policy]) }
         if let policies = filter.policies {
             let (marks, names) = Conditions.list(policies)
-            conditions.add("EXISTS (SELECT 1 FROM grants g WHERE \(Self.ofRequest))")
-            conditions.add(
-                """
-                NOT EXISTS (
-                    SELECT 1 FROM grants g WHERE \(Self.ofRequest) AND g.policy NOT IN \(marks))
-                """,
-                names
-            )
+            conditions.add(anyGrant: "g.policy IN \(marks)", names)
+            conditions.add(anyGrant: "g.policy NOT IN \(marks)", names, negated: true)
         }
         switch state {
         case .active:
             // The few that are live, instead of all there are.
-            conditions.add("r.id IN (SELECT id / \(Schema.ordinalLimit) FROM live)")
-        case .some(let state): conditions.add("r.state = ?", state.rawValue)
+            conditions.add(
+                """
+                r.id IN (SELECT id / \(Schema.ordinalLimit) FROM live g WHERE \(Self.isNotOwed))
+                """,
+                [try Self.list(owedEnds)]
+            )
+        case .some(let state): conditions.add("r.state = ?", [state.rawValue])
         case nil: break
         }
         return try await reading { [conditions] db in
-            try Self.fetchRequests(db, conditions, limit: filter.limit)
+            try Self.fetchRequests(db, conditions, limit: filter.limit, owedEnds)
         }
     }
 
@@ -53,32 +61,13 @@ extension Ledger {
         _ filter: LedgerFilter,
         state: GrantState? = nil
     ) async throws(LedgerError) -> [StoredGrant] {
-        let before = filter.before.map { $0.multipliedReportingOverflow(by: Schema.ordinalLimit) }
-        var conditions = Conditions(
-            "g.id < ?",
-            before.map { $0.overflow ? .max : $0.partialValue } ?? .max
-        )
-        conditions.add(ofPeople: filter)
-        if let policy = filter.policy { conditions.add("g.policy = ?", policy) }
-        if let policies = filter.policies {
-            let (marks, names) = Conditions.list(policies)
-            conditions.add("g.policy IN \(marks)", names)
-        }
-        if let state { conditions.add("g.state = ?", state.rawValue) }
-        return try await reading { [conditions] db in
-            let statement = try db.cachedStatement(
-                sql: """
-                    SELECT \(Self.grantColumns), r.reason, \(Self.personColumns)
-                    FROM grants g CROSS JOIN requests r ON r.id = g.request
-                    WHERE \(conditions.sql) ORDER BY g.id DESC LIMIT ?
-                    """
-            )
-            var rows = GrantRows()
+        let owedEnds = owedEnds
+        let (sql, arguments) = try Self.query(filter, state: state, owedEnds)
+        return try await reading { db in
+            let statement = try db.cachedStatement(sql: sql)
+            var rows = GrantRows(owedEnds: owedEnds)
             var grants: [StoredGrant] = []
-            let cursor = try Row.fetchCursor(
-                statement,
-                arguments: conditions.arguments + [filter.limit]
-            )
+            let cursor = try Row.fetchCursor(statement, arguments: arguments)
             while let row = try cursor.next() {
                 let reason: String? = try row.decode(atIndex: Self.grantColumnCount)
                 let requester = try Self.person(row, at: Self.grantColumnCount + 1)
@@ -86,6 +75,52 @@ extension Ledger {
             }
             return grants
         }
+    }
+
+    /// Reads both tables of grants from their newest rows on, side by side: no more of them than the
+    /// page takes.
+    static func query(
+        _ filter: LedgerFilter,
+        state: GrantState?,
+        _ owedEnds: OwedEnds = [:]
+    ) throws(LedgerError) -> (sql: String, arguments: StatementArguments) {
+        let before = filter.before.map { $0.multipliedReportingOverflow(by: Schema.ordinalLimit) }
+        var conditions = Conditions(
+            "g.id < ?",
+            before.map { $0.overflow ? .max : $0.partialValue } ?? .max
+        )
+        conditions.add(ofPeople: filter)
+        if let policy = filter.policy { conditions.add("g.policy = ?", [policy]) }
+        if let policies = filter.policies {
+            let (marks, names) = Conditions.list(policies)
+            conditions.add("g.policy IN \(marks)", names)
+        }
+        var parts: [(sql: String, arguments: StatementArguments)] = []
+        let select = { (columns: String, table: String, conditions: Conditions) in
+            (
+                """
+                SELECT \(columns), r.reason, \(personColumns)
+                FROM \(table) g CROSS JOIN requests r ON r.id = g.id / \(Schema.ordinalLimit)
+                WHERE \(conditions.sql)
+                """,
+                conditions.arguments
+            )
+        }
+        if state == nil {
+            parts.append(select(GrantRows.columnsOfLive, "live", conditions))
+        } else if state == .active {
+            var conditions = conditions
+            conditions.add(Self.isNotOwed, [try list(owedEnds)])
+            parts.append(select(GrantRows.columnsOfLive, "live", conditions))
+        }
+        if state != .active {
+            if let state { conditions.add("g.state = ?", [state.rawValue]) }
+            parts.append(select(GrantRows.columnsOfEnded, "ended", conditions))
+        }
+        return (
+            parts.map(\.sql).joined(separator: " UNION ALL ") + " ORDER BY g.id DESC LIMIT ?",
+            parts.map(\.arguments).reduce([], +) + [filter.limit]
+        )
     }
 
     /// The request of this person that carried this key; nil where there is none.
@@ -168,12 +203,14 @@ extension Ledger {
         return high
     }
 
-    /// The grants `g` of the request `r`, as a range of row ids.
-    private static let ofRequest = """
-        g.id > r.id * \(Schema.ordinalLimit) AND g.id < (r.id + 1) * \(Schema.ordinalLimit)
-        """
-    private static let grantColumns = GrantRows.storedColumns.map { "g." + $0 }
-        .joined(separator: ", ")
+    /// Whether the grant `g` has not ended without the tables' knowing; takes what `list` makes.
+    private static let isNotOwed = "g.id NOT IN (SELECT value FROM json_each(?))"
+
+    private static func list(_ owedEnds: OwedEnds) throws(LedgerError) -> String {
+        let rows = try owedEnds.keys.map { id throws(LedgerError) in "\(try id.row())" }
+        return "[\(rows.joined(separator: ","))]"
+    }
+
     private static let grantColumnCount = GrantRows.storedColumns.count
     private static let personColumns = Person.columns.map { "r." + $0.name }
         .joined(separator: ", ")
@@ -205,7 +242,8 @@ extension Ledger {
     private static func fetchRequests(
         _ db: Database,
         _ conditions: Conditions,
-        limit: Int
+        limit: Int,
+        _ owedEnds: OwedEnds
     ) throws -> [StoredRequest] {
         let statement = try db.cachedStatement(
             sql: """
@@ -216,11 +254,12 @@ extension Ledger {
         )
         let grants = try db.cachedStatement(
             sql: """
-                SELECT \(grantColumns) FROM requests r JOIN grants g ON \(ofRequest)
-                WHERE r.id = ? ORDER BY g.id
+                SELECT \(GrantRows.storedColumns.joined(separator: ", ")) FROM grants
+                WHERE id > ?1 * \(Schema.ordinalLimit) AND id < (?1 + 1) * \(Schema.ordinalLimit)
+                ORDER BY id
                 """
         )
-        var rows = GrantRows()
+        var rows = GrantRows(owedEnds: owedEnds)
         return try Row.fetchAll(statement, arguments: conditions.arguments + [limit]).map { row in
             let id: Int64 = try row.decode(atIndex: 6)
             let stateText: String = try row.decode(atIndex: 7)
@@ -251,6 +290,12 @@ extension Ledger {
                 )
                 request.grants.append(grant)
             }
+            if request.state == .active, !request.grants.contains(where: { $0.state == .active }),
+                let last = request.grants.last(where: { owedEnds[$0.id] != nil }),
+                let state = RequestState(rawValue: last.state.rawValue)
+            {
+                request.state = state
+            }
             return request
         }
     }
@@ -271,11 +316,26 @@ private struct Conditions: Sendable {
         self.arguments += arguments
     }
 
-    mutating func add(_ condition: String, _ text: String) { add(condition, [text]) }
+    /// Requests of which a grant meets a condition, or none does.
+    mutating func add(
+        anyGrant condition: String,
+        _ arguments: StatementArguments,
+        negated: Bool = false
+    ) {
+        let exists = ["live", "ended"].map { table in
+            """
+            EXISTS (SELECT 1 FROM \(table) g
+                WHERE g.id > r.id * \(Schema.ordinalLimit)
+                    AND g.id < (r.id + 1) * \(Schema.ordinalLimit) AND \(condition))
+            """
+        }
+        let either = "(\(exists.joined(separator: " OR ")))"
+        add(negated ? "NOT " + either : either, arguments + arguments)
+    }
 
     mutating func add(ofPeople filter: LedgerFilter) {
-        if let subject = filter.subject { add("r.subject = ?", subject.description) }
-        if let name = filter.name { add("r.name = ?", name) }
+        if let subject = filter.subject { add("r.subject = ?", [subject.description]) }
+        if let name = filter.name { add("r.name = ?", [name]) }
     }
 
     /// `(?, ?)`, and what stands for it.

@@ -101,6 +101,7 @@ final class Reserve: Sendable {
     /// - Parameters:
     ///   - events: What happened.
     ///   - newest: The newest request: those up to it end if there is no room to tell which.
+    /// - Throws: `LedgerError` where they are not.
     func keep(_ events: [Event], upTo newest: Int64) throws(LedgerError) {
         var state = self.state.withLock { $0 }
         for entry in Self.entries(of: events) where !state.isFull {

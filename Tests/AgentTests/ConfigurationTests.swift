@@ -29,7 +29,7 @@ import Testing
         #expect(status.configurationError == fault.description)
         #expect(status.configuration == .files)
         #expect(try await agent.policies(for: alice).policies.map(\.name) == ["ssh", "winrm"])
-        #expect(try host.managedPorts() == [22, 5985])
+        #expect(try host.managedPorts() == [22, 5985, 5986])
         #expect(host.remembered.withLock { $0 } == nil)
         let row = try #require(try host.audit("configuration-refused").first)
         #expect(row.subject == "unix:1002")
@@ -92,7 +92,7 @@ import Testing
         host.kernel.fail()
         #expect(try await agent.policies(for: dora).policies.map(\.name) == ["ssh", "winrm"])
         #expect(host.remembered.withLock { $0 } == nil)
-        #expect(try await eventually { try host.managedPorts() == [22, 5985] })
+        #expect(try await eventually { try host.managedPorts() == [22, 5985, 5986] })
         #expect(try await agent.status(for: vera).gate.armed)
         try host.expectOpen(["198.51.100.7": 10])
     }

@@ -169,6 +169,7 @@ import Testing
             host.nextEnd == (await agent.committer.plan[grant(1)]?.end.deadline)
         )
         _ = try await agent.revoke(request: 1, by: alice)
+        #expect(await agent.liveGrants == 0)
         #expect(host.nextEnd == nil)
     }
 

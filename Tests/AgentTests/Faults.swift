@@ -8,6 +8,16 @@ import Synchronization
 
 /// What is wrong with a host's disk.
 final class StoreFaults: Sendable {
+    /// What becomes of a commit.
+    struct Outcome {
+        var delay = Duration.zero
+        var commitFault: LedgerError.Code?
+        var secureFault: LedgerError.Code?
+    }
+
+    /// Asked at each commit, besides what is set below.
+    let chance = Mutex<@Sendable () -> Outcome>({ Outcome() })
+
     private struct State {
         var commitFault: LedgerError.Code?
         var secureFault: LedgerError.Code?
@@ -52,13 +62,19 @@ final class StoreFaults: Sendable {
             }
             if !isHeld { commit.resume() }
         }
-        if let code = state.withLock(\.commitFault) { throw LedgerError(code, "cannot commit") }
+        let chance = chance.withLock { $0() }
+        if chance.delay > .zero { try? await Task.sleep(for: chance.delay) }
+        if let code = state.withLock(\.commitFault) ?? chance.commitFault {
+            throw LedgerError(code, "cannot commit")
+        }
     }
 
     fileprivate func afterCommit() { state.withLock { $0.commits += 1 } }
 
     fileprivate func afterSecuring() throws(LedgerError) {
-        if let code = state.withLock(\.secureFault) { throw LedgerError(code, "cannot secure") }
+        if let code = state.withLock(\.secureFault) ?? chance.withLock({ $0() }).secureFault {
+            throw LedgerError(code, "cannot secure")
+        }
     }
 }
 

@@ -148,10 +148,7 @@ final class Host: ConfigurationSource {
         fault: ConfigurationError? = nil
     ) async throws -> Agent {
         let ledger = try await openLedger()
-        // A program that another test starts keeps the old gate's socket until it is executed.
-        _ = try await eventually {
-            try connection.tables().first { $0.name == table.name }?.owner == nil
-        }
+        try await waitUntilAgentIsGone()
         return try await agent(
             gate: gate(owning: owning),
             ledger: ledger,
@@ -183,6 +180,14 @@ final class Host: ConfigurationSource {
             logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() },
             wake: { end in self.wakeAt.withLock { $0 = end } }
         )
+    }
+
+    /// Waits until the table is nobody's.
+    func waitUntilAgentIsGone() async throws {
+        // A program that another test starts keeps the old gate's socket until it is executed.
+        _ = try await eventually {
+            try connection.tables().first { $0.name == table.name }?.owner == nil
+        }
     }
 
     /// Opens the ledger when the agent before has let go of it.
@@ -240,10 +245,9 @@ final class Host: ConfigurationSource {
     /// The ports the kernel closes unless granted.
     func managedPorts() throws -> Set<UInt16> {
         let set = try #require(connection.sets(in: table).first { $0.name == "managed" })
+        let port = { (key: Nftables.Key) in UInt16(key.bytes[4]) << 8 | UInt16(key.bytes[5]) }
         return Set(
-            try connection.elements(of: set).map {
-                UInt16($0.key.bytes[4]) << 8 | UInt16($0.key.bytes[5])
-            }
+            try connection.elements(of: set).flatMap { port($0.key)...port($0.keyEnd ?? $0.key) }
         )
     }
 

@@ -141,12 +141,14 @@ import Testing
     /// A host whose agent was killed: three grants of 10, 20 and 30 minutes, one closed.
     private func hostWithoutAgent() async throws -> Host {
         let host = try Host()
-        let agent = try await host.agent()
+        var agent: Agent? = try await host.agent()
         for minutes in [10, 20, 30] {
-            try await agent.open(ask("ssh", from: "198.51.100.\(minutes)", for: "\(minutes)m"))
+            try await agent?.open(ask("ssh", from: "198.51.100.\(minutes)", for: "\(minutes)m"))
         }
-        try await agent.open(ask("ssh", from: "198.51.100.99", for: "60m"))
-        _ = try await agent.revoke(request: 4, by: alice)
+        try await agent?.open(ask("ssh", from: "198.51.100.99", for: "60m"))
+        _ = try await agent?.revoke(request: 4, by: alice)
+        agent = nil
+        try await host.waitUntilAgentIsGone()
         return host
     }
 

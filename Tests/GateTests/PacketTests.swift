@@ -250,12 +250,8 @@ struct PacketTests {
         var gate: Gate? = try hosts.armedGate()
         if inANewAgent { gate = nil }
         try hosts.host.run {
-            try (gate ?? Gate()).arm(
-                managed: Hosts.managed + Hosts.ports("8080/tcp"),
-                breakGlass: [],
-                holding: .whatIsThere,
-                now: bootTime
-            )
+            let ports = Hosts.managed + Hosts.ports("8080/tcp")
+            try (gate ?? Gate()).armWhenLetGo(ports, holding: .whatIsThere)
         }
         #expect(session.client.says("hello", to: session.host))
         #expect(try !hosts.connects(to: 8080))

@@ -89,12 +89,7 @@ struct TableTests {
             }
             let handles = try shell("nft", "-as", "list", "table", "inet", "sallyport").get()
             let next = try Gate()
-            try next.arm(
-                managed: Hosts.managed,
-                breakGlass: [],
-                holding: .whatIsThere,
-                now: bootTime
-            )
+            try next.armWhenLetGo(Hosts.managed, holding: .whatIsThere)
             #expect(try elements().contains("203.0.113.0"))
 
             _ = plan.apply([.close(goes.id), .open(comes)])
