@@ -98,14 +98,14 @@ let package = Package(
         ),
 
         // What is asked of the agent, whatever way it comes.
-        .target(name: "API", dependencies: ["Policy"], swiftSettings: settings),
-        .target(name: "Access", dependencies: ["API", "Policy"], swiftSettings: settings),
+        .target(name: "API", dependencies: ["Policy"], swiftSettings: memorySafe),
+        .target(name: "Access", dependencies: ["API", "Policy"], swiftSettings: memorySafe),
 
         // The agent.
         .target(
             name: "Gate",
             dependencies: ["Netlink", "Nftables", "Policy", systemPackage],
-            swiftSettings: settings
+            swiftSettings: memorySafe
         ),
         .target(
             name: "Ledger",
@@ -139,7 +139,7 @@ let package = Package(
         .executableTarget(
             name: "sallyportd",
             dependencies: ["API", "Daemon", argumentParser],
-            swiftSettings: settings
+            swiftSettings: memorySafe
         ),
 
         // The command line.

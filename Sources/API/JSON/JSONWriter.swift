@@ -67,13 +67,10 @@ package struct JSONWriter {
 
     private mutating func write(_ text: String) {
         bytes.append(UInt8(ascii: "\""))
-        var text = text
-        text.withUTF8 { text in
-            if text.contains(where: Self.needsEscape) {
-                for byte in text { appendEscaped(byte) }
-            } else {
-                bytes.append(contentsOf: text)
-            }
+        if text.utf8.contains(where: Self.needsEscape) {
+            for byte in text.utf8 { appendEscaped(byte) }
+        } else {
+            bytes.append(contentsOf: text.utf8)
         }
         bytes.append(UInt8(ascii: "\""))
     }
