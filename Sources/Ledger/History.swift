@@ -39,12 +39,9 @@ extension Ledger {
         switch state {
         case .active:
             // The few that are live, instead of all there are.
-            conditions.add(
-                """
-                r.id IN (SELECT id / \(Schema.ordinalLimit) FROM live g WHERE \(Self.isNotOwed))
-                """,
-                [try Self.list(owedEnds)]
-            )
+            var live = "r.id IN (SELECT id / \(Schema.ordinalLimit) FROM live g"
+            if !owedEnds.isEmpty { live += " WHERE " + Self.isNotOwed }
+            conditions.add(live + ")", owedEnds.isEmpty ? [] : [try Self.list(owedEnds)])
         case .some(let state): conditions.add("r.state = ?", [state.rawValue])
         case nil: break
         }
@@ -110,7 +107,7 @@ extension Ledger {
             parts.append(select(GrantRows.columnsOfLive, "live", conditions))
         } else if state == .active {
             var conditions = conditions
-            conditions.add(Self.isNotOwed, [try list(owedEnds)])
+            if !owedEnds.isEmpty { conditions.add(Self.isNotOwed, [try list(owedEnds)]) }
             parts.append(select(GrantRows.columnsOfLive, "live", conditions))
         }
         if state != .active {

@@ -37,7 +37,7 @@ public struct CIDR: TextForm, Comparable {
     ///
     /// Bits set behind the prefix are refused, with the cleared range as the suggestion.
     public init(parsing text: String) throws(ParseError) {
-        guard let slash = text.utf8.firstIndex(of: UInt8(ascii: "/")) else {
+        guard let slash = text.firstIndex(of: "/") else {
             self.init(try IPAddress(parsing: text))
             return
         }

@@ -95,7 +95,7 @@ extension IPAddress {
         guard text.utf8.count <= 64 else {
             throw ParseError(text, "it is too long for an address")
         }
-        guard !text.utf8.contains(UInt8(ascii: "%")) else {
+        guard !text.contains("%") else {
             throw ParseError(
                 text,
                 "a zone cannot be part of a source; write the address without it",
