@@ -14,7 +14,7 @@ final class RawConnection {
     }
 
     /// Longer than anything a test waits for; a test that meets it fails.
-    static let patience: Duration = .seconds(10)
+    static let patience: Duration = .seconds(30)
 
     private let socket: CInt
     private var received: [UInt8] = []
