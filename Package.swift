@@ -90,22 +90,22 @@ let package = Package(
         ),
 
         // Values and decisions: no I/O, no clock.
-        .target(name: "Policy", dependencies: [collections], swiftSettings: settings),
+        .target(name: "Policy", dependencies: [collections], swiftSettings: memorySafe),
         .target(
             name: "Settings",
             dependencies: ["Linux", "Policy", systemPackage, yams],
-            swiftSettings: settings
+            swiftSettings: memorySafe
         ),
 
         // What is asked of the agent, whatever way it comes.
-        .target(name: "API", dependencies: ["Policy"], swiftSettings: settings),
-        .target(name: "Access", dependencies: ["API", "Policy"], swiftSettings: settings),
+        .target(name: "API", dependencies: ["Policy"], swiftSettings: memorySafe),
+        .target(name: "Access", dependencies: ["API", "Policy"], swiftSettings: memorySafe),
 
         // The agent.
         .target(
             name: "Gate",
             dependencies: ["Netlink", "Nftables", "Policy", systemPackage],
-            swiftSettings: settings
+            swiftSettings: memorySafe
         ),
         .target(
             name: "Ledger",
@@ -130,15 +130,16 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "API", "Agent", "Gate", "Ledger", "Linux", "Policy", "Server", "Settings", lifecycle,
+                "API", "Agent", "Gate", "Ledger", "Linux", "Policy", "Server", "Settings",
+                lifecycle,
                 logging, systemPackage, unixSignals,
             ],
             swiftSettings: memorySafe
         ),
         .executableTarget(
             name: "sallyportd",
-            dependencies: ["API", "Daemon", argumentParser, logging],
-            swiftSettings: settings
+            dependencies: ["API", "Daemon", argumentParser],
+            swiftSettings: memorySafe
         ),
 
         // The command line.
@@ -169,7 +170,7 @@ let package = Package(
         ),
         .testTarget(
             name: "LinuxTests",
-            dependencies: ["Linux", systemPackage],
+            dependencies: ["Linux", "TestSupport", systemPackage],
             swiftSettings: settings
         ),
         .testTarget(
@@ -189,7 +190,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SettingsTests",
-            dependencies: ["Settings", "Policy", "TestSupport"],
+            dependencies: ["Linux", "Policy", "Settings", "TestSupport", systemPackage],
             swiftSettings: settings
         ),
         .testTarget(
@@ -199,14 +200,14 @@ let package = Package(
         ),
         .testTarget(
             name: "LedgerTests",
-            dependencies: ["Ledger", "Policy", "TestSupport", grdb],
+            dependencies: ["Ledger", "Linux", "Policy", "TestSupport", grdb, systemPackage],
             swiftSettings: settings
         ),
         .testTarget(
             name: "ServerTests",
             dependencies: [
                 "API", "Access", "CLinux", "Client", "Linux", "Policy", "Server", "TestSupport",
-                lifecycle, logging, nioCore, nioPosix, yams,
+                lifecycle, logging, nioCore, nioHTTP1, nioPosix, systemPackage, yams,
             ],
             swiftSettings: settings
         ),

@@ -20,4 +20,11 @@ func readPolicyText(_ text: String) {
     if let time = try? Timestamp(parsing: text) {
         precondition((try? Timestamp(parsing: time.description)) == time)
     }
+    if let subject = try? Subject(parsing: text) {
+        precondition((try? Subject(parsing: subject.description)) == subject)
+    }
+    if let pattern = try? TicketPattern(parsing: text) {
+        precondition((try? TicketPattern(parsing: pattern.description)) == pattern)
+        _ = pattern.matches(text)
+    }
 }

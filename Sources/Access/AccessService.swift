@@ -42,6 +42,8 @@ public protocol AccessService: Sendable {
     ///   - caller: Who asks.
     ///   - render: Makes the answer; called while the disk is at work, so that nobody waits for it.
     ///     The answer is given only once all is durable and in the kernel.
+    /// - Returns: What `render` made.
+    /// - Throws: A `Problem` where nothing was opened, or what `render` threw.
     func open<Answer: Sendable>(
         _ ask: Ask,
         idempotencyKey: String?,

@@ -1,4 +1,4 @@
-public import API
+import API
 import Access
 import Gate
 public import Ledger
@@ -45,7 +45,7 @@ public final class Agent: Sendable {
         ledger: Ledger,
         store: (any EventStore)? = nil,
         clocks: any Clocks,
-        executor: any SerialExecutor,
+        executor: any SerialExecutor & TaskExecutor,
         logger: Logger,
         wake: @escaping @Sendable (BootTime?) -> Void
     ) async throws {

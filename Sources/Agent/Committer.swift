@@ -18,7 +18,7 @@ actor Committer {
         // It lives as long as `executor`, and so as long as the actor.
         unsafe executor.asUnownedSerialExecutor()
     }
-    nonisolated let executor: any SerialExecutor
+    nonisolated let executor: any SerialExecutor & TaskExecutor
     nonisolated let clocks: any Clocks
     private let store: any EventStore
     private let gate: any GateControl
@@ -84,7 +84,7 @@ actor Committer {
         store: any EventStore,
         gate: any GateControl,
         clocks: any Clocks,
-        executor: any SerialExecutor,
+        executor: any SerialExecutor & TaskExecutor,
         logger: Logger,
         wake: @escaping @Sendable (BootTime?) -> Void
     ) {
@@ -173,7 +173,8 @@ actor Committer {
         waiting.append(Waiter(decide, reply))
         guard case .idle = phase else { return }
         phase = .deciding(keys: [])
-        Task { await commitWaiting() }
+        // Preferred, too: else the disk hands over to a thread of the pool, and that to the loop.
+        Task(executorPreference: executor) { await self.commitWaiting() }
     }
 
     /// Books what time has ended, and records what could not be recorded until now.

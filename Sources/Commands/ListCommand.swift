@@ -10,7 +10,9 @@ struct ListCommand: AgentCommand {
         abstract: "List live grants, and with --all ended ones.",
         discussion: """
             Requesters see their own grants; viewers, approvers and admins everyone's.
-            PACKETS counts what the grant let in: with "sessions: keep", connections.
+            USER is who asked: "root (login alice)" where alice called sudo, "carol via
+            portal" where a delegate spoke for carol. PACKETS counts what the grant let
+            in: with "sessions: keep", connections.
 
               sallyport list
               sallyport list --policy ssh --user alice

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Policy
 
 /// Standard output: the API's documents with `--json`, otherwise lines for people.
 struct Output {
@@ -58,16 +59,18 @@ func jsonText(_ document: any Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     let text = String(decoding: try encoder.encode(document), as: UTF8.self)
-    // JSON leaves some controls (U+009B) as they are, and it, too, ends up on terminals. Outside
+    // JSON leaves some of them (U+009B) as they are, and it, too, ends up on terminals. Outside
     // strings there is none but the line feeds of the formatting.
+    let obeyed = { (scalar: Unicode.Scalar) in scalar != "\n" && scalar.steersOutput }
+    guard text.unicodeScalars.contains(where: obeyed) else { return text }
     return text.unicodeScalars.reduce(into: "") { escaped, scalar in
-        if scalar == "\n" || !scalar.isObeyed {
-            escaped.unicodeScalars.append(scalar)
-        } else {
+        if obeyed(scalar) {
             for unit in String(scalar).utf16 {
                 let digits = String(unit, radix: 16)
                 escaped += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
             }
+        } else {
+            escaped.unicodeScalars.append(scalar)
         }
     }
 }

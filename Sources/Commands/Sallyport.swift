@@ -52,7 +52,7 @@ struct RootCommand: ParsableCommand {
               sallyport status                  the gate and the policies
 
             Exit status: 0 done, 64 usage, 65 invalid or outside policy, 69 the agent is
-            not reachable, 70 internal error or gate not armed, 77 not permitted.
+            not reachable, 70 internal error or an alarm of status, 77 not permitted.
             """,
         version: version,
         subcommands: [

@@ -57,7 +57,7 @@ private func alarms(_ status: StatusDocument) -> [String] {
         )
     }
     if let fault = status.ledgerFault {
-        alarms.append("NOTHING CAN BE OPENED: the ledger takes nothing: \(fault)")
+        alarms.append("NOTHING CAN BE OPENED: \(fault)")
     }
     return alarms
 }

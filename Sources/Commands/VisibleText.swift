@@ -1,12 +1,14 @@
-/// Makes characters visible that a terminal would obey, or that would reorder or hide text.
+import Policy
+
+/// Makes characters visible that a terminal would obey, or that would reorder or break text.
 ///
 /// Reasons, names and addresses come from other people. A control character in them (an escape
 /// sequence, a carriage return, a bidirectional override) is replaced by its Swift spelling,
 /// `\u{1b}`; everything else stays as it is.
 func visible(_ text: String) -> String {
-    guard text.unicodeScalars.contains(where: \.isObeyed) else { return text }
+    guard text.unicodeScalars.contains(where: \.steersOutput) else { return text }
     return text.unicodeScalars.reduce(into: "") { shown, scalar in
-        if !scalar.isObeyed {
+        if !scalar.steersOutput {
             shown.unicodeScalars.append(scalar)
         } else if scalar == "\n" {
             shown += "\\n"
@@ -14,18 +16,6 @@ func visible(_ text: String) -> String {
             shown += "\\t"
         } else {
             shown += "\\u{\(String(scalar.value, radix: 16))}"
-        }
-    }
-}
-
-extension Unicode.Scalar {
-    /// Whether a terminal acts on the scalar instead of showing it.
-    var isObeyed: Bool {
-        // Most text is ASCII: spare it the table lookup.
-        if isASCII { return value < 0x20 || value == 0x7f }
-        return switch properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator: true
-        default: false
         }
     }
 }

@@ -1,38 +1,40 @@
-import API
 import Agent
+import Linux
 import Logging
+import Policy
 import Settings
 
 /// The configuration files of this host.
 struct ConfigurationFiles: ConfigurationSource {
-    private let options: DaemonOptions
-    private let logger: Logger
-
-    init(_ options: DaemonOptions, _ logger: Logger) {
-        self.options = options
-        self.logger = logger
-    }
-
-    /// What the agent starts with.
-    struct Start {
-        var configuration: AgentConfiguration
-        var origin: ConfigurationOrigin
-        var fault: ConfigurationError?
-        var stateDirectory: String
-    }
-
-    func start() throws -> Start {
-        let configuration = try read()
-        return Start(
-            configuration: configuration,
-            origin: .files,
-            stateDirectory: options.stateDirectory ?? configuration.stateDirectory
-        )
-    }
+    let file: String
+    /// Where what is in force is kept.
+    let stateDirectory: String
+    let logger: Logger
 
     func read() throws(ConfigurationError) -> AgentConfiguration {
-        try AgentConfiguration.load(file: options.configuration)
+        try AgentConfiguration.load(file: file)
     }
 
-    func remember(_ configuration: AgentConfiguration) {}
+    func remember(_ configuration: AgentConfiguration) {
+        do throws(SystemError) {
+            try configuration.keep(in: stateDirectory)
+        } catch {
+            logger.error(
+                "cannot keep the configuration to start from where its files cannot be used: \(error)"
+            )
+        }
+    }
+}
+
+extension ConfigurationStart {
+    /// Says loudly where the files are not what is armed.
+    func log(to logger: Logger) {
+        guard let fault else { return }
+        let armed =
+            origin == .lastKnownGood
+            ? "what was last in force is armed" : "only Azure's default ports are closed"
+        logger.critical("cannot use the configuration; \(armed)")
+        // A record each: the journal takes every line for one.
+        for fault in fault.faults { logger.error("\(fault)") }
+    }
 }

@@ -45,8 +45,11 @@ public enum Daemon {
         ThisProcess.onHangUp(.ignore)
         try ThisProcess.raiseOpenFileLimit()
         let clocks = try SystemClocks()
-        let files = ConfigurationFiles(options, logger)
-        let start = try files.start()
+        let start = try ConfigurationStart.read(
+            file: options.configuration,
+            stateDirectory: options.stateDirectory
+        )
+        start.log(to: logger)
         // Closed first, whatever becomes of the rest: what is open already stays as it is.
         let gate = try Gate()
         let managed = start.configuration.policySet.managedPorts
@@ -63,6 +66,12 @@ public enum Daemon {
         } catch {
             throw ClosedWithoutLedger(reason: error)
         }
+        let files = ConfigurationFiles(
+            file: options.configuration,
+            stateDirectory: start.stateDirectory,
+            logger: logger
+        )
+        files.remember(start.configuration)
         let watch = try Watch(ruleset: gate.isOwned ? nil : RulesetMonitor(besides: gate))
         let executor = LoopExecutor.makeWithOwnThread()
         let outcome = Outcome()

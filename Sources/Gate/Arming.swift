@@ -98,8 +98,7 @@ extension Gate {
             breakGlass: Set(breakGlass.map(\.family)),
             dropped: adopted?.dropped ?? Counter()
         )
-        for rule in rules { arming.transaction.add(rule) }
-        for set in arming.grantSets.sorted() { arming.transaction.add(set.rule) }
+        for rule in arming.grantSets.sorted().map(\.rule) + rules { arming.transaction.add(rule) }
         return arming
     }
 

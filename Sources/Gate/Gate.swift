@@ -152,7 +152,7 @@ public final class Gate: Sendable {
             if case .close = change {
             } else if sets.insert(set).inserted {
                 transaction.add(set.named)
-                transaction.add(set.rule)
+                transaction.insert(set.rule)
             }
             transaction.change(change, in: set, now: now)
         }

@@ -47,7 +47,7 @@ struct GrantSet: Hashable, Comparable, Sendable {
     /// `ip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 accept`.
     var rule: Rule {
         Rule(
-            in: Layout.granted,
+            in: Layout.judge,
             [.sourcePrefixProtocolPort(family.match, prefixLength: prefixLength, in: named)],
             then: [.verdict(.accept)]
         )

@@ -78,15 +78,15 @@ extension Gate {
         let state = withState { $0 }
         let ports = Layout.Ports(state.managed)
         let families = Set(state.breakGlass.map(\.family))
-        let expected =
-            Layout.rules(ports, breakGlass: families, dropped: Counter())
-            + state.grantSets.map(\.rule)
+        let fixed = Layout.rules(ports, breakGlass: families, dropped: Counter())
         for chain in Layout.chains {
-            let want = expected.filter { $0.chain.name == chain.name }.map(\.uncounted)
+            let want = fixed.filter { $0.chain.name == chain.name }.map(\.uncounted)
             let have = rules.filter { $0.chain.name == chain.name }.map(\.uncounted)
-            // The rules of sets that came later stand in the order of their coming.
-            let isSame = chain == Layout.granted ? Set(want) == Set(have) : want == have
-            if !isSame { return "the rules of the chain \(chain.name) are not what they should be" }
+            // Those of the grants stand in the order in which their sets came.
+            let ofGrants = chain == Layout.judge ? Set(state.grantSets.map(\.rule.uncounted)) : []
+            guard Set(have.prefix(ofGrants.count)) == ofGrants,
+                Array(have.dropFirst(ofGrants.count)) == want
+            else { return "the rules of the chain \(chain.name) are not what they should be" }
         }
         for (set, elements) in [(ports.map, ports.mapElements), (ports.udp, ports.udpElements)] {
             guard try Set(connection.elements(of: set).map(\.bare)) == Set(elements) else {

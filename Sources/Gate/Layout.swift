@@ -21,12 +21,12 @@ enum Layout {
     /// grant, and has the rest judged.
     static let keep = Chain("keep", in: table)
     /// Lets in what has a right of its own, and drops the rest.
+    ///
+    /// What a live grant covers comes first: one rule for each set of grants.
     static let judge = Chain("judge", in: table)
-    /// Lets in what a live grant covers; returns otherwise.
-    static let granted = Chain("granted", in: table)
 
     /// Chains in the order they can be added: each before what leads to it.
-    static let chains = [granted, judge, keep, prerouting]
+    static let chains = [judge, keep, prerouting]
 
     /// The chain of a session mode.
     private static func chain(of mode: SessionMode) -> Chain {
@@ -61,11 +61,11 @@ enum Layout {
     /// and the sets of grants come and go.
     static let fixedSets = AddressFamily.allCases.flatMap { [breakGlass($0), earlier($0)] }
 
-    /// The rules of all chains but `granted`, whose rules follow from the sets in use.
+    /// The rules of all chains but those of the sets of grants, which stand in front of `judge`.
     ///
     /// - Parameters:
     ///   - ports: What is managed.
-    ///   - breakGlass: The families that have sources which are always let in.
+    ///   - families: The families that have sources which are always let in.
     ///   - dropped: What the dropping rules have counted so far.
     /// - Returns: The rules, in the order of their evaluation.
     static func rules(
@@ -79,8 +79,8 @@ enum Layout {
         if !ports.udpElements.isEmpty {
             // Established is also what answers a flow from a managed port of this host, or of one
             // behind it. Such a flow must have begun there: whoever could begin it from elsewhere,
-            // with a forged source, would have his next datagram taken for the answer. TCP needs no
-            // such care, since each handshake is judged.
+            // with a forged source, would have his next datagram taken for the answer. What goes to
+            // a managed port is judged anyhow, wherever from, and so is each handshake of TCP.
             let udp = Match.transportProtocol(Transport.udp.rawValue)
             rules.append(
                 Rule(
@@ -99,8 +99,6 @@ enum Layout {
         // let untracked and invalid packets walk in.
         rules.append(Rule(in: keep, [.connection(.established)], then: letIn))
         rules.append(Rule(in: keep, [], then: judged))
-        // Grants first: who has one waits for nothing else.
-        rules.append(Rule(in: judge, [], then: [.verdict(.jump(granted.name))]))
         rules.append(Rule(in: judge, [.inputIsLoopback], then: letIn))
         for family in AddressFamily.allCases where families.contains(family) {
             let always = Match.source(family.match, in: breakGlass(family))
@@ -128,8 +126,10 @@ enum Layout {
         let udp: NamedSet
         let udpElements: [SetElement]
 
-        /// How many ports are listed one by one. A packet finds its port among them in 20 ns, but
-        /// in 160 ns where there are ranges: the kernel then takes a set of another kind (pipapo).
+        /// How many ports are listed one by one.
+        ///
+        /// A packet finds its port among them at once, but in 160 ns more where there are ranges:
+        /// the kernel then takes a set of another kind (pipapo).
         private static let mostListed = 1024
 
         init(_ managed: [ManagedPort]) {

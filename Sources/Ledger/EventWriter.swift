@@ -103,26 +103,24 @@ struct EventWriter {
         outcome: GrantState = .active,
         detail: String
     ) throws {
-        let live = try Row.fetchOne(
-            db.cachedStatement(sql: "SELECT policy, port, source FROM live WHERE id = ?"),
-            arguments: [try id.row()]
+        let live = try db.run(
+            "SELECT policy, port, source FROM live WHERE id = ?",
+            [.integer(try id.row())]
         )
         try append { row in
             row.kind = kind
             row.actor = actor
             row.grant = id
-            row.policy = try live?.decode(atIndex: 0)
-            row.port = try live?.decode(atIndex: 1)
-            row.source = try live?.decode(atIndex: 2)
+            (row.policy, row.port, row.source) = (live[0].text, live[1].text, live[2].text)
             row.outcome = outcome
             row.detail = detail
         }
     }
 
-    private mutating func append(_ fill: (inout AuditRecord) throws -> Void) throws {
+    private mutating func append(_ fill: (inout AuditRecord) -> Void) throws {
         marks.sequence += 1
         var row = AuditRecord(sequence: marks.sequence, at: at)
-        try fill(&row)
+        fill(&row)
         try db.run(Schema.insertAudit, AuditRecord.columns.map { $0.field(row) })
     }
 }
@@ -146,24 +144,6 @@ extension Grant.ID {
         self.init(
             request: row / Schema.ordinalLimit,
             ordinal: Int(row % Schema.ordinalLimit)
-        )
-    }
-}
-
-extension Database {
-    /// Runs a statement that answers nothing; it is compiled once for each connection.
-    func run(_ sql: String, _ fields: [Field] = []) throws {
-        let statement = try cachedStatement(sql: sql)
-        try statement.execute(
-            arguments: StatementArguments(
-                fields.map { field in
-                    switch field {
-                    case .null: DatabaseValue.null
-                    case .integer(let number): number.databaseValue
-                    case .text(let text): text.databaseValue
-                    }
-                }
-            )
         )
     }
 }

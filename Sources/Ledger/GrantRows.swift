@@ -14,6 +14,13 @@ struct GrantRows {
     /// The columns of `grants` that `storedGrant(from:)` takes.
     static let storedColumns = grantColumns + ["state", "ended_at", "end_reason"]
 
+    /// `storedColumns` of the tables that the view `grants` is made of, as `g`.
+    static let columnsOfLive =
+        grantColumns.map { "g." + $0 }.joined(separator: ", ") + ", 'active', NULL, NULL"
+    static let columnsOfEnded =
+        grantColumns.dropLast().map { "g." + $0 }.joined(separator: ", ")
+        + ", 0, g.state, g.ended_at, g.end_reason"
+
     /// Ends that are in force, and not in the tables yet.
     let owedEnds: Ledger.OwedEnds
     private var ports: [String: PortRange] = [:]

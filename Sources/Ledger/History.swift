@@ -30,34 +30,19 @@ extension Ledger {
         let owedEnds = owedEnds
         var conditions = Conditions("r.id < ?", filter.before ?? .max)
         conditions.add(ofPeople: filter)
-        if let policy = filter.policy {
-            conditions.add(
-                "EXISTS (SELECT 1 FROM grants g WHERE \(Self.ofRequest) AND g.policy = ?)",
-                policy
-            )
-        }
+        if let policy = filter.policy { conditions.add(anyGrant: "g.policy = ?", [policy]) }
         if let policies = filter.policies {
             let (marks, names) = Conditions.list(policies)
-            conditions.add("EXISTS (SELECT 1 FROM grants g WHERE \(Self.ofRequest))")
-            conditions.add(
-                """
-                NOT EXISTS (
-                    SELECT 1 FROM grants g WHERE \(Self.ofRequest) AND g.policy NOT IN \(marks))
-                """,
-                names
-            )
+            conditions.add(anyGrant: "g.policy IN \(marks)", names)
+            conditions.add(anyGrant: "g.policy NOT IN \(marks)", names, negated: true)
         }
         switch state {
         case .active:
             // The few that are live, instead of all there are.
-            conditions.add(
-                """
-                r.id IN (SELECT id / \(Schema.ordinalLimit) FROM live g
-                    WHERE \(Self.isNotOwed))
-                """,
-                try Self.list(owedEnds)
-            )
-        case .some(let state): conditions.add("r.state = ?", state.rawValue)
+            var live = "r.id IN (SELECT id / \(Schema.ordinalLimit) FROM live g"
+            if !owedEnds.isEmpty { live += " WHERE " + Self.isNotOwed }
+            conditions.add(live + ")", owedEnds.isEmpty ? [] : [try Self.list(owedEnds)])
+        case .some(let state): conditions.add("r.state = ?", [state.rawValue])
         case nil: break
         }
         return try await reading { [conditions] db in
@@ -74,33 +59,12 @@ extension Ledger {
         state: GrantState? = nil
     ) async throws(LedgerError) -> [StoredGrant] {
         let owedEnds = owedEnds
-        let before = filter.before.map { $0.multipliedReportingOverflow(by: Schema.ordinalLimit) }
-        var conditions = Conditions(
-            "g.id < ?",
-            before.map { $0.overflow ? .max : $0.partialValue } ?? .max
-        )
-        conditions.add(ofPeople: filter)
-        if let policy = filter.policy { conditions.add("g.policy = ?", policy) }
-        if let policies = filter.policies {
-            let (marks, names) = Conditions.list(policies)
-            conditions.add("g.policy IN \(marks)", names)
-        }
-        if let state { conditions.add("g.state = ?", state.rawValue) }
-        if state == .active { conditions.add(Self.isNotOwed, try Self.list(owedEnds)) }
-        return try await reading { [conditions] db in
-            let statement = try db.cachedStatement(
-                sql: """
-                    SELECT \(Self.grantColumns), r.reason, \(Self.personColumns)
-                    FROM grants g CROSS JOIN requests r ON r.id = g.request
-                    WHERE \(conditions.sql) ORDER BY g.id DESC LIMIT ?
-                    """
-            )
+        let (sql, arguments) = try Self.query(filter, state: state, owedEnds)
+        return try await reading { db in
+            let statement = try db.cachedStatement(sql: sql)
             var rows = GrantRows(owedEnds: owedEnds)
             var grants: [StoredGrant] = []
-            let cursor = try Row.fetchCursor(
-                statement,
-                arguments: conditions.arguments + [filter.limit]
-            )
+            let cursor = try Row.fetchCursor(statement, arguments: arguments)
             while let row = try cursor.next() {
                 let reason: String? = try row.decode(atIndex: Self.grantColumnCount)
                 let requester = try Self.person(row, at: Self.grantColumnCount + 1)
@@ -108,6 +72,52 @@ extension Ledger {
             }
             return grants
         }
+    }
+
+    /// Reads both tables of grants from their newest rows on, side by side: no more of them than the
+    /// page takes.
+    static func query(
+        _ filter: LedgerFilter,
+        state: GrantState?,
+        _ owedEnds: OwedEnds = [:]
+    ) throws(LedgerError) -> (sql: String, arguments: StatementArguments) {
+        let before = filter.before.map { $0.multipliedReportingOverflow(by: Schema.ordinalLimit) }
+        var conditions = Conditions(
+            "g.id < ?",
+            before.map { $0.overflow ? .max : $0.partialValue } ?? .max
+        )
+        conditions.add(ofPeople: filter)
+        if let policy = filter.policy { conditions.add("g.policy = ?", [policy]) }
+        if let policies = filter.policies {
+            let (marks, names) = Conditions.list(policies)
+            conditions.add("g.policy IN \(marks)", names)
+        }
+        var parts: [(sql: String, arguments: StatementArguments)] = []
+        let select = { (columns: String, table: String, conditions: Conditions) in
+            (
+                """
+                SELECT \(columns), r.reason, \(personColumns)
+                FROM \(table) g CROSS JOIN requests r ON r.id = g.id / \(Schema.ordinalLimit)
+                WHERE \(conditions.sql)
+                """,
+                conditions.arguments
+            )
+        }
+        if state == nil {
+            parts.append(select(GrantRows.columnsOfLive, "live", conditions))
+        } else if state == .active {
+            var conditions = conditions
+            if !owedEnds.isEmpty { conditions.add(Self.isNotOwed, [try list(owedEnds)]) }
+            parts.append(select(GrantRows.columnsOfLive, "live", conditions))
+        }
+        if state != .active {
+            if let state { conditions.add("g.state = ?", [state.rawValue]) }
+            parts.append(select(GrantRows.columnsOfEnded, "ended", conditions))
+        }
+        return (
+            parts.map(\.sql).joined(separator: " UNION ALL ") + " ORDER BY g.id DESC LIMIT ?",
+            parts.map(\.arguments).reduce([], +) + [filter.limit]
+        )
     }
 
     /// The request of this person that carried this key; nil where there is none.
@@ -198,12 +208,6 @@ extension Ledger {
         return "[\(rows.joined(separator: ","))]"
     }
 
-    /// The grants `g` of the request `r`, as a range of row ids.
-    private static let ofRequest = """
-        g.id > r.id * \(Schema.ordinalLimit) AND g.id < (r.id + 1) * \(Schema.ordinalLimit)
-        """
-    private static let grantColumns = GrantRows.storedColumns.map { "g." + $0 }
-        .joined(separator: ", ")
     private static let grantColumnCount = GrantRows.storedColumns.count
     private static let personColumns = Person.columns.map { "r." + $0.name }
         .joined(separator: ", ")
@@ -247,8 +251,9 @@ extension Ledger {
         )
         let grants = try db.cachedStatement(
             sql: """
-                SELECT \(grantColumns) FROM requests r JOIN grants g ON \(ofRequest)
-                WHERE r.id = ? ORDER BY g.id
+                SELECT \(GrantRows.storedColumns.joined(separator: ", ")) FROM grants
+                WHERE id > ?1 * \(Schema.ordinalLimit) AND id < (?1 + 1) * \(Schema.ordinalLimit)
+                ORDER BY id
                 """
         )
         var rows = GrantRows(owedEnds: owedEnds)
@@ -308,11 +313,26 @@ private struct Conditions: Sendable {
         self.arguments += arguments
     }
 
-    mutating func add(_ condition: String, _ text: String) { add(condition, [text]) }
+    /// Requests of which a grant meets a condition, or none does.
+    mutating func add(
+        anyGrant condition: String,
+        _ arguments: StatementArguments,
+        negated: Bool = false
+    ) {
+        let exists = ["live", "ended"].map { table in
+            """
+            EXISTS (SELECT 1 FROM \(table) g
+                WHERE g.id > r.id * \(Schema.ordinalLimit)
+                    AND g.id < (r.id + 1) * \(Schema.ordinalLimit) AND \(condition))
+            """
+        }
+        let either = "(\(exists.joined(separator: " OR ")))"
+        add(negated ? "NOT " + either : either, arguments + arguments)
+    }
 
     mutating func add(ofPeople filter: LedgerFilter) {
-        if let subject = filter.subject { add("r.subject = ?", subject.description) }
-        if let name = filter.name { add("r.name = ?", name) }
+        if let subject = filter.subject { add("r.subject = ?", [subject.description]) }
+        if let name = filter.name { add("r.name = ?", [name]) }
     }
 
     /// `(?, ?)`, and what stands for it.

@@ -20,6 +20,7 @@ public final class Ledger: Sendable {
     private let bootID: String
     private let directory: StateDirectory
     private let reserve: Reserve
+    private let files: Mutex<OpenFiles>
     let books: Mutex<Books>
 
     /// What goes from one commit to the next.
@@ -72,7 +73,7 @@ public final class Ledger: Sendable {
                 )
                 return (try boot ?? number("SELECT max(id) FROM boots") + 1, books)
             }
-            try directory.watchFiles()
+            files = Mutex(try OpenFiles(directory))
             self.pool = pool
             self.boot = boot
             self.books = Mutex(books)
@@ -105,7 +106,7 @@ public final class Ledger: Sendable {
     }
 
     func record(_ events: [Event], at: Timestamp, _ db: Database) throws {
-        try directory.requireFiles()
+        try requireFiles()
         var books = books.withLock { $0 }
         guard !(events.isEmpty && books.owed.isEmpty) else { return }
         try db.run("BEGIN IMMEDIATE")
@@ -135,6 +136,10 @@ public final class Ledger: Sendable {
         try? reserve.empty()
     }
 
+    private func requireFiles() throws(LedgerError) {
+        try files.withLock { (files) throws(LedgerError) in try files.require() }
+    }
+
     /// Takes over events that are in force but that ``commit(_:at:)`` could not record, as on a
     /// full disk.
     ///
@@ -152,7 +157,7 @@ public final class Ledger: Sendable {
                 books.owed += events
                 return books.marks
             }
-            try directory.requireFiles()
+            try requireFiles()
             try reserve.keep(events, upTo: marks.request)
         }
     }

@@ -135,3 +135,15 @@ public struct LedgerError: Error, Hashable, Sendable, CustomStringConvertible {
         self.init(code, "cannot use \(path) for the ledger: \(error.errno.text); \(remedy)")
     }
 }
+
+/// Uses a file of the ledger; a system call that fails is explained.
+func using<Value: ~Copyable>(
+    _ path: String,
+    _ body: () throws(SystemError) -> Value
+) throws(LedgerError) -> Value {
+    do throws(SystemError) {
+        return try body()
+    } catch {
+        throw LedgerError(error, path: path)
+    }
+}

@@ -1,4 +1,5 @@
 internal import GRDB
+internal import GRDBSQLite
 internal import Policy
 
 /// The tables, and the settings of a connection.
@@ -131,6 +132,10 @@ enum Schema {
         configuration.busyMode = .timeout(2)
         configuration.maximumReaderCount = 4
         configuration.prepareDatabase { db in
+            // The log and its index stay when the last connection closes: on a disk that is full by
+            // then there would be no room to make them again.
+            var stays: CInt = 1
+            unsafe sqlite3_file_control(db.sqliteConnection, nil, SQLITE_FCNTL_PERSIST_WAL, &stays)
             // 512 KiB a connection: writing needs the right edge of each table and no more.
             try db.execute(
                 sql: """

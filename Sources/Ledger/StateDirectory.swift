@@ -1,15 +1,19 @@
+internal import Glibc
 internal import Linux
 internal import SystemPackage
 
 /// The folder the ledger lives in, kept for one agent by a lock as long as this object lives.
 final class StateDirectory: Sendable {
+    let path: String
     let ledgerPath: String
+    /// SQLite's write-ahead log.
     let logPath: String
     let reservePath: String
     private let lock: FileLock
 
     /// Makes the folder and an empty ledger file where they are missing, and takes the lock.
     init(path: String) throws(LedgerError) {
+        self.path = path
         ledgerPath = path + "/ledger.sqlite"
         logPath = ledgerPath + "-wal"
         reservePath = path + "/ledger.reserve"
@@ -29,9 +33,6 @@ final class StateDirectory: Sendable {
             throw LedgerError(error, path: logPath)
         }
     }
-
-    func watchFiles() throws(LedgerError) {}
-    func requireFiles() throws(LedgerError) {}
 
     private static func makeFolder(_ path: String) throws(LedgerError) {
         let status: Stat
@@ -66,11 +67,7 @@ final class StateDirectory: Sendable {
                     + "move it away or name another state directory"
             )
         }
-        do throws(SystemError) {
-            try opened.get()
-        } catch {
-            throw LedgerError(error, path: path)
-        }
+        try using(path, opened.get)
         if let status { try refuseForeign(status, path: path, mode: "0600") }
     }
 
@@ -108,6 +105,71 @@ final class StateDirectory: Sendable {
                 .locked,
                 "cannot open the ledger: another agent holds \(path); "
                     + "stop it, or give this one a state directory of its own"
+            )
+        }
+    }
+}
+
+/// The files of the ledger as they were opened.
+struct OpenFiles: Sendable {
+    private struct Place: Hashable {
+        let device: DeviceID
+        let inode: Inode
+
+        init(_ path: FilePath) throws(Errno) {
+            self.init(try Stat(path, followTargetSymlink: false))
+        }
+
+        init(_ status: Stat) {
+            device = status.deviceID
+            inode = status.inode
+        }
+    }
+
+    private let folder: FilePath
+    private let places: [FilePath: Place]
+    /// When a name in the folder last came or went, as far as the files were looked at since.
+    private var seconds = 0
+    private var nanoseconds = -1
+
+    /// Notes which files stand in a folder.
+    init(_ directory: StateDirectory) throws(LedgerError) {
+        folder = FilePath(directory.path)
+        var places: [FilePath: Place] = [:]
+        let names = [directory.ledgerPath, directory.logPath, directory.reservePath]
+        for path in [directory.path] + names {
+            do throws(Errno) {
+                places[FilePath(path)] = try Place(FilePath(path))
+            } catch {
+                throw LedgerError(SystemError(call: "lstat", errno: error), path: path)
+            }
+        }
+        self.places = places
+    }
+
+    /// Throws where the folder or a file in it was deleted or replaced: what is written there now,
+    /// the next start would not find.
+    ///
+    /// One look at the folder, 1 us, as long as no name in it came or went. Not at the files: Linux
+    /// notes the time of a write to a file anew for whoever has asked for it since the last one,
+    /// and that would be a second write to the disk with each commit.
+    mutating func require() throws(LedgerError) {
+        do throws(Errno) {
+            let status = try Stat(folder, followTargetSymlink: false)
+            let (seconds, nanoseconds) = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
+            guard
+                seconds != self.seconds || nanoseconds != self.nanoseconds
+                    || Place(status) != places[folder]
+            else { return }
+            for (path, place) in places {
+                guard try Place(path) == place else { throw .noSuchFileOrDirectory }
+            }
+            (self.seconds, self.nanoseconds) = (seconds, nanoseconds)
+        } catch {
+            throw LedgerError(
+                .gone,
+                "cannot write the ledger: \(folder), or a file of the ledger in it, was deleted or "
+                    + "replaced while the agent runs; put it back or restart the agent"
             )
         }
     }

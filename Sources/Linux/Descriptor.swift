@@ -1,4 +1,3 @@
-internal import CLinux
 internal import Glibc
 public import SystemPackage
 
@@ -80,12 +79,6 @@ public struct Descriptor: ~Copyable, Sendable {
             }
             rest = rest.dropFirst(count)
         }
-    }
-
-    /// Takes room on the disk for the file's first bytes, so that writing there cannot fail for
-    /// want of it; the file becomes at least that long.
-    public func allocate(_ bytes: Int) throws(SystemError) {
-        try systemCall("fallocate") { fallocate(number, 0, 0, off_t(bytes)) }
     }
 
     /// Waits until what was written is on the disk, with all that reading it back needs

@@ -78,12 +78,8 @@ public func replaceFile(
         try? removeFile(temporary)
         throw error
     }
-    try synchronizeFolder(folder)
-}
-
-/// Waits until the names in a folder are on the disk: a new file may else be gone after a crash.
-public func synchronizeFolder(_ path: String) throws(SystemError) {
-    try Descriptor.open(path, .readOnly, options: .directory).synchronize()
+    // The name, too: a crash may else bring the old file back.
+    try Descriptor.open(folder, .readOnly, options: .directory).synchronize()
 }
 
 /// Removes a file or socket; `ENOENT` where there is none.

@@ -16,16 +16,16 @@ public struct PeerProcess: Hashable, Sendable {
         self.loginUID = loginUID
     }
 
-    /// Reads about the process that connected a socket.
+    /// Reads about the process that connected a socket; nil where it has ended, or /proc does not
+    /// show it.
     ///
     /// Where the kernel can name it for good (`SO_PEERPIDFD`, Linux 6.5), nothing is told of another
     /// process that was given its number meanwhile; with older kernels that would have to happen
-    /// between its connecting and this.
+    /// between its connecting and this. nil where the process has ended, or /proc does not show it.
     ///
     /// - Parameters:
     ///   - id: The process, as ``PeerCredentials`` names it.
     ///   - socket: The connected socket.
-    /// - Returns: nil where the process has ended, or /proc does not show it.
     public init?(id: Int32, ofPeerOf socket: CInt) {
         let peer = Self.handle(ofPeerOf: socket)
         // Files are found only as long as the process is the one whose folder this is.
@@ -43,7 +43,7 @@ public struct PeerProcess: Hashable, Sendable {
     }
 
     /// The 22nd field; the second is the program's name in parentheses, which may hold anything.
-    static func startTime(inStat stat: [UInt8]) -> UInt64? {
+    package static func startTime(inStat stat: [UInt8]) -> UInt64? {
         guard let end = stat.lastIndex(of: UInt8(ascii: ")")) else { return nil }
         let fields = stat[(end + 1)...].split(separator: UInt8(ascii: " "))
         return fields.count > 19 ? UInt64(String(decoding: fields[19], as: UTF8.self)) : nil

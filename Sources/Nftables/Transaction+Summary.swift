@@ -29,7 +29,7 @@ extension Transaction.Verb {
     fileprivate var direction: String {
         switch self {
         case .add: "to"
-        case .create, .flush: "in"
+        case .create, .insert, .flush: "in"
         case .delete: "from"
         }
     }

@@ -20,6 +20,7 @@
 ///
 /// ### Rules
 /// - ``add(_:)-(Rule)``
+/// - ``insert(_:)``
 /// - ``delete(_:)-(Rule)``
 ///
 /// ### Sets
@@ -39,6 +40,8 @@ public struct Transaction: Hashable, Sendable {
         case add
         /// Makes it; refused with `EEXIST` if it is there.
         case create
+        /// Makes it, in front of what is there.
+        case insert
         /// Removes it; refused with `ENOENT` if it is missing.
         case delete
         /// Empties it.
@@ -104,6 +107,9 @@ public struct Transaction: Hashable, Sendable {
     /// more than 16 chains, with `EOPNOTSUPP` if an expression means nothing in a hook that leads
     /// to it.
     public mutating func add(_ rule: Rule) { operations.append(.rule(.add, rule)) }
+
+    /// Puts a rule in front of its chain's others; refused as ``add(_:)-(Rule)`` is.
+    public mutating func insert(_ rule: Rule) { operations.append(.rule(.insert, rule)) }
 
     /// Removes a listed rule by its handle; refused with `ENOENT` if it is missing.
     public mutating func delete(_ rule: Rule) { operations.append(.rule(.delete, rule)) }

@@ -61,14 +61,19 @@ package func printable(_ text: some StringProtocol) -> String {
 }
 
 extension Unicode.Scalar {
-    /// Whether the scalar is a control character, breaks a line or turns the direction of text.
+    /// Whether the scalar does something to the text around it instead of being seen.
+    ///
+    /// The one rule for all that others write and people read: controls, what breaks a line, and
+    /// the format characters, which turn the direction of text or hide in it. Of these the two
+    /// joiners are let through: Persian, the scripts of India and emoji are written with them, and
+    /// they only shape their neighbours.
     package var steersOutput: Bool {
-        switch properties.generalCategory {
+        // Most text is ASCII: spare it the table lookup.
+        if isASCII { return value < 0x20 || value == 0x7F }
+        return switch properties.generalCategory {
         case .control, .lineSeparator, .paragraphSeparator: true
-        // The directional marks, embeddings, overrides and isolates of UAX #9, table 4.
-        default:
-            [0x61C, 0x200E, 0x200F].contains(value)
-                || (0x202A...0x202E).contains(value) || (0x2066...0x2069).contains(value)
+        case .format: value != 0x200C && value != 0x200D
+        default: false
         }
     }
 }

@@ -82,6 +82,9 @@ public struct RoleTable: Hashable, Sendable {
         self.delegates = Set(delegates.map(\.user))
     }
 
+    /// Everybody who is named for some role.
+    package var allPrincipals: some Sequence<Principal> { principals.values.lazy.joined() }
+
     /// The roles of an identity.
     ///
     /// Uid 0 is always admin. A delegate's own user has none, whatever its groups; the people it

@@ -30,10 +30,23 @@ public struct Timestamp: TextForm, Comparable {
         let (seconds, fraction) = Self.floorDivide(milliseconds, 1_000)
         let (days, second) = Self.floorDivide(seconds, 86_400)
         let (year, month, day) = Self.civil(fromDays: days)
-        let date = "\(Self.padded(year, 4))-\(Self.padded(month, 2))-\(Self.padded(day, 2))"
-        let time = [second / 3_600, second / 60 % 60, second % 60]
-            .map { Self.padded($0, 2) }.joined(separator: ":")
-        return "\(date)T\(time)\(fraction == 0 ? "" : "." + Self.padded(fraction, 3))Z"
+        // Bytes and not strings: every answer about a grant has four of these.
+        var text: [UInt8] = []
+        text.reserveCapacity(24)
+        Self.append(year, 4, to: &text)
+        for (separator, number) in [
+            ("-", month), ("-", day), ("T", second / 3_600), (":", second / 60 % 60),
+            (":", second % 60),
+        ] as [(Unicode.Scalar, Int64)] {
+            text.append(UInt8(ascii: separator))
+            Self.append(number, 2, to: &text)
+        }
+        if fraction != 0 {
+            text.append(UInt8(ascii: "."))
+            Self.append(fraction, 3, to: &text)
+        }
+        text.append(UInt8(ascii: "Z"))
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// The earlier first.
@@ -183,9 +196,15 @@ extension Timestamp {
         (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
     }
 
-    private static func padded(_ number: Int64, _ width: Int) -> String {
-        let digits = String(number.magnitude)
-        let zeros = String(repeating: "0", count: max(0, width - digits.count))
-        return (number < 0 ? "-" : "") + zeros + digits
+    /// Appends the digits of a number, with zeros in front where it has fewer.
+    private static func append(_ number: Int64, _ width: Int, to text: inout [UInt8]) {
+        if number < 0 { text.append(UInt8(ascii: "-")) }
+        let start = text.count
+        var rest = number.magnitude
+        while rest > 0 || text.count < start + width {
+            text.append(UInt8(ascii: "0") + UInt8(rest % 10))
+            rest /= 10
+        }
+        text[start...].reverse()
     }
 }

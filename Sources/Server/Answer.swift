@@ -48,6 +48,7 @@ struct Answer: Sendable {
     ///   - closing: Whether the connection ends behind it.
     ///   - withBody: False for an answer to `HEAD`.
     ///   - allocator: Makes the buffer.
+    /// - Returns: Head and body.
     func message(closing: Bool, withBody: Bool, _ allocator: ByteBufferAllocator) -> ByteBuffer {
         // Status line and fields take some 150 bytes.
         var buffer = allocator.buffer(capacity: 256 + body.count)

@@ -11,6 +11,7 @@ extension RemotePerson {
     /// - Parameters:
     ///   - delegate: Who speaks.
     ///   - now: The wall clock, in seconds since 1970.
+    /// - Returns: Who asks, by way of the delegate.
     /// - Throws: A `Problem`: the issuer is not one of the delegate's, or the login is too old.
     func identity(through delegate: Delegate, at now: Int64) throws(Problem) -> Identity {
         guard delegate.issuers.contains(issuer) else {

@@ -8,7 +8,7 @@ import NIOPosix
 /// Whoever tidies the folder up would else leave an agent behind that nobody can reach. A socket
 /// that was handed over is its owner's to look after.
 final class Doors {
-    /// How long a socket whose file is gone goes on, for those who wait there to be connected.
+    /// How long a socket without a file goes on, for those who wait there to be connected.
     private static let farewell = TimeAmount.seconds(1)
     /// How long to wait where a socket cannot be made.
     private static let pause = TimeAmount.seconds(1)
@@ -73,7 +73,8 @@ final class Doors {
     func close(_ door: Door) {
         makers[door] = nil
         sockets.removeValue(forKey: door)?.removeItsFile()
-        channels.removeValue(forKey: door)?.close(promise: nil)
+        guard let channel = channels.removeValue(forKey: door) else { return }
+        if isStopping { channel.close(promise: nil) } else { retire(channel) }
     }
 
     /// Closes all doors for good.
@@ -86,9 +87,7 @@ final class Doors {
     }
 
     private func use(_ socket: ListeningSocket, at door: Door) -> EventLoopFuture<any Channel> {
-        if let old = channels.removeValue(forKey: door) {
-            loop.assumeIsolated().scheduleTask(in: Self.farewell) { old.close(promise: nil) }
-        }
+        if let old = channels.removeValue(forKey: door) { retire(old) }
         sockets[door] = socket
         return serve(socket, door).assumeIsolated().map { channel in
             self.channels[door] = channel
@@ -99,6 +98,10 @@ final class Doors {
             if self.isStopping { channel.close(promise: nil) }
             return channel
         }.nonisolated()
+    }
+
+    private func retire(_ channel: any Channel) {
+        loop.assumeIsolated().scheduleTask(in: Self.farewell) { channel.close(promise: nil) }
     }
 
     /// Makes what is not there, and tries again until it is.

@@ -45,6 +45,8 @@ public struct ListeningSocket: Sendable {
     ///   - path: where.
     ///   - permissions: who may connect, which takes the right to write (unix(7)).
     ///   - group: whose file it is to be, where this process may give it to that group.
+    /// - Returns: a socket that listens.
+    /// - Throws: ``Failure``, also where another process listens on the path.
     static func make(
         path: String,
         permissions: UInt32,

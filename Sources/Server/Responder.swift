@@ -51,14 +51,18 @@ actor Responder {
     /// Begins to answer a request; to be called on the loop, where `finish` is called, too.
     nonisolated func begin(_ request: Request, finish: @escaping @Sendable (Reply) -> Void) {
         assumeIsolated { responder in
-            _ = Task.immediate { finish(await responder.reply(to: request)) }
+            _ = Task.immediate(executorPreference: executor) {
+                finish(await responder.reply(to: request))
+            }
         }
     }
 
     /// Finds out whether who connected may do anything here; to be called on the loop.
     nonisolated func welcome(_ peer: Peer, finish: @escaping @Sendable (Bool) -> Void) {
         assumeIsolated { responder in
-            _ = Task.immediate { finish((try? await responder.visitor(peer)) != nil) }
+            _ = Task.immediate(executorPreference: executor) {
+                finish((try? await responder.visitor(peer)) != nil)
+            }
         }
     }
 

@@ -50,11 +50,12 @@ struct Route: Sendable, CustomStringConvertible {
         _ path: String,
         _ operation: Operation,
         query: Set<String> = [],
-        answer: @escaping @Sendable (
-            _ call: Call,
-            _ caller: Caller,
-            _ service: any AccessService
-        ) async throws -> Answer
+        answer:
+            @escaping @Sendable (
+                _ call: Call,
+                _ caller: Caller,
+                _ service: any AccessService
+            ) async throws -> Answer
     ) {
         self.init(method, path, operation, query: query, handler: .person(answer))
     }

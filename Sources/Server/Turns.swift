@@ -53,6 +53,8 @@ final class Turns: ChannelInboundHandler {
     /// - Parameters:
     ///   - eventLoop: the server's.
     ///   - requestLimit: requests of one asker other than root that are answered at a time.
+    /// - Returns: what keeps the turns, and the channel to close in the end.
+    /// - Throws: where the process has no descriptors left.
     static func open(
         on eventLoop: any EventLoop,
         requestLimit: Int

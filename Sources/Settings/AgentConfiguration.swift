@@ -12,8 +12,18 @@ public struct AgentConfiguration: Hashable, Sendable {
     public var roles = RoleTable([:])
     /// Sources that are always let in to every managed port.
     public var breakGlass: [CIDR] = []
+    /// The programs that speak for people whom issuers know.
+    public var delegates: [Delegate] = []
     /// The policies in the order of their files.
     public var policies: [AccessPolicy] = []
+    /// The files it was read from, this one's first.
+    var texts: [Text] = []
+
+    /// A file as it was read.
+    struct Text: Hashable {
+        var path: String
+        var text: String
+    }
 
     /// The policies and roles, to decide by.
     public var policySet: PolicySet { PolicySet(policies: policies, roles: roles) }
@@ -24,28 +34,52 @@ public struct AgentConfiguration: Hashable, Sendable {
     /// `policy.d`. All `*.yaml` in it are read in the order of their names. The error names every
     /// fault of every file.
     public static func load(file: String) throws(ConfigurationError) -> AgentConfiguration {
+        let (configuration, fault) = read(file: file, in: .disk)
+        if let fault { throw fault }
+        return configuration
+    }
+
+    /// Reads a configuration file and the policy files it refers to.
+    ///
+    /// Where anything is wrong, what was read is not to be put in force: of it only the paths, and
+    /// the break-glass sources, mean what the file says.
+    static func read(
+        file: String,
+        in tree: FileTree
+    ) -> (configuration: AgentConfiguration, fault: ConfigurationError?) {
         let faults = Faults()
         let folder =
             file.contains("/")
             ? String(file[..<(file.lastIndex(of: "/") ?? file.startIndex)]) + "/" : ""
         var configuration = AgentConfiguration(policyDirectory: folder + "policy.d")
-        let root = Field(file: file, faults)
-        let policyDirectory = configuration.read(root, folder: folder)
-        let files = policyFiles(
-            in: configuration.policyDirectory,
-            named: policyDirectory,
+        let root = configuration.field(ofFile: file, in: tree, faults)
+        let parts = Parts(root, folder: folder, &configuration)
+        if faults.contains(key: "break_glass") { configuration.breakGlass = [] }
+        let files = configuration.policyFiles(
+            in: tree,
+            named: parts.policyDirectory,
             by: file,
             faults
-        ).map { path in (path, Field(file: path, faults).map(AccessPolicy.read) ?? []) }
+        )
+        .map { path in
+            (path, configuration.field(ofFile: path, in: tree, faults).map(AccessPolicy.read) ?? [])
+        }
         let policies = files.flatMap(\.1)
         refuseConflicts(among: policies, faults)
-        try faults.check()
+        parts.refuseConflicts(with: policies, faults)
         // A file cut short, or a folder that is not mounted, must not open the ports to everybody.
-        for (path, policies) in files where policies.isEmpty { refuseNoPolicies(in: path, faults) }
-        if files.isEmpty { refuseNoPolicies(in: configuration.policyDirectory, faults) }
-        try faults.check()
+        if faults.error == nil {
+            for (path, policies) in files where policies.isEmpty {
+                refuseNoPolicies(in: tree.label + path, faults)
+            }
+            if files.isEmpty {
+                refuseNoPolicies(in: tree.label + configuration.policyDirectory, faults)
+            }
+        }
         configuration.policies = policies.map(\.policy)
-        return configuration
+        configuration.delegates = parts.delegates.map(\.delegate)
+        configuration.roles = RoleTable(parts.roles, delegates: configuration.delegates)
+        return (configuration, faults.error)
     }
 
     /// Reads the text of one policy file, as `policy check` does; `named` stands for the file in
@@ -57,9 +91,8 @@ public struct AgentConfiguration: Hashable, Sendable {
         let faults = Faults()
         let policies = Field(text: text, file: file, faults).map(AccessPolicy.read) ?? []
         refuseConflicts(among: policies, faults)
-        try faults.check()
-        if policies.isEmpty { refuseNoPolicies(in: file, faults) }
-        try faults.check()
+        if faults.error == nil, policies.isEmpty { refuseNoPolicies(in: file, faults) }
+        if let error = faults.error { throw error }
         return policies.map(\.policy)
     }
 }
@@ -74,59 +107,38 @@ private func refuseNoPolicies(in path: String, _ faults: Faults) {
 }
 
 extension AgentConfiguration {
-    /// Reads the fields of `sallyport.yaml`; answers that of the policy folder.
-    private mutating func read(_ root: Field?, folder: String) -> Field? {
-        guard let fields = root?.mapping(["policy_dir", "agent", "roles", "break_glass"]) else {
+    /// Opens a file and answers its root; nil where it is empty or at fault.
+    private mutating func field(ofFile path: String, in tree: FileTree, _ faults: Faults) -> Field?
+    {
+        let name = tree.label + path
+        faults.begin(file: name)
+        do throws(FileError) {
+            let text = try tree.text(path)
+            texts.append(Text(path: path, text: text))
+            return Field(text: text, file: name, faults)
+        } catch {
+            faults.add(Place(file: name, line: 0, column: 0), "", "cannot read the file: \(error)")
             return nil
         }
-        if let path = fields["policy_dir"]?.text() {
-            policyDirectory = path.hasPrefix("/") ? path : folder + path
-        }
-        if let agent = fields["agent"]?.mapping(["socket", "state_dir"]) {
-            // The kernel's sun_path holds 108 bytes, the last of them zero: unix(7).
-            socket = agent["socket"]?.absolutePath(longest: 107) ?? socket
-            stateDirectory = agent["state_dir"]?.absolutePath(longest: 4_000) ?? stateDirectory
-        }
-        if let fields = fields["roles"]?.mapping(Role.allCases.map(\.rawValue)) {
-            var principals: [Role: [Principal]] = [:]
-            for role in Role.allCases {
-                principals[role] = fields[role.rawValue]?.list("[\"group:ops\"]") { $0.principal() }
-            }
-            roles = RoleTable(principals)
-        }
-        if let sources = fields["break_glass"]?.mapping(["sources"])?["sources"] {
-            breakGlass = sources.list("[192.0.2.10/32]", Self.breakGlassSource) ?? []
-        }
-        return fields["policy_dir"]
-    }
-
-    private static func breakGlassSource(_ field: Field) -> CIDR? {
-        guard let source = field.value(CIDR.self) else { return nil }
-        if source.prefixLength == 0 {
-            field.fault("\(source) would open every managed port to everybody")
-        }
-        return source
     }
 
     /// The paths of the policy files in the order of their names.
-    private static func policyFiles(
-        in folder: String,
+    private func policyFiles(
+        in tree: FileTree,
         named field: Field?,
         by file: String,
         _ faults: Faults
     ) -> [String] {
         let names: [String]
-        switch folderNames(folder) {
-        case .success(let found):
-            names = found.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-        case .failure(let error):
-            let place = field?.place ?? Place(file: file, line: 0, column: 0)
-            faults.add(place, "policy_dir", "cannot read the folder \(folder): \(error)")
+        do throws(FileError) {
+            names = try tree.names(in: policyDirectory)
+        } catch {
+            let place = field?.place ?? Place(file: tree.label + file, line: 0, column: 0)
+            faults.add(place, "policy_dir", "cannot read the folder \(policyDirectory): \(error)")
             return []
         }
-        let visible = names.filter { !$0.hasPrefix(".") }
-        for name in visible where name.hasSuffix(".yml") {
-            let path = "\(folder)/\(name)"
+        for name in names where name.hasSuffix(".yml") {
+            let path = "\(policyDirectory)/\(name)"
             faults.begin(file: path)
             faults.add(
                 Place(file: path, line: 0, column: 0),
@@ -134,22 +146,24 @@ extension AgentConfiguration {
                 "would not be read: the name of a policy file ends in .yaml"
             )
         }
-        return visible.filter { $0.hasSuffix(".yaml") }.map { "\(folder)/\($0)" }
+        return names.filter { $0.hasSuffix(".yaml") }.map { "\(policyDirectory)/\($0)" }
+    }
+
+    /// For each issuer of a delegate the groups that mean anything here: those that roles or the
+    /// requesters of policies name.
+    public func assertedGroups(of delegate: Delegate) -> [String: [String]] {
+        var groups: [String: Set<String>] = [:]
+        for issuer in delegate.issuers { groups[issuer] = [] }
+        let requesters = policies.lazy.flatMap { $0.requesters ?? [] }
+        for case .asserted(let issuer, let group) in Array(roles.allPrincipals) + requesters {
+            groups[issuer]?.insert(group)
+        }
+        return groups.mapValues { $0.sorted() }
     }
 }
 
 extension Field {
-    /// Opens a file and answers its root; nil where it is empty or at fault.
-    fileprivate init?(file: String, _ faults: Faults) {
-        faults.begin(file: file)
-        switch fileText(file, longest: YAMLDocument.longest) {
-        case .success(let text): self.init(text: text, file: file, faults)
-        case .failure(let error):
-            faults.add(Place(file: file, line: 0, column: 0), "", "cannot read the file: \(error)")
-            return nil
-        }
-    }
-
+    /// The root of a text; nil where it is empty or at fault.
     fileprivate init?(text: String, file: String, _ faults: Faults) {
         faults.begin(file: file)
         guard text.utf8.count <= YAMLDocument.longest else {
@@ -164,14 +178,4 @@ extension Field {
         guard let root = document.root else { return nil }
         self.init(node: root, key: "", file: file, document: document, faults: faults)
     }
-
-    fileprivate func absolutePath(longest: Int) -> String? {
-        guard let path = text() else { return nil }
-        guard path.hasPrefix("/"), path.utf8.count <= longest else {
-            fault("must be an absolute path of at most \(longest) bytes")
-            return nil
-        }
-        return path
-    }
 }
-extension AgentConfiguration { public var delegates: [Delegate] { [] }; public func assertedGroups(of d: Delegate) -> [String: [String]] { [:] } }

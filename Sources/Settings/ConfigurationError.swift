@@ -60,14 +60,17 @@ final class Faults {
         )
     }
 
-    /// Throws what was collected, if anything.
-    func check() throws(ConfigurationError) {
-        guard !faults.isEmpty else { return }
+    /// Whether something is wrong with a key of the configuration file or what stands under it.
+    func contains(key: String) -> Bool { faults.contains { $0.key.hasPrefix(key) } }
+
+    /// What was collected; nil where there is nothing.
+    var error: ConfigurationError? {
+        guard !faults.isEmpty else { return nil }
         let order = { (index: Int) in
             let fault = self.faults[index]
             return (self.files[fault.file] ?? .max, fault.line, fault.column, index)
         }
-        throw ConfigurationError(
+        return ConfigurationError(
             faults: faults.indices.sorted { order($0) < order($1) }.map { faults[$0] }
         )
     }

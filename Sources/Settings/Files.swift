@@ -1,60 +1,46 @@
-import Glibc
+import Linux
+import SystemPackage
 
-/// Why the system did not give a file, in its words.
+/// Why a file is not read, in words that follow "cannot read the file: ".
 struct FileError: Error, CustomStringConvertible {
     var description: String
-
-    /// The error of the last system call.
-    static var last: FileError {
-        var text = [CChar](repeating: 0, count: 256)
-        _ = strerror_r(errno, &text, text.count)
-        return FileError(
-            description: String(decoding: text.prefix { $0 != 0 }.map(UInt8.init), as: UTF8.self)
-        )
-    }
 }
 
 /// The text of a file of at most `longest` bytes of UTF-8.
-func fileText(_ path: String, longest: Int) -> Result<String, FileError> {
-    // Not blocking, so that a named pipe in place of the file does not stop the agent.
-    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard file >= 0 else { return .failure(.last) }
-    defer { close(file) }
-    var status = stat()
-    guard fstat(file, &status) == 0 else { return .failure(.last) }
-    // Whoever can write it decides who is admin.
-    guard status.st_mode & S_IWOTH == 0 else {
-        return .failure(FileError(description: "everybody may write to it; chmod o-w it"))
-    }
+///
+/// Files of the administrator may be written by whoever is not everybody; `isOwn` is for those of
+/// the agent, which nobody else but root may write.
+func fileText(_ path: String, longest: Int, isOwn: Bool = false) throws(FileError) -> String {
     var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 65_536)
-    while bytes.count <= longest {
-        let count = read(file, &buffer, buffer.count)
-        if count < 0, errno == EINTR { continue }
-        guard count >= 0 else { return .failure(.last) }
-        if count == 0 { break }
-        bytes += buffer[..<count]
+    let objection: String?
+    do throws(SystemError) {
+        // Not blocking, so that a named pipe in place of the file does not stop the agent.
+        let file = try Descriptor.open(path, .readOnly, options: .nonBlocking)
+        objection = try file.status().objection(isOwn: isOwn)
+        if objection == nil { bytes = try file.readAll(atMost: longest) }
+    } catch {
+        let isTooLong = error.errno == .fileTooLarge
+        throw FileError(
+            description: isTooLong ? "it is longer than \(longest) bytes" : error.errno.text
+        )
     }
-    guard bytes.count <= longest else {
-        return .failure(FileError(description: "it is longer than \(longest) bytes"))
-    }
+    if let objection { throw FileError(description: objection) }
     guard let text = String(validating: bytes, as: UTF8.self) else {
-        return .failure(FileError(description: "it is not UTF-8"))
+        throw FileError(description: "it is not UTF-8")
     }
-    return .success(text)
+    return text
 }
 
-/// The names in a folder, in no particular order.
-func folderNames(_ path: String) -> Result<[String], FileError> {
-    guard let folder = opendir(path) else { return .failure(.last) }
-    defer { closedir(folder) }
-    var names: [String] = []
-    errno = 0
-    while let entry = readdir(folder) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) { name in
-            name.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-        }
-        names.append(name)
+extension Stat {
+    /// Why a file is not to be trusted; nil where it is.
+    fileprivate func objection(isOwn: Bool) -> String? {
+        // A pipe would read as an empty file, which is a valid one.
+        if type != .regular { return "it is not a file" }
+        // Whoever can write it decides who is admin.
+        if permissions.contains(.otherWrite) { return "everybody may write to it; chmod o-w it" }
+        guard isOwn else { return nil }
+        let isOurs = [0, ThisProcess.userID].contains(userID.rawValue)
+        return isOurs && !permissions.contains(.groupWrite)
+            ? nil : "others than the agent may write to it"
     }
-    return errno == 0 ? .success(names) : .failure(.last)
 }

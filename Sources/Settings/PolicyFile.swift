@@ -5,6 +5,7 @@ struct PlacedPolicy {
     var policy: AccessPolicy
     var name: (key: String, place: Place)
     var ports: [(range: PortRange, key: String, place: Place)]
+    var principals: [PlacedPrincipal]
 }
 
 extension AccessPolicy {
@@ -42,7 +43,8 @@ extension AccessPolicy {
                 ipv6: widest["ipv6"]?.integer(in: 0...128) ?? policy.widestSource.ipv6
             )
         }
-        policy.requesters = fields["requesters"]?.nonEmptyList("[\"group:ops\"]") { $0.principal() }
+        let requesters = fields["requesters"]?.principals(orNone: false)
+        policy.requesters = requesters?.map(\.principal)
         if let word = fields["reason"]?.word(ReasonRule.allCases.map(\.rawValue)) {
             policy.reason = ReasonRule(rawValue: word) ?? .required
         }
@@ -52,25 +54,18 @@ extension AccessPolicy {
             policy.maxActivePerRequester = most
         }
         policy.enabled = fields["enabled"]?.boolean() ?? true
+        let approvers = fields["approvers"]?.principals(orNone: false) ?? []
         refuseWhatIsNotSupported(fields)
         return PlacedPolicy(
             policy: policy,
             name: (name?.key ?? field.key, name?.place ?? field.place),
-            ports: ports ?? []
+            ports: ports ?? [],
+            principals: (requesters ?? []) + approvers
         )
     }
 
     private static func readName(_ field: Field) -> String? {
-        guard let name = field.text() else { return nil }
-        let letters = name.utf8.allSatisfy {
-            (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D
-        }
-        guard letters, (1...63).contains(name.utf8.count), !name.hasPrefix("-") else {
-            field.fault(
-                "must be 1...63 lower-case letters, digits and hyphens, and not begin with a hyphen"
-            )
-            return nil
-        }
+        guard let name = field.name() else { return nil }
         guard name.utf8.contains(where: { (0x61...0x7A).contains($0) }) else {
             field.fault("must have a letter, or it could be taken for a port")
             return nil
@@ -100,7 +95,6 @@ extension AccessPolicy {
         if let field = fields["approvals"], let count = field.integer(in: 0...100), count > 0 {
             field.fault("approvals are not supported by this version; only 0 is")
         }
-        _ = fields["approvers"]?.nonEmptyList("[\"group:leads\"]") { $0.principal() }
         _ = fields["pending_for"]?.duration(in: .seconds(1)...(.seconds(7 * 86_400)))
         if let field = fields["sessions"], field.word(["keep", "cut"]) == "cut" {
             field.fault("cut is not supported by this version; only keep is")
@@ -115,26 +109,63 @@ extension Field {
         return fields[name]
     }
 
+    /// A name of 1...63 lower-case letters, digits and hyphens.
+    func name() -> String? {
+        guard let name = text() else { return nil }
+        guard Subject.isIssuerName(name), !name.hasPrefix("-") else {
+            fault(
+                "must be 1...63 lower-case letters, digits and hyphens, and not begin with a hyphen"
+            )
+            return nil
+        }
+        return name
+    }
+
     /// A user or group.
-    func principal() -> Principal? {
-        text() == nil ? nil : value(Principal.self)
+    func principal() -> PlacedPrincipal? {
+        guard text() != nil, let principal = value(Principal.self) else { return nil }
+        return PlacedPrincipal(principal: principal, field: self)
+    }
+
+    /// Users and groups; an empty list may mean none, or not be there.
+    func principals(orNone: Bool) -> [PlacedPrincipal]? {
+        let example = "[\"group:ops\"]"
+        return orNone
+            ? list(example) { $0.principal() } : nonEmptyList(example) { $0.principal() }
+    }
+}
+
+/// A user or group and where it is named.
+struct PlacedPrincipal {
+    var principal: Principal
+    var field: Field
+}
+
+/// Finds what several have that only one may have.
+func refuseRepeated(
+    _ names: [(name: String, key: String, place: Place)],
+    _ what: String,
+    _ faults: Faults
+) {
+    var first: [String: Place] = [:]
+    for (name, key, place) in names {
+        if let first = first[name] {
+            faults.add(place, key, "\(name) is \(what) at \(first) already")
+        } else {
+            first[name] = place
+        }
     }
 }
 
 /// Finds names and ports that belong to several policies.
 func refuseConflicts(among policies: [PlacedPolicy], _ faults: Faults) {
-    var names: [String: Place] = [:]
-    for (name, place) in policies.map({ ($0.policy.name, $0.name) }) where !name.isEmpty {
-        if let first = names[name] {
-            faults.add(
-                place.place,
-                place.key,
-                "\(name) is the name of the policy at \(first) already"
-            )
-        } else {
-            names[name] = place.place
-        }
-    }
+    refuseRepeated(
+        policies.filter { !$0.policy.name.isEmpty }.map {
+            ($0.policy.name, $0.name.key, $0.name.place)
+        },
+        "the name of the policy",
+        faults
+    )
 
     // In the order of the ports a range can only overlap one before it that reaches far enough;
     // of those the one that reaches farthest is remembered for each protocol.

@@ -1,4 +1,3 @@
-import Foundation
 import Yams
 
 /// A text as a tree of YAML nodes, with nothing in it that could cost more than its length.

@@ -1,7 +1,6 @@
 import API
 import Daemon
 import ArgumentParser
-import Logging
 
 @main
 struct Sallyportd: ParsableCommand {
@@ -45,7 +44,7 @@ struct Sallyportd: ParsableCommand {
             let policies = try Daemon.check(options)
             print("\(configurationFile) is valid: \(policies) policies")
         } else {
-            try Daemon.run(options, logger: Logger(label: "sallyportd"))
+            try Daemon.run(options, logger: Daemon.makeLogger())
         }
     }
 }

@@ -65,7 +65,7 @@ import Testing
         let agent = try await host.agent(owning: false)
         host.clocks.passToNextMinute()
         for _ in 0..<12 {
-            try host.nft("flush", "chain", "inet", "sallyport", "granted")
+            try host.nft("flush", "chain", "inet", "sallyport", "judge")
             try host.nft("flush", "chain", "inet", "sallyport", "prerouting")
             await agent.rulesetChanged()
         }
@@ -99,11 +99,11 @@ import Testing
     @Test func tellsOfTampering() async throws {
         let host = try Host()
         let agent = try await host.agent(owning: false)
-        try host.nft("add", "rule", "inet", "sallyport", "granted", "accept")
+        try host.nft("add", "rule", "inet", "sallyport", "judge", "accept")
         await agent.rulesetChanged()
         let rows = try host.audit("gate-tampered")
         #expect(rows.count == 1)
-        #expect(rows.first?.detail?.contains("granted") == true)
+        #expect(rows.first?.detail?.contains("judge") == true)
         #expect(try await agent.status(for: vera).gate.armed)
         // Somebody changed another table.
         try host.nft("add", "table", "inet", "other")

@@ -10,9 +10,10 @@ import Testing
 
 @testable import Agent
 
-/// Several people ask, extend and close at once, the clock steps, the policies are reloaded and
-/// others break the table, while ledger and kernel fail as they please. When it is over, kernel,
-/// plan and ledger agree with each other and with every answer that was given.
+/// When all is over, kernel, plan and ledger agree with each other and with every answer given.
+///
+/// Until then several people ask, extend and close at once, the clock steps, the policies are
+/// reloaded and others break the table, while ledger and kernel fail as they please.
 @Suite(.blocking(atOnce: 3)) struct ChaosTests {
     private static var policies: [AccessPolicy] {
         get throws {

@@ -340,7 +340,7 @@ import Testing
         arguments: [
             ["delete", "table", "inet", "sallyport"], ["flush", "ruleset"],
             ["flush", "set", "inet", "sallyport", "grants4_32"],
-            ["flush", "chain", "inet", "sallyport", "granted"],
+            ["flush", "chain", "inet", "sallyport", "judge"],
             ["add", "element", "inet", "sallyport", "grants4_32"]
                 + ["{ 203.0.113.9 . tcp . 22 timeout 1h }"],
         ]

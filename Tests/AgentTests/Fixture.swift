@@ -318,12 +318,17 @@ struct AuditRow: Decodable, FetchableRecord {
 }
 
 /// Runs an actor on a queue of its own.
-private final class Queue: SerialExecutor {
+private final class Queue: SerialExecutor, TaskExecutor {
     private let queue = DispatchQueue(label: "agent")
 
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
-        queue.async { job.runSynchronously(on: self.asUnownedSerialExecutor()) }
+        queue.async {
+            job.runSynchronously(
+                isolatedTo: self.asUnownedSerialExecutor(),
+                taskExecutor: self.asUnownedTaskExecutor()
+            )
+        }
     }
 }
 

@@ -66,11 +66,11 @@ struct RenderingTests {
         var document = try status()
         document.agent.configuration = .lastKnownGood
         document.agent.configurationError = "ssh.yaml:3:5: one"
-        document.ledgerFault = "no space left on device"
+        document.ledgerFault = "cannot write the ledger: no space left on device"
         let kept = try carryOut("status", ["GET /v1/status": document])
         let alarms = """
             THE FILES ARE NOT IN FORCE: what was in force before them is
-            NOTHING CAN BE OPENED: the ledger takes nothing: no space left on device
+            NOTHING CAN BE OPENED: cannot write the ledger: no space left on device
 
             """
         #expect(kept.output.hasPrefix(alarms + "gate         armed, "))

@@ -37,10 +37,10 @@ final class ScriptedAgent: Sendable {
         let bound = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, size) }
         }
-        try SystemError.check("bind", bound)
-        try SystemError.check("listen", listen(listener, 16))
+        try systemCall("bind") { bound }
+        try systemCall("listen") { listen(listener, 16) }
         // The thread holds the agent weakly, so that releasing it ends the thread.
-        try startThread { [weak self, listener] in
+        try OwnThread.start { [weak self, listener] in
             while true {
                 let connection = accept(listener, nil, nil)
                 guard connection >= 0 else { break }
@@ -105,7 +105,7 @@ struct HeardCall: Sendable {
                 if body.utf8.count == field("content-length").flatMap({ Int($0) }) ?? 0 {
                     line = head.first?.split(separator: " ").prefix(2).joined(separator: " ") ?? ""
                     key = field("idempotency-key")
-                    let ask = try? JSONDecoder().decode(Ask.self, from: Data(body.utf8))
+                    let ask = try? Ask(json: Array(body.utf8))
                     if let ask, let sorted = try? json(ask) { body = sorted }
                     return
                 }

@@ -70,19 +70,19 @@ struct TextTests {
             let outcome = try carryOut(arguments, agent: agent)
             let printed = outcome.output + outcome.errors
             #expect(!printed.isEmpty)
-            #expect(!printed.unicodeScalars.contains { $0.isObeyed && $0 != "\n" })
+            #expect(!printed.unicodeScalars.contains { $0.steersOutput && $0 != "\n" })
             #expect(!printed.contains("\nsallyport: all is well"))
         }
     }
 
     @Test func jsonIsTheAgentsDocumentInUTC() throws {
         let list = GrantList(grants: [
-            try grant("1.1", requester: user(1000, "a\u{9b}\u{e0001}"), packets: 3)
+            try grant("1.1", requester: user(1000, "a\u{9b}\u{202e}"), packets: 3)
         ])
         let agent = try ScriptedAgent(["GET /v1/grants": list])
         let outcome = try carryOut("list --json", agent: agent)
         #expect(outcome.output.contains(#""expiresAt" : "2026-12-01T12:42:00Z""#))
-        #expect(outcome.output.contains(#"\u009b\udb40\udc01"#))
+        #expect(outcome.output.contains(#"\u009b\u202e"#))
         #expect(
             try JSONDecoder().decode(GrantList.self, from: Data(outcome.output.utf8)) == list
         )

@@ -64,14 +64,10 @@ let expectedTable = """
     \t\t\t     2001:db8:: . udp . 5000 counter comment "3.1 alice" }
     \t}
 
-    \tchain granted {
-    \t\tip saddr . meta l4proto . th dport @grants4_32 accept
-    \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 accept
-    \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 accept
-    \t}
-
     \tchain judge {
-    \t\tjump granted
+    \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 accept
+    \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 accept
+    \t\tip saddr . meta l4proto . th dport @grants4_32 accept
     \t\tiif "lo" accept
     \t\tip saddr @breakglass4 accept
     \t\ttcp flags ack / syn,ack ip saddr . tcp sport . ip daddr . tcp dport @earlier4 accept

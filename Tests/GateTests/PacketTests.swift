@@ -129,6 +129,78 @@ struct PacketTests {
         #expect(try !hosts.connects(to: 22))
     }
 
+    /// Only what was answered is a flow that can be kept.
+    @Test(arguments: [false, true])
+    func keepsDatagramsThatWereAnswered(isAnswered: Bool) throws {
+        let hosts = try Hosts()
+        let service = try hosts.host.run { try Endpoint.datagrams("198.51.100.1", 5000) }
+        let client = try hosts.client.run { try Endpoint.datagrams("198.51.100.7", 7000) }
+        let gate = try hosts.armedGate()
+        var plan = Plan()
+        try gate.perform([.open(Grant(1, "5000/udp", from: "198.51.100.7"))], in: &plan)
+        try client.send("hello", to: "198.51.100.1", port: 5000)
+        #expect(service.hears("hello", withinMilliseconds: 1500))
+        if isAnswered {
+            try service.send("hello yourself", to: "198.51.100.7", port: 7000)
+            #expect(client.hears("hello yourself", withinMilliseconds: 1500))
+        }
+        try gate.perform([.close(.init(request: 1, ordinal: 1))], in: &plan)
+        try client.send("still here", to: "198.51.100.1", port: 5000)
+        let limit: Int32 = isAnswered ? 1500 : 100
+        #expect(service.hears("still here", withinMilliseconds: limit) == isAnswered)
+    }
+
+    /// The gate judges by source and port alone.
+    @Test func aRoutersGrantOpensThePortOnEveryHostBehindIt() throws {
+        let hosts = try Hosts()
+        let inner = try hosts.innerHost()
+        let services = try [
+            hosts.listener(on: 22),
+            inner.run {
+                let socket = try Endpoint()
+                try socket.bind(to: "10.0.0.2", port: 22)
+                try socket.listen()
+                return socket
+            },
+        ]
+        let gate = try hosts.armedGate()
+        var plan = Plan()
+        for isOpen in [false, true] {
+            if isOpen {
+                try gate.perform([.open(Grant(1, "22/tcp", from: "198.51.100.7"))], in: &plan)
+            }
+            for address in ["198.51.100.1", "10.0.0.2"] {
+                #expect(try hosts.connects(to: 22, at: address) == isOpen)
+            }
+        }
+        withExtendedLifetime(services) {}
+    }
+
+    /// A handshake that is let in may be completed as long as the host answers it, about a minute.
+    @Test func aHandshakeThatBeganInTimeMayEndLater() throws {
+        let hosts = try Hosts()
+        let service = try hosts.listener(on: 22)
+        let gate = try hosts.armedGate()
+        var plan = Plan()
+        try gate.perform([.open(Grant(1, "22/tcp", from: "198.51.100.7"))], in: &plan)
+        let nft = { (words: String...) in
+            _ = try hosts.client.run { try shell(["nft"] + words).get() }
+        }
+        try nft("add table inet late")
+        try nft("add chain inet late pre { type filter hook prerouting priority 0; policy drop; }")
+        try hosts.client.run {
+            let socket = try Endpoint()
+            try socket.bind(to: "198.51.100.7", port: 0)
+            _ = try socket.connect(to: "198.51.100.1", port: 22, withinMilliseconds: 50)
+            try gate.perform([.close(.init(request: 1, ordinal: 1))], in: &plan)
+            try nft("delete table inet late")
+            // The host sends its part of the handshake again after a second.
+            #expect(socket.isConnected(withinMilliseconds: 10_000))
+        }
+        #expect(try !hosts.connects(to: 22))
+        withExtendedLifetime(service) {}
+    }
+
     /// conntrack counts a SYN to the connection it still holds of the same four numbers.
     @Test(arguments: [false, true])
     func doesNotLetAnEndedSessionBeOpenedAnew(hostSpokeFirst: Bool) throws {
@@ -178,12 +250,8 @@ struct PacketTests {
         var gate: Gate? = try hosts.armedGate()
         if inANewAgent { gate = nil }
         try hosts.host.run {
-            try (gate ?? Gate()).arm(
-                managed: Hosts.managed + Hosts.ports("8080/tcp"),
-                breakGlass: [],
-                holding: .whatIsThere,
-                now: bootTime
-            )
+            let ports = Hosts.managed + Hosts.ports("8080/tcp")
+            try (gate ?? Gate()).armWhenLetGo(ports, holding: .whatIsThere)
         }
         #expect(session.client.says("hello", to: session.host))
         #expect(try !hosts.connects(to: 8080))

@@ -71,6 +71,8 @@ struct TableTests {
                 try gate.perform([.open(grant)], in: &plan)
                 sleep(until: grant.end.deadline + .milliseconds(offset))
                 try gate.perform([.close(grant.id)], in: &plan)
+                // The kernel looks at its timers at each jiffy, of up to 10 ms.
+                sleep(until: grant.end.deadline + .milliseconds(20))
                 #expect(try !elements().contains("expires"))
             }
         }
@@ -89,12 +91,7 @@ struct TableTests {
             }
             let handles = try shell("nft", "-as", "list", "table", "inet", "sallyport").get()
             let next = try Gate()
-            try next.arm(
-                managed: Hosts.managed,
-                breakGlass: [],
-                holding: .whatIsThere,
-                now: bootTime
-            )
+            try next.armWhenLetGo(Hosts.managed, holding: .whatIsThere)
             #expect(try elements().contains("203.0.113.0"))
 
             _ = plan.apply([.close(goes.id), .open(comes)])
@@ -169,6 +166,23 @@ struct TableTests {
                 #expect(try !shell("nft", "list", "ruleset").get().contains("mine"))
                 _ = monitor.sawChange()
             }
+        }
+    }
+
+    /// What another process does while the gate reads the table, and before it commits.
+    @Test func armsOverNothingThatItHasNotRead() throws {
+        try withGate(owning: false) { gate in
+            var readings = 0
+            try gate.arm(managed: Hosts.managed, breakGlass: [], holding: .exactly(Plan())) {
+                readings += 1
+                if readings == 1 {
+                    let set = ["nft", "add", "set", "inet", "sallyport", "mine"]
+                    _ = try? shell(set + ["{ type ipv4_addr; }"])
+                }
+                return bootTime()
+            }
+            #expect(readings == 2)
+            #expect(try !elements().contains("mine"))
         }
     }
 

@@ -1,3 +1,4 @@
+import GRDB
 import Policy
 import Testing
 import TestSupport
@@ -15,64 +16,89 @@ import TestSupport
         ledger = try folder.open()
         try ledger.commitBlocking(
             [
-                .record(request(1, minute: 1)),
-                .record(request(2, policies: ["ssh", "rdp"], user: "bob", uid: 1001, minute: 2)),
-                .record(request(3, policies: ["rdp", "rdp"], minute: 3)),
-                .record(request(4, minute: 4)),
-                .record(request(5, user: "bob", uid: 1001, minute: 5)),
-                .end(id("1.1"), .expired, .expired, at: minutes(61), by: nil),
-                .end(id("2.2"), .expired, .expired, at: minutes(62), by: nil),
-                .end(id("2.1"), .revoked, .closedByAdmin, at: minutes(63), by: root),
-                .end(id("3.2"), .revoked, .closedByRequester, at: minutes(64), by: alice),
-                .end(id("4.1"), .failed, .kernelRefused, at: minutes(4), by: nil),
+                .opened(request(1, minute: 1)),
+                .opened(request(2, policies: ["ssh", "rdp"], by: bob, minute: 2)),
+                .opened(request(3, policies: ["rdp", "rdp"], minute: 3)),
+                .opened(request(4, minute: 4)),
+                .opened(request(5, by: bob, minute: 5)),
+                expired(id("1.1"), at: minutes(61)),
+                expired(id("2.2"), at: minutes(62)),
+                .ended(id("2.1"), .closedByAdmin, at: minutes(63), by: root),
+                .ended(id("3.2"), .closedByRequester, at: minutes(64), by: alice),
+                .ended(id("4.1"), .kernelRefused, at: minutes(4), by: nil),
             ],
             at: minutes(70)
         )
     }
 
-    @Test(arguments: [
-        (LedgerFilter(), [5, 4, 3, 2, 1]),
-        (LedgerFilter(state: .active), [5, 3]),
-        (LedgerFilter(state: .expired), [1]),
-        (LedgerFilter(state: .revoked), [2]),
-        (LedgerFilter(state: .failed), [4]),
-        (LedgerFilter(state: .superseded), []),
-        (LedgerFilter(policy: "ssh"), [5, 4, 2, 1]),
-        (LedgerFilter(policy: "rdp"), [3, 2]),
-        (LedgerFilter(policy: "winrm"), []),
-        (LedgerFilter(user: "bob"), [5, 2]),
-        (LedgerFilter(user: "1001"), []),
-        (LedgerFilter(uid: 1001), [5, 2]),
-        (LedgerFilter(user: "alice", uid: 1001), []),
-        (LedgerFilter(state: .active, policy: "rdp", user: "alice"), [3]),
-        (LedgerFilter(state: .active, policy: "ssh", user: "alice"), []),
-        (LedgerFilter(limit: 2), [5, 4]),
-        (LedgerFilter(before: 4, limit: 2), [3, 2]),
-        (LedgerFilter(user: "bob", before: 5), [2]),
-        (LedgerFilter(before: 1), []),
-    ])
-    func findsRequests(filter: LedgerFilter, expected: [Int64]) async throws {
-        let found = try await ledger.requests(filter)
+    @Test(
+        arguments: [
+            (LedgerFilter(), nil, [5, 4, 3, 2, 1]),
+            (LedgerFilter(), .active, [5, 3]),
+            (LedgerFilter(), .expired, [1]),
+            (LedgerFilter(), .revoked, [2]),
+            (LedgerFilter(), .failed, [4]),
+            (LedgerFilter(), .superseded, []),
+            (LedgerFilter(policy: "ssh"), nil, [5, 4, 2, 1]),
+            (LedgerFilter(policy: "rdp"), nil, [3, 2]),
+            (LedgerFilter(policy: "winrm"), nil, []),
+            (LedgerFilter(policies: ["ssh", "winrm"]), nil, [5, 4, 1]),
+            (LedgerFilter(policy: "ssh", policies: ["ssh", "rdp"]), .revoked, [2]),
+            (LedgerFilter(policies: []), nil, []),
+            (LedgerFilter(name: "bob"), nil, [5, 2]),
+            (LedgerFilter(name: "1001"), nil, []),
+            (LedgerFilter(subject: .local(uid: 1001)), nil, [5, 2]),
+            (LedgerFilter(subject: .remote(issuer: "corp", id: "1001")), nil, []),
+            (LedgerFilter(subject: .local(uid: 1001), name: "alice"), nil, []),
+            (LedgerFilter(policy: "rdp", name: "alice"), .active, [3]),
+            (LedgerFilter(policy: "ssh", name: "alice"), .active, []),
+            (LedgerFilter(limit: 2), nil, [5, 4]),
+            (LedgerFilter(before: 4, limit: 2), nil, [3, 2]),
+            (LedgerFilter(name: "bob", before: 5), nil, [2]),
+            (LedgerFilter(before: 1), nil, []),
+        ] as [(LedgerFilter, RequestState?, [Int64])]
+    )
+    func findsRequests(
+        filter: LedgerFilter,
+        state: RequestState?,
+        expected: [Int64]
+    ) async throws {
+        let found = try await ledger.requests(filter, state: state)
         #expect(found.map(\.id) == expected)
-        #expect(found.allSatisfy { filter.state == nil || $0.state == filter.state })
+        #expect(found.allSatisfy { state == nil || $0.state == state })
     }
 
-    @Test(arguments: [
-        (LedgerFilter(), ["5.1", "4.1", "3.2", "3.1", "2.2", "2.1", "1.1"]),
-        (LedgerFilter(state: .active), ["5.1", "3.1"]),
-        (LedgerFilter(state: .revoked), ["3.2", "2.1"]),
-        (LedgerFilter(policy: "rdp"), ["3.2", "3.1", "2.2"]),
-        (LedgerFilter(user: "bob"), ["5.1", "2.2", "2.1"]),
-        (LedgerFilter(uid: 1001), ["5.1", "2.2", "2.1"]),
-        (LedgerFilter(state: .active, user: "bob"), ["5.1"]),
-        (LedgerFilter(before: 3, limit: 2), ["2.2", "2.1"]),
-        (LedgerFilter(limit: 1), ["5.1"]),
-    ])
-    func findsGrants(filter: LedgerFilter, expected: [String]) async throws {
-        let found = try await ledger.grants(filter)
+    @Test(
+        arguments: [
+            (LedgerFilter(), nil, ["5.1", "4.1", "3.2", "3.1", "2.2", "2.1", "1.1"]),
+            (LedgerFilter(), .active, ["5.1", "3.1"]),
+            (LedgerFilter(), .revoked, ["3.2", "2.1"]),
+            (LedgerFilter(policy: "rdp"), nil, ["3.2", "3.1", "2.2"]),
+            (LedgerFilter(policies: ["rdp"]), nil, ["3.2", "3.1", "2.2"]),
+            (LedgerFilter(policies: []), nil, []),
+            (LedgerFilter(name: "bob"), nil, ["5.1", "2.2", "2.1"]),
+            (LedgerFilter(subject: .local(uid: 1001)), nil, ["5.1", "2.2", "2.1"]),
+            (LedgerFilter(name: "bob"), .active, ["5.1"]),
+            (LedgerFilter(before: 3, limit: 2), nil, ["2.2", "2.1"]),
+            (LedgerFilter(before: .max, limit: 1), nil, ["5.1"]),
+        ] as [(LedgerFilter, GrantState?, [String])]
+    )
+    func findsGrants(filter: LedgerFilter, state: GrantState?, expected: [String]) async throws {
+        let found = try await ledger.grants(filter, state: state)
         #expect(found.map(\.id.description) == expected)
-        let user = filter.user
-        #expect(found.allSatisfy { user == nil || $0.grant.requester.user == user })
+        #expect(found.allSatisfy { state == nil || $0.state == state })
+    }
+
+    /// A page must not be paid for with all there is.
+    @Test(arguments: [nil, .active, .revoked] as [GrantState?])
+    func readsNoMoreThanAPageOfGrants(state: GrantState?) throws {
+        let filter = LedgerFilter(policies: ["ssh"], name: "bob", before: 9)
+        let (sql, arguments) = try Ledger.query(filter, state: state)
+        let plan = try ledger.pool.read { db in
+            try Row.fetchAll(db, sql: "EXPLAIN QUERY PLAN " + sql, arguments: arguments)
+                .map { $0["detail"] as String }
+        }
+        #expect(!plan.contains { $0.contains("TEMP B-TREE") || $0.contains("SCAN") }, "\(plan)")
     }
 
     @Test func readsOnlyTheGrantsOfARequest() async throws {
@@ -85,7 +111,7 @@ import TestSupport
     @Test func countsTheRequestsOfEachPolicy() async throws {
         let figures = { (minute: Int) in
             try await ledger.figures(since: minutes(minute)).map {
-                "\($0.policy) \($0.requests) \(($0.lastAt - noon).compactDescription) \($0.lastUser)"
+                "\($0.policy) \($0.requests) \(($0.lastAt - noon).compactDescription) \($0.lastRequester.name)"
             }
         }
         #expect(try await figures(0) == ["rdp 2 3m alice", "ssh 3 5m bob"])
@@ -96,8 +122,8 @@ import TestSupport
     }
 
     @Test func countsByTimeThoughTheClockWentBack() async throws {
-        try ledger.commitBlocking([.record(request(6, minute: -1000))], at: minutes(71))
-        try ledger.commitBlocking([.record(request(7, minute: 6))], at: minutes(72))
+        try ledger.commitBlocking([.opened(request(6, minute: -1000))], at: minutes(71))
+        try ledger.commitBlocking([.opened(request(7, minute: 6))], at: minutes(72))
         let figures = try await ledger.figures(since: minutes(4))
         #expect(figures.map(\.requests) == [2])
         #expect(figures.first?.lastAt == minutes(6))

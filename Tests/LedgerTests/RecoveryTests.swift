@@ -22,9 +22,9 @@ import TestSupport
         let requests = try [request(3, policies: ["ssh", "rdp"]), request(17)]
         do {
             let ledger = try folder.open()
-            try ledger.commitBlocking(requests.map { .record($0) }, at: minutes(1))
+            try ledger.commitBlocking(requests.map { .opened($0) }, at: minutes(1))
             try ledger.commitBlocking(
-                [.end(id("3.1"), .expired, .expired, at: minutes(2), by: nil)],
+                [expired(id("3.1"), at: minutes(2))],
                 at: minutes(2)
             )
         }
@@ -36,12 +36,12 @@ import TestSupport
     }
 
     @Test func tellsTheDeadlinesOfThisBootFromOthers() throws {
-        try folder.open().commitBlocking([.record(request(1)), .record(request(2))], at: noon)
+        try folder.open().commitBlocking([.opened(request(1)), .opened(request(2))], at: noon)
         let ledger = try folder.open(bootID: "boot-2")
         try ledger.commitBlocking(
             [
-                .record(request(3)),
-                .extend(id("2.1"), expiresAt: minutes(90), deadline: 1, by: alice),
+                .opened(request(3)),
+                .carriedOver(id("2.1"), deadline: BootTime(milliseconds: 1)),
             ],
             at: noon
         )
@@ -50,9 +50,9 @@ import TestSupport
 
     @Test func namesAGrantThatCannotBeRead() throws {
         let ledger = try folder.open()
-        try ledger.commitBlocking([.record(request(1))], at: noon)
+        try ledger.commitBlocking([.opened(request(1))], at: noon)
         try ledger.pool.writeWithoutTransaction { db in
-            try db.execute(sql: "UPDATE grants SET source = '10.0.0.300/32'")
+            try db.execute(sql: "UPDATE live SET source = '10.0.0.300/32'")
         }
         let error = #expect(throws: LedgerError.self) { try ledger.recover() }
         #expect(error?.code == .corrupt)
@@ -85,8 +85,8 @@ import TestSupport
             while true {
                 let first = last + 1
                 last += Int64.random(in: 1...20)
-                var changes = try (first...last).map { try LedgerChange.record(request($0)) }
-                changes.append(.end(try id("\(first).1"), .expired, .expired, at: noon, by: nil))
+                var changes = try (first...last).map { try Event.opened(request($0)) }
+                changes.append(expired(try id("\(first).1")))
                 try ledger.commitBlocking(changes, at: noon)
                 if last % 7 == 0 { try ledger.checkpoint() }
                 try #require(write(file, [last], 8) == 8)

@@ -1,6 +1,7 @@
 import Glibc
 import Linux
 import SystemPackage
+import TestSupport
 import Testing
 
 @Test func aDescriptorIsClosedWithItsOwnerUnlessHandedOver() throws {
@@ -24,7 +25,7 @@ import Testing
     #expect(UnixAddress(abstract: String(repeating: "a", count: 108)) == nil)
 }
 
-@Test func aStreamIsMadeOverAnAddress() throws {
+@Test(.blocking) func aStreamIsMadeOverAnAddress() throws {
     let address = try #require(UnixAddress(abstract: "sallyport-\(UInt64.random(in: 0 ... .max))"))
     let listener = try Descriptor.unixSocket(.stream, isBlocking: false)
     let client = try Descriptor.unixSocket(.stream)

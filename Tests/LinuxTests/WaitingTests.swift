@@ -2,9 +2,10 @@ import Glibc
 import Linux
 import SystemPackage
 import Synchronization
+import TestSupport
 import Testing
 
-@Test func aDeadlineMakesItsTimerReadable() throws {
+@Test(.blocking) func aDeadlineMakesItsTimerReadable() throws {
     let timer = try DeadlineTimer.make()
     #expect(try wait(for: [(timer.descriptor, .input)], atMost: 0) == [[]])
     let now = SystemClock.boot.milliseconds
@@ -25,7 +26,7 @@ import Testing
     #expect(try wait(for: [(alarm.descriptor, .input)], atMost: 0) == [[]])
 }
 
-@Test func aSignpostWakesAnotherThread() throws {
+@Test(.blocking) func aSignpostWakesAnotherThread() throws {
     let post = try Signpost.make()
     let descriptor = post.descriptor
     let seen = Mutex<[Readiness]>([])

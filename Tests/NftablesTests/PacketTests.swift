@@ -34,7 +34,7 @@ func aVerdictMapWithRangesJudgesPackets(_ port: UInt16, _ isManaged: Bool) throw
     #expect(try host.answersClient(port: port, within: isManaged ? 0.3 : 10) == !isManaged)
 }
 
-@Test func aSourceWithoutARouteBackIsKnown() throws {
+@Test(.blocking) func aSourceWithoutARouteBackIsKnown() throws {
     let host = try Host()
     let table = Table(family: .inet, name: "t")
     try host.namespace.run {

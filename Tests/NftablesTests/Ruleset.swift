@@ -32,6 +32,7 @@ enum Ruleset {
         flags: .interval,
         mapsToVerdict: true
     )
+    static let ports = NamedSet("ports", in: table, key: [.port])
     static let gate = Chain(
         "gate",
         in: table,
@@ -49,6 +50,11 @@ enum Ruleset {
         Rule(in: keep, [.connection([.established, .related])], then: [.verdict(.continue)]),
         Rule(in: keep, [.connectionMark(7)], then: [.verdict(.return)]),
         Rule(in: keep, [.hasNoRouteBack], then: [.verdict(.drop)]),
+        Rule(
+            in: keep,
+            [.transportProtocol(17), .beginsConnection, .sourcePort(in: ports)],
+            then: [.verdict(.drop)]
+        ),
         Rule(
             in: keep,
             [.sourcePrefixProtocolPort(.ipv4, prefixLength: 24, in: grants4)],
@@ -106,7 +112,7 @@ enum Ruleset {
     static var creation: Transaction {
         var transaction = Transaction()
         transaction.add(table)
-        for set in [grants4, grants6, trusted, modes] { transaction.add(set) }
+        for set in [grants4, grants6, trusted, modes, ports] { transaction.add(set) }
         for chain in [gate, keep, cut] { transaction.add(chain) }
         for rule in rules { transaction.add(rule) }
         return transaction

@@ -21,12 +21,28 @@ import Testing
         )
         #expect(
             try connection.sets(in: Ruleset.table)
-                == [Ruleset.grants4, Ruleset.grants6, Ruleset.trusted, Ruleset.modes]
+                == [
+                    Ruleset.grants4, Ruleset.grants6, Ruleset.trusted, Ruleset.modes, Ruleset.ports,
+                ]
         )
         let rules = try connection.rules(in: Ruleset.table)
         #expect(rules.map(\.expressions) == Ruleset.rules.map(\.expressions))
         #expect(rules.map(\.comment) == Ruleset.rules.map(\.comment))
         #expect(rules.map(\.chain.name) == Ruleset.rules.map(\.chain.name))
+    }
+}
+
+@Test(.blocking) func anInsertedRuleStandsInFrontOfTheOthers() throws {
+    try inNetworkNamespace {
+        var transaction = Transaction()
+        transaction.add(Ruleset.table)
+        transaction.add(Ruleset.keep)
+        transaction.add(Rule(in: Ruleset.keep, [], then: [.verdict(.drop)]))
+        transaction.insert(Rule(in: Ruleset.keep, [.inputIsLoopback], then: [.verdict(.accept)]))
+        let connection = try Connection()
+        try connection.commit(transaction)
+        let verdicts = try connection.rules(in: Ruleset.table).map(\.expressions.last)
+        #expect(verdicts == [.verdict(.accept), .verdict(.drop)])
     }
 }
 
@@ -94,7 +110,7 @@ import Testing
         all.delete(Ruleset.cut)
         try connection.commit(all)
         #expect(try connection.rules(in: Ruleset.table).isEmpty)
-        #expect(try connection.sets(in: Ruleset.table).count == 3)
+        #expect(try connection.sets(in: Ruleset.table).count == 4)
         var last = Transaction()
         last.delete(Ruleset.table)
         try connection.commit(last)

@@ -229,6 +229,19 @@ import TestSupport
         }
     }
 
+    @Test func oneRuleSaysWhatSteersATerminal() {
+        let steering: [Unicode.Scalar] = [
+            "\0", "\t", "\n", "\r", "\u{1B}", "\u{7F}", "\u{85}", "\u{9B}", "\u{AD}", "\u{61C}",
+            "\u{200B}", "\u{200E}", "\u{202E}", "\u{2028}", "\u{2029}", "\u{2066}", "\u{FEFF}",
+            "\u{E0041}",
+        ]
+        let shown: [Unicode.Scalar] = [
+            " ", "a", "~", "\u{A0}", "é", "\u{301}", "م", "\u{200C}", "\u{200D}", "\u{FE0F}", "👩",
+        ]
+        for scalar in steering { #expect(scalar.steersOutput, "\(scalar.value)") }
+        for scalar in shown { #expect(!scalar.steersOutput, "\(scalar.value)") }
+    }
+
     @Test(arguments: ["17.1", "1.1024", "9223372036854775807.1"])
     func readsGrantIDs(text: String) {
         #expect(Grant.ID(text)?.description == text)

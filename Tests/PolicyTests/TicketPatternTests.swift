@@ -1,5 +1,6 @@
 import Glibc
 import Policy
+import TestSupport
 import Testing
 
 @Suite struct TicketPatternTests {

@@ -105,7 +105,7 @@ lost_rows_are_told_and_their_ids_are_not_given_again() {
   end_agent KILL
   : >"$world/agent.log"
   start_agent
-  told ledger lost
+  told ledger rows
   last=$(ask web --from "$client4" --for 60s)
   [[ $last -gt $id ]] || fail "request $last after request $id"
   let_in "$host4" 8080

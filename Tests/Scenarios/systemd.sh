@@ -64,6 +64,8 @@ cp "$policies" "$SD_ROOT/tmp/good.yaml"
 echo "policies: [{ name: ssh, ports: [22/tcp], nonsense: 1 }]" >"$policies"
 ! inside systemctl reload sallyportd.service || fail "a reload with an invalid file succeeded"
 [[ $(property ActiveState) == active && $(property MainPID) == "$pid" ]] || fail "the refused reload ended the agent"
+inside journalctl --no-pager -u sallyportd.service | grep 'sallyport\[.*nonsense' >/dev/null ||
+  fail "the journal does not say why the reload was refused"
 as_alice open rdp --from 198.51.100.8 --for 10m
 
 echo "== started anew with that file, and with none: armed from the last known good"
@@ -83,8 +85,9 @@ inside systemctl reload sallyportd.service
 pid=$(property MainPID)
 
 echo "== root by way of sudo is recorded with the person"
+# A process sets its own login uid only: the shell's built-in has to write.
 # shellcheck disable=SC2016
-inside sh -c 'id -u alice >/proc/self/loginuid && exec sallyport open ssh --from 198.51.100.9 --for 10m'
+inside sh -c 'echo "$(id -u alice)" >/proc/self/loginuid && exec sallyport open ssh --from 198.51.100.9 --for 10m'
 inside sqlite3 /var/lib/sallyport/ledger.sqlite .dump | grep -i 'insert into "*audit' | grep 198.51.100.9 |
   grep -E "alice|,$(inside id -u alice)," >/dev/null || fail "the audit trail does not name alice beside root"
 

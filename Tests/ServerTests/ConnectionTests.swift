@@ -1,4 +1,5 @@
 import Glibc
+import Linux
 import Policy
 import Server
 import ServiceLifecycle

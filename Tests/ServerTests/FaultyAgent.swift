@@ -55,7 +55,7 @@ func withAgent(
     let path = folder.path + "/a.sock"
     let listener = try ListeningSocket.make(path: path).descriptor
     defer { close(listener) }
-    try SystemError.check("listen", listen(listener, backlog))
+    try systemCall("listen") { listen(listener, backlog) }
     async let served: Void = serve(FaultyAgent(listener: listener))
     try body(path)
     await served

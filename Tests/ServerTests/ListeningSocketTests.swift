@@ -5,45 +5,36 @@ import Testing
 
 @testable import Server
 
-/// Runs `body` with a folder that is removed afterwards.
-private func withFolder(_ body: (TemporaryFolder) throws -> Void) throws {
-    let folder = try TemporaryFolder()
-    defer { folder.remove() }
-    try body(folder)
-}
-
 private func status(of path: String) throws -> stat {
     var status = stat()
-    guard lstat(path, &status) == 0 else { throw SystemFailure("stat \(path)") }
+    try systemCall("lstat") { lstat(path, &status) }
     return status
 }
 
 @Suite(.blocking) struct ListeningSocketTests {
     @Test func letsEveryUserConnect() throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            let socket = try ListeningSocket.make(path: path)
-            defer { close(socket.descriptor) }
-            let status = try status(of: path)
-            #expect(status.st_mode & 0o7777 == 0o666)
-            #expect(status.st_mode & S_IFMT == S_IFSOCK)
-        }
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        let socket = try ListeningSocket.make(path: path)
+        defer { close(socket.descriptor) }
+        let status = try status(of: path)
+        #expect(status.st_mode & 0o7777 == 0o666)
+        #expect(status.st_mode & S_IFMT == S_IFSOCK)
     }
 
     @Test(arguments: [getgrnam("adm").pointee.gr_gid, nil])
     func belongsToAGroupAndToNobodyElse(group: UInt32?) throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            let socket = try ListeningSocket.make(path: path, permissions: 0o660, group: group)
-            defer { close(socket.descriptor) }
-            let status = try status(of: path)
-            #expect(status.st_mode & 0o7777 == 0o660)
-            #expect(status.st_gid == group ?? getegid())
-        }
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        let socket = try ListeningSocket.make(path: path, permissions: 0o660, group: group)
+        defer { close(socket.descriptor) }
+        let status = try status(of: path)
+        #expect(status.st_mode & 0o7777 == 0o660)
+        #expect(status.st_gid == group ?? getegid())
     }
 
     @Test func letsAsManyClientsWaitAsTheKernelAllows() async throws {
-        try await withRunningServer { server in
+        try await withServer { server in
             let line = try shell("ss", "--no-header", "--listening", "--unix", "src", server.path)
                 .get().split(separator: " ")
             // The kernel's own default; a machine that is set to less allows less.
@@ -52,45 +43,42 @@ private func status(of path: String) throws -> stat {
     }
 
     @Test func replacesASocketThatNobodyListensOn() throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            close(try ListeningSocket.make(path: path).descriptor)
-            let socket = try ListeningSocket.make(path: path)
-            defer { close(socket.descriptor) }
-            _ = try RawConnection(path: path)
-        }
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        close(try ListeningSocket.make(path: path).descriptor)
+        let socket = try ListeningSocket.make(path: path)
+        defer { close(socket.descriptor) }
+        _ = try RawConnection(path: path)
     }
 
     @Test func doesNotReplaceASocketThatSomebodyListensOn() throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            let socket = try ListeningSocket.make(path: path)
-            defer { close(socket.descriptor) }
-            let error = #expect(throws: ListeningSocket.Failure.self) {
-                try ListeningSocket.make(path: path)
-            }
-            #expect(
-                error?.description
-                    == "cannot listen on \(path): another process listens there; "
-                    + "is sallyportd running already?"
-            )
-            _ = try RawConnection(path: path)
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        let socket = try ListeningSocket.make(path: path)
+        defer { close(socket.descriptor) }
+        let error = #expect(throws: ListeningSocket.Failure.self) {
+            try ListeningSocket.make(path: path)
         }
+        #expect(
+            error?.description
+                == "cannot listen on \(path): another process listens there; "
+                + "is sallyportd running already?"
+        )
+        _ = try RawConnection(path: path)
     }
 
     @Test func doesNotReplaceAFileThatIsNoSocket() throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            close(open(path, O_CREAT | O_WRONLY, 0o600))
-            let error = #expect(throws: ListeningSocket.Failure.self) {
-                try ListeningSocket.make(path: path)
-            }
-            #expect(
-                error?.description == "cannot listen on \(path): the file there is not a socket"
-            )
-            let mode = try status(of: path).st_mode
-            #expect(mode & S_IFMT == S_IFREG)
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        close(open(path, O_CREAT | O_WRONLY, 0o600))
+        let error = #expect(throws: ListeningSocket.Failure.self) {
+            try ListeningSocket.make(path: path)
         }
+        #expect(
+            error?.description == "cannot listen on \(path): the file there is not a socket"
+        )
+        let mode = try status(of: path).st_mode
+        #expect(mode & S_IFMT == S_IFREG)
     }
 
     @Test(arguments: [
@@ -112,29 +100,27 @@ private func status(of path: String) throws -> stat {
     }
 
     @Test func removesOnlyTheFileItMade() throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            let first = try ListeningSocket.make(path: path)
-            defer { close(first.descriptor) }
-            unlink(path)
-            let second = try ListeningSocket.make(path: path)
-            defer { close(second.descriptor) }
-            first.removeItsFile()
-            #expect(access(path, F_OK) == 0)
-            second.removeItsFile()
-            #expect(access(path, F_OK) != 0)
-        }
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        let first = try ListeningSocket.make(path: path)
+        defer { close(first.descriptor) }
+        unlink(path)
+        let second = try ListeningSocket.make(path: path)
+        defer { close(second.descriptor) }
+        first.removeItsFile()
+        #expect(access(path, F_OK) == 0)
+        second.removeItsFile()
+        #expect(access(path, F_OK) != 0)
     }
 
     @Test func takesOverASocketAndLeavesItsFile() throws {
-        try withFolder { folder in
-            let path = folder.path + "/a.sock"
-            let made = try ListeningSocket.make(path: path)
-            defer { close(made.descriptor) }
-            let adopted = try ListeningSocket.adopt(descriptor: made.descriptor)
-            adopted.removeItsFile()
-            #expect(access(path, F_OK) == 0)
-        }
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.sock"
+        let made = try ListeningSocket.make(path: path)
+        defer { close(made.descriptor) }
+        let adopted = try ListeningSocket.adopt(descriptor: made.descriptor)
+        adopted.removeItsFile()
+        #expect(access(path, F_OK) == 0)
     }
 
     @Test(arguments: ["a file", "a socket that does not listen", "nothing"])

@@ -73,7 +73,13 @@ struct OpenAPITests {
             return node["enum"]?.array().compactMap(\.string) ?? []
         }
         #expect(try values("Problem", "code") == Problem.Code.allCases.map(\.rawValue))
-        #expect(try values("State") == GrantState.allCases.map(\.rawValue))
+        #expect(try values("RequestState") == RequestState.allCases.map(\.rawValue))
+        #expect(try values("GrantState") == GrantState.allCases.map(\.rawValue))
+        #expect(try values("Role") == Role.allCases.map(\.rawValue))
+        #expect(
+            try values("AgentStatus", "configuration")
+                == ConfigurationOrigin.allCases.map(\.rawValue)
+        )
         #expect(try values("Grant", "endReason") == EndReason.allCases.map(\.rawValue))
     }
 
@@ -83,6 +89,7 @@ struct OpenAPITests {
         try check(Samples.requests, is: "RequestList")
         try check(Samples.grants, is: "GrantList")
         try check(Samples.problem, is: "Problem")
+        try check(Samples.delegation, is: "Delegation")
         try check(ExtendBody(duration: "1h"), is: "Extend")
         try check(
             Ask(
@@ -99,7 +106,7 @@ struct OpenAPITests {
 
     @Test func requiresOnlyWhatIsAlwaysThere() throws {
         var grant = Samples.grant
-        grant.requester.pid = nil
+        grant.requester = Samples.anybody
         grant.reason = nil
         grant.endedAt = nil
         grant.endReason = nil
@@ -107,21 +114,26 @@ struct OpenAPITests {
         grant.packets = nil
         grant.bytes = nil
         try checkRequired(grant, is: "Grant")
-        try checkRequired(grant.requester, is: "Requester")
+        try checkRequired(grant.requester, is: "Who")
         var request = Samples.request
         request.reason = nil
         request.ticket = nil
+        request.superseded = nil
         try checkRequired(request, is: "Request")
         try checkRequired(RequestList(requests: [], next: nil), is: "RequestList")
         var status = Samples.status
         status.agent.configurationError = nil
         status.gate.fault = nil
+        status.ledgerFault = nil
         status.policies[0].description = nil
         status.policies[0].lastAccess = nil
         try checkRequired(status, is: "Status")
         try checkRequired(status.agent, is: "AgentStatus")
         try checkRequired(status.gate, is: "GateStatus")
         try checkRequired(status.policies[0], is: "PolicyStatus")
+        var delegation = Samples.delegation
+        delegation.policies = nil
+        try checkRequired(delegation, is: "Delegation")
         var policy = Samples.policy
         policy.description = nil
         policy.requesters = nil
@@ -142,6 +154,12 @@ struct OpenAPITests {
         switch schema["type"]?.string {
         case "object":
             let fields = try #require(value.mapping, "\(place) is no object")
+            if let others = schema["additionalProperties"]?.mapping {
+                for (name, field) in fields {
+                    try compare(field, with: Node.mapping(others), "\(place).\(name.string ?? "")")
+                }
+                return
+            }
             let properties = try #require(schema["properties"]?.mapping)
             #expect(
                 Set(fields.keys.compactMap(\.string)) == Set(properties.keys.compactMap(\.string)),

@@ -1,4 +1,6 @@
 import Glibc
+import SystemPackage
+import Linux
 import Testing
 import TestSupport
 
@@ -12,16 +14,15 @@ final class RawConnection {
     }
 
     /// Longer than anything a test waits for; a test that meets it fails.
-    static let patience: Duration = .seconds(10)
+    static let patience: Duration = .seconds(30)
 
     private let socket: CInt
     private var received: [UInt8] = []
 
     init(path: String, sendPatience: Duration = patience) throws {
-        socket = try SystemError.check(
-            "make a socket",
+        socket = try systemCall("socket") {
             Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        )
+        }
         for (option, patience) in [(SO_RCVTIMEO, Self.patience), (SO_SNDTIMEO, sendPatience)] {
             let microseconds = Int(patience / .microseconds(1))
             var time = timeval(
@@ -33,16 +34,13 @@ final class RawConnection {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-        let connected = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+        // Where this throws, `deinit` closes the socket.
+        try systemCall("connect") {
+            withUnsafePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    connect(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
             }
-        }
-        do {
-            try SystemError.check("connect to \(path)", connected)
-        } catch {
-            Glibc.close(socket)
-            throw error
         }
     }
 
@@ -126,7 +124,7 @@ final class RawConnection {
         }
         // The server closed without reading everything: also an end.
         if count == 0 || errno == ECONNRESET { return false }
-        throw SystemError(call: "receive", number: errno)
+        throw SystemError(call: "recv", errno: Errno(rawValue: errno))
     }
 }
 

@@ -31,16 +31,19 @@ final class RecordingService: AccessService {
     private let state = Mutex(State())
     private let roles: @Sendable (Identity) -> Set<Role>
     private let delegates: [Delegate]
+    private let users: AsyncStream<[String]>
     /// Runs within each call, where a test needs time to pass or an error.
     private let during: @Sendable () async throws -> Void
 
     init(
         roles: @escaping @Sendable (Identity) -> Set<Role> = { _ in [.admin] },
         delegates: [Delegate] = [],
+        delegateUsers: AsyncStream<[String]>? = nil,
         during: @escaping @Sendable () async throws -> Void = {}
     ) {
         self.roles = roles
         self.delegates = delegates
+        users = delegateUsers ?? AsyncStream { $0.yield(delegates.map(\.user)) }
         self.during = during
     }
 
@@ -61,11 +64,7 @@ final class RecordingService: AccessService {
         delegates.first { $0.user == user }
     }
 
-    func delegateUsers() async -> AsyncStream<[String]> {
-        AsyncStream { [delegates] in
-            $0.yield(delegates.map(\.user))
-        }
-    }
+    func delegateUsers() async -> AsyncStream<[String]> { users }
 
     func delegation(of delegate: Delegate) async -> DelegationDocument {
         try? await note(.delegation(delegate.name))

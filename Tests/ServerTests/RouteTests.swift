@@ -1,6 +1,7 @@
 import API
 import FoundationEssentials
 import Policy
+import TestSupport
 import Testing
 
 @testable import Server
@@ -13,6 +14,7 @@ struct Example: CustomTestStringConvertible, Sendable {
     /// The route it belongs to, as in the table.
     var route: String
     var status = 200
+    var isOpen: Bool { if case .open = asked { true } else { false } }
 
     init(
         _ route: String,
@@ -67,6 +69,11 @@ struct Example: CustomTestStringConvertible, Sendable {
             post("/v1/requests", #"{"targets":[],"sources":[]}"#),
             asks: .open(Ask(targets: [], sources: []), key: nil),
             status: 201
+        ),
+        Example(
+            "POST /v1/requests",
+            post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: used"),
+            asks: .open(Ask(targets: [], sources: []), key: "used")
         ),
         Example("GET /v1/requests", get("/v1/requests"), asks: .requests(RequestFilter())),
         Example(
@@ -141,7 +148,7 @@ private let ofDelegates = "GET /v1/delegation"
         #expect(answer.status == example.status)
         #expect(service.asked == [example.asked])
         #expect(answer.headers["content-type"] == "application/json")
-        #expect(answer.headers["location"] == (example.status == 201 ? "/v1/requests/17" : nil))
+        #expect(answer.headers["location"] == (example.isOpen ? "/v1/requests/17" : nil))
         // No other headers: the date, for one, would cost a timer.
         #expect(
             Set(answer.headers.keys).subtracting(["location"]) == [

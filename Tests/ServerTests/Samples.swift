@@ -15,12 +15,29 @@ enum Samples {
         return who
     }()
 
+    /// What everybody has.
+    static let anybody = {
+        var who = Samples.who
+        (who.uid, who.pid, who.login, who.via, who.address, who.session) =
+            (nil, nil, nil, nil, nil, nil)
+        return who
+    }()
+
+    static let delegate = Delegate(
+        name: "portal",
+        user: "daemon",
+        issuers: ["corp"],
+        ceiling: [.viewer, .requester, .approver],
+        policies: ["ssh"]
+    )
+    static let delegation = DelegationDocument(delegate, groups: ["corp": ["ops", "leads"]])
+
     static let accessPolicy = AccessPolicy(
         name: "ssh",
         description: "SSH for operators",
         ports: parsed([PortRange].self, "22/tcp"),
         requesters: [.group("ops")],
-        ticketPattern: "^OPS-[0-9]+$"
+        ticketPattern: parsed([TicketPattern].self, "^OPS-[0-9]+$")[0]
     )
     static let policy = PolicyDocument(accessPolicy)
     static let policies = PolicyList(policies: [policy])

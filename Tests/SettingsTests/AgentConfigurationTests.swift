@@ -1,7 +1,8 @@
-import Glibc
-import Settings
 import FoundationEssentials
+import Linux
 import Policy
+import Settings
+import SystemPackage
 import Testing
 import TestSupport
 
@@ -33,7 +34,7 @@ import TestSupport
         #expect(read.policyDirectory == folder.path + "/policy.d")
         #expect(read.breakGlass.map(\.description) == ["192.0.2.10/32", "2001:db8::10/128"])
         #expect(read.policySet.policies.map(\.name) == ["ssh", "rdp"])
-        let bob = Identity(uid: 5, user: "bob", groups: ["sallyport-admin"], pid: 1)
+        let bob = local("bob", groups: ["sallyport-admin"])
         #expect(read.policySet.roles.roles(of: bob) == [.admin, .requester])
     }
 
@@ -66,7 +67,7 @@ import TestSupport
         let folder = try TemporaryFolder([
             "sallyport.yaml": "", "policy.d/a.yaml": "policies: [{name: a, ports: [1/tcp]}]",
         ])
-        chmod(folder.path + "/policy.d/a.yaml", 0o666)
+        try setPermissions([.ownerReadWrite, .otherWrite], of: folder.path + "/policy.d/a.yaml")
         let error = #expect(throws: ConfigurationError.self) {
             try AgentConfiguration.load(file: folder.path + "/sallyport.yaml")
         }
@@ -102,7 +103,7 @@ import TestSupport
         ),
         (
             "roles: {admin: ['group:']}",
-            "1:17: roles.admin[0]: cannot read \"group:\": write a user name, or group:NAME for the members of a group"
+            "1:17: roles.admin[0]: cannot read \"group:\": write a user name, group:NAME for the members of a group, or ISSUER-group:NAME for those an issuer counts to it"
         ),
         (
             "break_glass: [10.0.0.1]",
@@ -146,12 +147,12 @@ import TestSupport
     @Test func saysWhatCannotBeRead() throws {
         let folder = try TemporaryFolder(["policy.d/readme": ""])
         #expect(
-            folder.faults() == ["sallyport.yaml: cannot read the file: No such file or directory"]
+            folder.faults() == ["sallyport.yaml: cannot read the file: no such file or directory"]
         )
         try folder.write("sallyport.yaml", "policy_dir: gone")
         #expect(
             folder.faults() == [
-                "sallyport.yaml:1:13: policy_dir: cannot read the folder gone: No such file or directory"
+                "sallyport.yaml:1:13: policy_dir: cannot read the folder gone: no such file or directory"
             ]
         )
         try folder.write("sallyport.yaml", "")
@@ -159,7 +160,7 @@ import TestSupport
             atPath: folder.path + "/policy.d/a.yaml",
             withIntermediateDirectories: false
         )
-        #expect(folder.faults() == ["policy.d/a.yaml: cannot read the file: Is a directory"])
+        #expect(folder.faults() == ["policy.d/a.yaml: cannot read the file: it is not a file"])
         try FileManager.default.removeItem(atPath: folder.path + "/policy.d/a.yaml")
         try Data([0x61, 0xFF]).write(to: URL(fileURLWithPath: folder.path + "/policy.d/a.yaml"))
         #expect(folder.faults() == ["policy.d/a.yaml: cannot read the file: it is not UTF-8"])
@@ -172,7 +173,7 @@ import TestSupport
         try FileManager.default.removeItem(atPath: folder.path + "/policy.d")
         #expect(
             folder.faults() == [
-                "sallyport.yaml: policy_dir: cannot read the folder policy.d: No such file or directory"
+                "sallyport.yaml: policy_dir: cannot read the folder policy.d: no such file or directory"
             ]
         )
     }
@@ -185,7 +186,7 @@ import TestSupport
         #expect(read.stateDirectory == "/var/lib/sallyport")
         #expect(read.breakGlass.isEmpty)
         #expect(
-            read.policySet.managedPorts.map(\.description) == [
+            read.policySet.managedPorts.map(\.range.description) == [
                 "22/tcp", "3389/tcp", "5985-5986/tcp",
             ]
         )
@@ -193,7 +194,7 @@ import TestSupport
             #expect(policy.maxDuration == .seconds(3 * 3_600))
             #expect(policy.allowedSources == AccessPolicy.anySource)
         }
-        let alice = Identity(uid: 5, user: "alice", groups: ["sallyport"], pid: 1)
+        let alice = local("alice", groups: ["sallyport"])
         #expect(read.roles.roles(of: alice) == [.requester])
     }
 }

@@ -1,5 +1,5 @@
-import Settings
 import Policy
+import Settings
 import Testing
 
 @Suite struct PolicyFileTests {
@@ -35,7 +35,7 @@ import Testing
             requesters: [.group("ops"), .user("alice")],
             reason: .required,
             reasonMinLength: 10,
-            ticketPattern: "^OPS-[0-9]+$",
+            ticketPattern: try TicketPattern(parsing: "^OPS-[0-9]+$"),
             sessions: .keep,
             maxActivePerRequester: 5,
             enabled: false
@@ -180,7 +180,7 @@ import Testing
         ),
         (
             "requesters: ['Group:ops']",
-            "18: policies[0].requesters[0]: cannot read \"Group:ops\": write a user name, or group:NAME for the members of a group"
+            "18: policies[0].requesters[0]: cannot read \"Group:ops\": write a user name, group:NAME for the members of a group, or ISSUER-group:NAME for those an issuer counts to it"
         ),
         (
             "approvals: 1",
@@ -192,7 +192,7 @@ import Testing
         ),
         (
             "approvers: leads",
-            "16: policies[0].approvers: must be a list like [\"group:leads\"], not a single value"
+            "16: policies[0].approvers: must be a list like [\"group:ops\"], not a single value"
         ),
         (
             "pending_for: soon",
@@ -213,7 +213,11 @@ import Testing
         ),
         (
             "ticket_pattern: '^OPS-('",
-            "21: policies[0].ticket_pattern: is not a regular expression: expected ')'"
+            "21: policies[0].ticket_pattern: cannot read \"^OPS-(\": there is nothing to match; write ? behind what may be missing"
+        ),
+        (
+            "ticket_pattern: '^OPS-\\d+$'",
+            "21: policies[0].ticket_pattern: cannot read \"^OPS-\\d+$\": \\d is not known here; write [0-9]"
         ),
         (
             "sessions: cut",

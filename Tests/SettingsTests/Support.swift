@@ -1,6 +1,6 @@
-import Settings
 import FoundationEssentials
 import Policy
+import Settings
 import TestSupport
 
 extension TemporaryFolder {
@@ -29,4 +29,13 @@ func faults(_ text: String) -> [String] {
 func policy(_ lines: String...) -> String {
     (["policies:", "  - name: ssh", "    ports: [22/tcp]"] + lines.map { "    " + $0 })
         .joined(separator: "\n")
+}
+
+func local(_ name: String, groups: Set<String> = []) -> Identity {
+    Identity(
+        subject: .local(uid: 1_000),
+        name: name,
+        groups: groups,
+        origin: .process(Origin.Process(pid: 7))
+    )
 }

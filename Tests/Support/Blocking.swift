@@ -1,4 +1,5 @@
 import Glibc
+import Linux
 import Synchronization
 public import Testing
 
@@ -58,7 +59,7 @@ private final class OwnThreads: TaskExecutor {
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         do {
-            try startThread {
+            try OwnThread.start {
                 job.runSynchronously(on: OwnThreads.executor.asUnownedTaskExecutor())
             }
         } catch {

@@ -1,14 +1,15 @@
 import CLinux
 import Glibc
+import Linux
+import SystemPackage
 
 /// Fills the receive buffer of another netlink socket with messages that are not the kernel's.
 ///
 /// What the kernel then has to say to that socket is lost, and the socket is told `ENOBUFS`.
 public func flood(netlinkPort port: UInt32) throws {
-    let descriptor = try SystemError.check(
-        "socket",
+    let descriptor = try systemCall("socket") {
         socket(AF_NETLINK, Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue), NETLINK_NETFILTER)
-    )
+    }
     defer { close(descriptor) }
     var address = sockaddr_nl()
     address.nl_family = sa_family_t(AF_NETLINK)
@@ -30,5 +31,5 @@ public func flood(netlinkPort port: UInt32) throws {
             }
         }
     }
-    guard errno == EAGAIN else { throw SystemError(call: "fill the receive buffer", number: errno) }
+    guard errno == EAGAIN else { throw SystemError(call: "sendto", errno: Errno(rawValue: errno)) }
 }

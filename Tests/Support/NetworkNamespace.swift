@@ -1,5 +1,7 @@
 import CLinux
 import Glibc
+import Linux
+import SystemPackage
 
 /// A network namespace with loopback up, kept by its descriptor and gone with it.
 ///
@@ -11,12 +13,11 @@ public final class NetworkNamespace: Sendable {
     /// Makes a namespace of its own with nothing but loopback.
     public init() throws {
         descriptor = try onOwnThread {
-            try SystemError.check("unshare", unshare(CLONE_NEWNET))
+            try systemCall("unshare") { unshare(CLONE_NEWNET) }
             try bringUpLoopback()
-            return try SystemError.check(
-                "open /proc/thread-self/ns/net",
+            return try systemCall("open") {
                 open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)
-            )
+            }
         }
     }
 
@@ -26,7 +27,7 @@ public final class NetworkNamespace: Sendable {
     @discardableResult
     public func run<Value>(_ body: @escaping () throws -> Value) throws -> Value {
         try onOwnThread { [self] in
-            try SystemError.check("setns", setns(descriptor, CLONE_NEWNET))
+            try systemCall("setns") { setns(descriptor, CLONE_NEWNET) }
             return try body()
         }
     }
@@ -87,36 +88,34 @@ public final class NetworkNamespace: Sendable {
 @discardableResult
 public func inNetworkNamespace<Value>(_ body: @escaping () throws -> Value) throws -> Value {
     try onOwnThread {
-        try SystemError.check("unshare", unshare(CLONE_NEWNET))
+        try systemCall("unshare") { unshare(CLONE_NEWNET) }
         try bringUpLoopback()
         return try body()
     }
 }
 
 private func bringUpLoopback() throws {
-    let descriptor = try SystemError.check(
-        "socket",
+    let descriptor = try systemCall("socket") {
         socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    )
+    }
     defer { close(descriptor) }
     var request = ifreq()
     withUnsafeMutableBytes(of: &request.ifr_ifrn) { $0.copyBytes(from: "lo".utf8) }
     request.ifr_ifru.ifru_flags = Int16(IFF_UP | IFF_RUNNING)
-    try SystemError.check("bring up loopback", ioctl(descriptor, UInt(SIOCSIFFLAGS), &request))
+    try systemCall("ioctl") { ioctl(descriptor, UInt(SIOCSIFFLAGS), &request) }
 }
 
 private func waitUntilRunning(_ name: String) throws {
-    let descriptor = try SystemError.check(
-        "socket",
+    let descriptor = try systemCall("socket") {
         socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    )
+    }
     defer { close(descriptor) }
     for _ in 0..<2000 {
         var request = ifreq()
         withUnsafeMutableBytes(of: &request.ifr_ifrn) { $0.copyBytes(from: name.utf8) }
-        try SystemError.check("read flags", ioctl(descriptor, UInt(SIOCGIFFLAGS), &request))
+        try systemCall("ioctl") { ioctl(descriptor, UInt(SIOCGIFFLAGS), &request) }
         if request.ifr_ifru.ifru_flags & Int16(IFF_RUNNING) != 0 { return }
         usleep(1000)
     }
-    throw SystemError(call: "bring up \(name)", number: ETIMEDOUT)
+    throw SystemError(call: "bring up \(name)", errno: .timedOut)
 }

@@ -1,6 +1,8 @@
 import CLinux
 import FoundationEssentials
 import Glibc
+import Linux
+import SystemPackage
 
 /// What a program left behind.
 public struct ShellResult: Sendable {
@@ -44,7 +46,7 @@ public func shell(_ command: [String], input: String = "") throws -> ShellResult
     try expectMayBlock()
     // Memory files rather than pipes: nothing to be emptied while the program runs.
     let files = try (0..<3).map { _ in
-        try SystemError.check("memfd_create", memfd_create("shell", UInt32(MFD_CLOEXEC)))
+        try systemCall("memfd_create") { memfd_create("shell", UInt32(MFD_CLOEXEC)) }
     }
     defer { for file in files { close(file) } }
     var text = input
@@ -68,11 +70,11 @@ public func shell(_ command: [String], input: String = "") throws -> ShellResult
     defer { for argument in arguments { free(argument) } }
     var child = pid_t()
     let failure = posix_spawnp(&child, command[0], &actions, &attributes, arguments, Glibc.environ)
-    guard failure == 0 else { throw SystemError(call: "start \(command[0])", number: failure) }
-    var status: Int32 = 0
-    while waitpid(child, &status, 0) < 0 {
-        guard errno == EINTR else { throw SystemError(call: "waitpid", number: errno) }
+    guard failure == 0 else {
+        throw SystemError(call: "start \(command[0])", errno: Errno(rawValue: failure))
     }
+    var status: Int32 = 0
+    try systemCall("waitpid") { waitpid(child, &status, 0) }
     // wait(2): the low 7 bits are the signal, the next byte is the exit status.
     let signal = status & 0x7f
     return ShellResult(

@@ -45,6 +45,7 @@ package struct JSONReader {
     ///   - bytes: The text.
     ///   - known: The fields it may have, each once.
     ///   - read: Reads the value of the field with the given name.
+    /// - Throws: ``JSONError``, which names the field where the fault is in one.
     static func readObject(
         _ bytes: [UInt8],
         fields known: [String],
@@ -69,7 +70,9 @@ package struct JSONReader {
                         + known.joined(separator: ", ")
                 )
             }
-            guard seen.insert(name).inserted else { throw reader.error("this field is there twice") }
+            guard seen.insert(name).inserted else {
+                throw reader.error("this field is there twice")
+            }
             guard reader.take(UInt8(ascii: ":")) else { throw reader.notJSON }
             try read(name, &reader)
         }

@@ -27,7 +27,6 @@
 /* The C library declares these under _GNU_SOURCE only, which would change the layout of its types
    against those of the Glibc module. */
 int accept4(int socket, struct sockaddr *address, socklen_t *size, int flags);
-int fallocate(int fd, int mode, off_t offset, off_t length);
 int memfd_create(const char *name, unsigned int flags);
 int setns(int fd, int type);
 int unshare(int flags);

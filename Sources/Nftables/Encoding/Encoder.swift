@@ -1,7 +1,6 @@
 internal import CLinux
 internal import CMnl
 internal import CNftnl
-internal import Glibc
 internal import Netlink
 
 extension Transaction {
@@ -131,7 +130,7 @@ extension Batch {
                 try handle.set(Nftnl.Rule.userData, bytes)
             }
             type = Kernel.Message.newRule
-            flags = NLM_F_CREATE | NLM_F_APPEND
+            flags = verb == .insert ? NLM_F_CREATE : NLM_F_CREATE | NLM_F_APPEND
         }
         unsafe try append(
             type,
@@ -161,7 +160,7 @@ extension Batch {
             unsafe try append(Kernel.Message.deleteElement, family, for: Origin(operation: index)) {
                 unsafe nftnl_set_elems_nlmsg_build_payload($0, handle.pointer)
             }
-        case .add, .create:
+        case .add, .create, .insert:
             try handle.describe(set, id: UInt32(index) + 1)
             unsafe try append(
                 Kernel.Message.newSet,

@@ -1,0 +1,67 @@
+internal import GRDB
+internal import GRDBSQLite
+
+extension Database {
+    /// Runs a statement, compiled once for each connection; answers the first row there is.
+    ///
+    /// Straight through SQLite: GRDB's own way of handing over a row of the audit trail costs more
+    /// than writing it.
+    @discardableResult
+    func run(_ sql: String, _ fields: [Field] = []) throws -> [Field] {
+        let statement = unsafe try cachedStatement(sql: sql).sqliteStatement
+        defer {
+            unsafe sqlite3_reset(statement)
+            unsafe sqlite3_clear_bindings(statement)
+        }
+        for (index, field) in fields.enumerated() {
+            let place = CInt(index + 1)
+            let code =
+                switch field {
+                case .null: unsafe sqlite3_bind_null(statement, place)
+                case .integer(let number): unsafe sqlite3_bind_int64(statement, place, number)
+                case .text(let text): unsafe bind(text, statement, place)
+                }
+            guard code == SQLITE_OK else { throw error(code, sql) }
+        }
+        switch unsafe sqlite3_step(statement) {
+        case SQLITE_DONE: return []
+        case SQLITE_ROW:
+            return unsafe (0..<sqlite3_column_count(statement)).map { column in
+                switch unsafe sqlite3_column_type(statement, column) {
+                case SQLITE_INTEGER: unsafe .integer(sqlite3_column_int64(statement, column))
+                case SQLITE_TEXT:
+                    unsafe Field(sqlite3_column_text(statement, column).map(String.init(cString:)))
+                default: .null
+                }
+            }
+        case let code: throw error(code, sql)
+        }
+    }
+
+    private func bind(_ text: String, _ statement: OpaquePointer, _ place: CInt) -> CInt {
+        // SQLITE_TRANSIENT: SQLite makes its own copy before this returns.
+        let copies = unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+        var text = text
+        return text.withUTF8 { bytes in
+            unsafe bytes.withMemoryRebound(to: CChar.self) { bytes in
+                // Not null for a text without bytes, which would be bound as NULL.
+                let start = unsafe bytes.baseAddress ?? UnsafePointer(bitPattern: 1)
+                return unsafe sqlite3_bind_text(
+                    statement,
+                    place,
+                    start,
+                    CInt(bytes.count),
+                    copies
+                )
+            }
+        }
+    }
+
+    private func error(_ code: CInt, _ sql: String) -> DatabaseError {
+        DatabaseError(
+            resultCode: ResultCode(rawValue: code),
+            message: lastErrorMessage,
+            sql: sql
+        )
+    }
+}
