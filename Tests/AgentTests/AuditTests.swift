@@ -47,6 +47,7 @@ import Testing
                 #expect(refused?.code == .outsidePolicy)
             }
         }
+        host.clocks.passToNextMinute()
         await refuse(25, by: alice)
         await refuse(1, by: bob)
         #expect(try host.audit("refused").map(\.subject).count { $0 == "unix:1000" } == 10)
@@ -62,6 +63,7 @@ import Testing
     @Test func noKindOfNoticeUsesUpTheShareOfAnother() async throws {
         let host = try Host()
         let agent = try await host.agent(owning: false)
+        host.clocks.passToNextMinute()
         for _ in 0..<12 {
             try host.nft("flush", "chain", "inet", "sallyport", "judge")
             try host.nft("flush", "chain", "inet", "sallyport", "prerouting")
