@@ -81,27 +81,6 @@ import Testing
         #expect(try host.stored(2) == ["revoked/closed-by-admin"])
     }
 
-    @Test func aFaultThatLastsIsLoggedOnce() async throws {
-        let host = try Host()
-        let agent = try await host.agent()
-        try await agent.open(ask("ssh", from: "198.51.100.7"))
-        for fault in 1...2 {
-            host.store.fail(commit: .full)
-            _ = try? await agent.revoke(request: 1, by: alice)
-            for _ in 0..<3 { await agent.grantsEnded() }
-            host.kernel.fail(.arm)
-            for _ in 0..<3 { await agent.clockStepped() }
-            #expect(host.log.messages(.error).count { $0.contains("commit") } == fault)
-            #expect(host.log.messages(.error).count { $0.contains("arm") } == fault)
-            // Once mended it is news again.
-            host.kernel.fail()
-            host.store.fail(commit: nil)
-            await agent.clockStepped()
-            let isMended = { try await agent.status(for: vera).ledgerFault == nil }
-            #expect(try await eventually(isMended))
-        }
-    }
-
     @Test func aCloseThatIsNotDurableSaysSo() async throws {
         let host = try Host()
         let agent = try await host.agent()

@@ -65,7 +65,6 @@ final class Host: ConfigurationSource {
     let clocks: SteppedClocks
     let store = StoreFaults()
     let kernel = KernelFaults()
-    let log = Log()
     let configuration: Mutex<Result<AgentConfiguration, ConfigurationError>>
     /// What is kept to start from where the files cannot be used.
     let remembered = Mutex<AgentConfiguration?>(nil)
@@ -183,7 +182,7 @@ final class Host: ConfigurationSource {
             store: FaultyStore(ledger: opened, faults: store),
             clocks: clocks,
             executor: Queue(),
-            logger: Logger(label: "agent") { [log] _ in log },
+            logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() },
             wake: { end in self.wakeAt.withLock { $0 = end } }
         )
     }
@@ -329,27 +328,6 @@ private final class Queue: SerialExecutor, TaskExecutor {
                 taskExecutor: self.asUnownedTaskExecutor()
             )
         }
-    }
-}
-
-/// Keeps what is logged.
-final class Log: LogHandler {
-    private let kept = Mutex<[(level: Logger.Level, message: String)]>([])
-
-    /// The messages of a level.
-    func messages(_ level: Logger.Level) -> [String] {
-        kept.withLock { $0.filter { $0.level == level }.map(\.message) }
-    }
-
-    func log(event: LogEvent) {
-        kept.withLock { $0.append((event.level, "\(event.message)")) }
-    }
-
-    let logLevel = Logger.Level.info
-    let metadata: Logger.Metadata = [:]
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { nil }
-        set {}
     }
 }
 
