@@ -126,4 +126,30 @@ private func capacityOfASocket() -> Int {
             #expect(try server.connectAsNobody().ask(get("/v1/status")).status == 200)
         }
     }
+
+    @Test func strangersKeepNobodyOut() async throws {
+        var limits = Limits()
+        limits.connections = 100
+        limits.connectionsPerUser = 50
+        let service = RecordingService(roles: { $0.subject.uid == 65534 ? [.requester] : [] })
+        try await withServer(service, limits: limits) { server in
+            // One at a time, so that each is older than the strangers that come after.
+            let known = try (0..<20).map { _ in try server.connectAsNobody() }
+            for connection in known { #expect(try connection.ask(policies).status == 200) }
+            let program = """
+                use Socket; my @all;
+                for my $uid (1 .. 1000) {
+                    $> = 0; $> = 200000 + $uid;
+                    socket(my $s, AF_UNIX, SOCK_STREAM, 0);
+                    connect($s, sockaddr_un('\(server.path)')) or die;
+                    push @all, $s;
+                }
+                """
+            try shell("perl", "-e", program).get()
+            #expect(try server.connectAsNobody().ask(policies).status == 200)
+            for connection in known { #expect(try connection.ask(policies).status == 200) }
+        }
+    }
 }
+
+private let policies = get("/v1/policies")

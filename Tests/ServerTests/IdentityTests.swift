@@ -117,3 +117,62 @@ private func curl(_ path: String, _ ids: String...) throws -> String {
 private func peer(uid: UInt32, gids: [UInt32], pid: Int32) -> Peer {
     Peer(door: .people, credentials: PeerCredentials(uid: uid, gids: gids, pid: pid))
 }
+
+@Suite(.blocking) struct PeerTests {
+    /// Who asked, and from which process, where `sh` asks in a session that `login` began.
+    private func origin(login: String) async throws -> Origin.Process? {
+        let service = RecordingService()
+        try await withServer(service) { server in
+            let url = "http://sallyport/v1/policies"
+            let ask = "curl -s --max-time 30 --unix-socket \(server.path) \(url)"
+            // As pam_loginuid(8) does, once for the session.
+            try shell("sh", "-c", "echo \(login) > /proc/self/loginuid && exec \(ask)").get()
+        }
+        let origin = try #require(service.callers.first?.identity.origin)
+        guard case .process(let process) = origin else { return nil }
+        return process
+    }
+
+    @Test func knowsWhoLoggedIn() async throws {
+        let process = try #require(try await origin(login: "1"))
+        #expect(process.login == Origin.Login(uid: 1, name: "daemon"))
+        #expect(process.startedAt.map { $0 > 0 } == true)
+        // A user without a name.
+        #expect(try await origin(login: "54321")?.login == Origin.Login(uid: 54321, name: "54321"))
+    }
+
+    @Test func knowsThatNobodyLoggedIn() async throws {
+        let process = try #require(try await origin(login: "4294967295"))
+        #expect(process.login == nil)
+        #expect(process.startedAt != nil)
+    }
+
+    @Test func tellsNothingOfAProcessThatHasEnded() throws {
+        let folder = try TemporaryFolder()
+        let listener = try ListeningSocket.make(path: folder.path + "/a.sock")
+        defer { close(listener.descriptor) }
+        // The child leaves its end of the connection to a process that goes on.
+        let program =
+            "use Socket; socket(S, AF_UNIX, SOCK_STREAM, 0); "
+            + "connect(S, sockaddr_un('\(folder.path)/a.sock')); exit(0) unless fork; exit(0)"
+        try shell("perl", "-e", program).get()
+        let connected = try UnixSocket.accept(from: listener.descriptor)
+        let peer = try Peer(door: .people, socket: connected.number)
+        #expect(peer.uid == getuid())
+        #expect(peer.process == nil)
+    }
+
+    @Test func sendsAnOldSessionToLogInAgain() async throws {
+        // nobody is of group nogroup, but not in this session.
+        let service = RecordingService(roles: { $0.groups.contains("nogroup") ? [.requester] : [] })
+        let body = try await withServer(service) { server in
+            try curl(server.path, "--reuid=nobody", "--regid=daemon", "--clear-groups")
+        }
+        let problem = try JSONDecoder().decode(Problem.self, from: Data(body.utf8))
+        #expect(problem.code == .notPermitted)
+        #expect(
+            problem.detail == "cannot let nobody in: this login session is older than the user's "
+                + "membership of nogroup; log in again"
+        )
+    }
+}

@@ -25,6 +25,7 @@ struct RunningServer: Sendable {
 func withServer<Result: Sendable>(
     _ service: some AccessService = RecordingService(),
     limits: Limits = Limits(),
+    listener: ListeningSocket? = nil,
     _ body: (RunningServer) async throws -> Result
 ) async throws -> Result {
     try expectMayBlock()
@@ -35,7 +36,7 @@ func withServer<Result: Sendable>(
     let logger = Logger(label: "test") { _ in log }
     let server = SocketServer(
         service: service,
-        listener: try ListeningSocket.make(path: path),
+        listener: try listener ?? ListeningSocket.make(path: path),
         executor: LoopExecutor(MultiThreadedEventLoopGroup.singleton.next()),
         limits: limits,
         logger: logger
