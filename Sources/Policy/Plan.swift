@@ -237,9 +237,11 @@ extension Plan {
         }
     }
 
-    /// `17.1 alice`.
+    /// `17.1 alice`; of a remote person the subject, since the name may be anybody's.
     private func label(_ holder: Holder) -> String {
-        "\(holder.id) \(self[holder.id]?.requester.name ?? "")"
+        guard let requester = self[holder.id]?.requester else { return "\(holder.id)" }
+        let isLocal = requester.subject.uid != nil
+        return "\(holder.id) \(isLocal ? requester.name : requester.subject.description)"
     }
 }
 

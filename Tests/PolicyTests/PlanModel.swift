@@ -31,7 +31,9 @@ struct PlanModel {
             }
         }
         return decisive.mapValues {
-            ElementState(end: $0.end.deadline, label: "\($0.id) \($0.requester.name)")
+            let who = $0.requester
+            let name = who.subject.uid == nil ? who.subject.description : who.name
+            return ElementState(end: $0.end.deadline, label: "\($0.id) \(name)")
         }
     }
 

@@ -20,6 +20,27 @@ import Testing
         )
     }
 
+    @Test func namesARemotePersonByTheSubject() throws {
+        var plan = Plan()
+        var grant = try grant("5.1", "22/tcp", "198.51.100.7", "root", until: 10)
+        grant.requester.subject = try Subject(issuer: "corp", id: "2")
+        let request = AccessRequest(
+            id: 5,
+            requester: Person(
+                subject: grant.requester.subject,
+                name: "root",
+                via: "portal",
+                origin: .client(address: try IPAddress(parsing: "198.51.100.7"), session: "s")
+            ),
+            ask: Ask(targets: ["ssh"], sources: ["198.51.100.7"]),
+            createdAt: grant.startsAt,
+            idempotencyKey: nil,
+            grants: [grant]
+        )
+        let (changes, _) = plan.apply([.opened(request)])
+        #expect(lines(changes) == ["198.51.100.7/32 tcp 22 ->10 5.1 oidc:corp:2"])
+    }
+
     private func end(_ deadline: Int64) -> GrantEnd {
         GrantEnd(
             expiresAt: Timestamp(milliseconds: deadline + 1_000_000),
