@@ -34,10 +34,13 @@ func withServer<Result: Sendable>(
     let path = folder.path + "/a.sock"
     let log = LogLines()
     let logger = Logger(label: "test") { _ in log }
+    // A loop of its own: a test that floods its server must not hold up another's.
+    let loops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    defer { loops.shutdownGracefully { _ in } }
     let server = SocketServer(
         service: service,
         listener: try listener ?? ListeningSocket.make(path: path),
-        executor: LoopExecutor(MultiThreadedEventLoopGroup.singleton.next()),
+        executor: LoopExecutor(loops.next()),
         limits: limits,
         logger: logger
     )
