@@ -302,7 +302,8 @@ private let ofDelegates = "GET /v1/delegation"
         (
             "/v1/requests?state=open",
             "cannot read query parameter state=open: write one of "
-                + "active, expired, revoked, superseded, failed"
+                + "pending, scheduled, active, expired, revoked, superseded, denied, cancelled, "
+                + "lapsed, failed"
         ),
         ("/v1/requests?policy=%zz", "cannot read %zz: its percent encoding is wrong"),
         ("/v1/requests?policy=%f", "cannot read %f: its percent encoding is wrong"),

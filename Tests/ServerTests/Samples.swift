@@ -37,6 +37,7 @@ enum Samples {
         description: "SSH for operators",
         ports: parsed([PortRange].self, "22/tcp"),
         requesters: [.group("ops")],
+        approvers: [.group("leads")],
         ticketPattern: parsed([TicketPattern].self, "^OPS-[0-9]+$")[0]
     )
     static let policy = PolicyDocument(accessPolicy)
