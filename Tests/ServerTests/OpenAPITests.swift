@@ -137,6 +137,7 @@ struct OpenAPITests {
         var policy = Samples.policy
         policy.description = nil
         policy.requesters = nil
+        policy.approvers = nil
         policy.ticketPattern = nil
         try checkRequired(policy, is: "Policy")
         try checkRequired(Problem(.notFound, "x"), is: "Problem")
