@@ -17,6 +17,7 @@ let argumentParser = Target.Dependency.product(
     package: "swift-argument-parser"
 )
 let collections = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let lifecycle = Target.Dependency.product(
     name: "ServiceLifecycle",
@@ -49,6 +50,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-http-structured-headers", from: "1.7.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -109,7 +111,7 @@ let package = Package(
         ),
         .target(
             name: "Ledger",
-            dependencies: ["Linux", "Policy", grdb, sqlite, systemPackage],
+            dependencies: ["Linux", "Policy", crypto, grdb, sqlite, systemPackage],
             swiftSettings: memorySafe
         ),
         .target(

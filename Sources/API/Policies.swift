@@ -20,6 +20,12 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
     public var widestSource: WidestSource
     /// Who of the requesters may ask; absent where all may.
     public var requesters: [String]?
+    /// How many others must agree before a request opens.
+    public var approvals: Int
+    /// Who of the approvers may answer; absent where all may.
+    public var approvers: [String]?
+    /// How long a request waits for answers: `15m`.
+    public var pendingFor: String
     /// Whether a reason is required.
     public var reason: ReasonRule
     /// How long a reason has to be, in characters.
@@ -34,11 +40,12 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
     public var enabled: Bool
 
     enum CodingKeys: String, CodingKey {
-        case name, description, ports, requesters, reason, sessions, enabled
+        case name, description, ports, requesters, approvals, approvers, reason, sessions, enabled
         case allowedSources = "allowed_sources"
         case maxDuration = "max_duration"
         case defaultDuration = "default_duration"
         case widestSource = "widest_source"
+        case pendingFor = "pending_for"
         case reasonMinLength = "reason_min_length"
         case ticketPattern = "ticket_pattern"
         case maxActivePerRequester = "max_active_per_requester"
@@ -54,6 +61,9 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
         defaultDuration = policy.defaultDuration.compactDescription
         widestSource = policy.widestSource
         requesters = policy.requesters?.map(\.description)
+        approvals = policy.approvals
+        approvers = policy.approvers?.map(\.description)
+        pendingFor = policy.pendingFor.compactDescription
         reason = policy.reason
         reasonMinLength = policy.reasonMinLength
         ticketPattern = policy.ticketPattern

@@ -46,6 +46,12 @@ public struct AccessPolicy: Hashable, Sendable {
     public var widestSource: WidestSource
     /// Who of those that may ask at all may ask here; nil for all.
     public var requesters: [Principal]?
+    /// How many others must agree to a request before it opens; 0: asking is enough.
+    public var approvals: Int
+    /// Who of the approvers may answer requests here; nil for all.
+    public var approvers: [Principal]?
+    /// How long a request waits for answers before it lapses.
+    public var pendingFor: Duration
     /// Whether a request must say why.
     public var reason: ReasonRule
     /// The fewest characters of a reason, surrounding space not counted.
@@ -76,6 +82,9 @@ public struct AccessPolicy: Hashable, Sendable {
         defaultDuration: Duration? = nil,
         widestSource: WidestSource = WidestSource(),
         requesters: [Principal]? = nil,
+        approvals: Int = 0,
+        approvers: [Principal]? = nil,
+        pendingFor: Duration = .seconds(15 * 60),
         reason: ReasonRule = .optional,
         reasonMinLength: Int = 0,
         ticketPattern: TicketPattern? = nil,
@@ -91,6 +100,9 @@ public struct AccessPolicy: Hashable, Sendable {
         self.defaultDuration = defaultDuration ?? maxDuration
         self.widestSource = widestSource
         self.requesters = requesters
+        self.approvals = approvals
+        self.approvers = approvers
+        self.pendingFor = pendingFor
         self.reason = reason
         self.reasonMinLength = reasonMinLength
         self.ticketPattern = ticketPattern

@@ -1,12 +1,20 @@
-/// Where a request stands.
+/// Where a request or a grant stands.
 public enum RequestState: String, Codable, Hashable, Sendable, CaseIterable {
-    case active, expired, revoked, superseded, failed
+    /// Others have to agree.
+    case pending
+    /// Agreed on; its start lies ahead.
+    case scheduled
+    /// Open.
+    case active
+    /// It was open and has ended.
+    case expired, revoked, superseded
+    /// It never opened: an approver said no, its requester took it back, nobody answered in time,
+    /// the kernel refused.
+    case denied, cancelled, lapsed, failed
 }
 
-/// Where a grant stands.
-public enum GrantState: String, Codable, Hashable, Sendable, CaseIterable {
-    case active, expired, revoked, superseded, failed
-}
+/// Where a grant stands: as requests do.
+public typealias GrantState = RequestState
 
 /// Why a grant ended.
 public enum EndReason: String, Codable, Hashable, Sendable, CaseIterable {

@@ -10,6 +10,8 @@ public struct AgentConfiguration: Hashable, Sendable {
     public var policyDirectory: String
     /// Who holds which role.
     public var roles = RoleTable([:])
+    /// Who is one person under two names.
+    public var people = People()
     /// Sources that are always let in to every managed port.
     public var breakGlass: [CIDR] = []
     /// The programs that speak for people whom issuers know.

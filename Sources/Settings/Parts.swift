@@ -10,7 +10,7 @@ struct Parts {
 
     /// Reads the fields of the file; what is said of the agent goes into its configuration.
     init(_ root: Field?, folder: String, _ configuration: inout AgentConfiguration) {
-        let keys = ["policy_dir", "agent", "roles", "break_glass", "delegates"]
+        let keys = ["policy_dir", "agent", "roles", "people", "break_glass", "delegates"]
         guard let fields = root?.mapping(keys) else { return }
         policyDirectory = fields["policy_dir"]
         if let path = policyDirectory?.text() {
@@ -39,6 +39,7 @@ struct Parts {
                 }
             }
         }
+        if let field = fields["people"] { configuration.people = People(field) }
         if let sources = fields["break_glass"]?.mapping(["sources"])?["sources"] {
             configuration.breakGlass = sources.list("[192.0.2.10/32]", Self.breakGlassSource) ?? []
         }

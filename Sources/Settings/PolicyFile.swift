@@ -54,13 +54,17 @@ extension AccessPolicy {
             policy.maxActivePerRequester = most
         }
         policy.enabled = fields["enabled"]?.boolean() ?? true
-        let approvers = fields["approvers"]?.principals(orNone: false) ?? []
+        policy.approvals = fields["approvals"]?.integer(in: 0...100) ?? 0
+        let approvers = fields["approvers"]?.principals(orNone: false)
+        policy.approvers = approvers?.map(\.principal)
+        let waits = Duration.seconds(60)...Duration.seconds(7 * 86_400)
+        if let wait = fields["pending_for"]?.duration(in: waits) { policy.pendingFor = wait }
         refuseWhatIsNotSupported(fields)
         return PlacedPolicy(
             policy: policy,
             name: (name?.key ?? field.key, name?.place ?? field.place),
             ports: ports ?? [],
-            principals: (requesters ?? []) + approvers
+            principals: (requesters ?? []) + (approvers ?? [])
         )
     }
 
@@ -92,10 +96,6 @@ extension AccessPolicy {
 
     /// Accepts the keys of later versions only with the values that change nothing.
     private static func refuseWhatIsNotSupported(_ fields: [String: Field]) {
-        if let field = fields["approvals"], let count = field.integer(in: 0...100), count > 0 {
-            field.fault("approvals are not supported by this version; only 0 is")
-        }
-        _ = fields["pending_for"]?.duration(in: .seconds(1)...(.seconds(7 * 86_400)))
         if let field = fields["sessions"], field.word(["keep", "cut"]) == "cut" {
             field.fault("cut is not supported by this version; only keep is")
         }

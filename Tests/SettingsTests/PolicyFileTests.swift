@@ -14,9 +14,9 @@ import Testing
                 default_duration: 1h
                 widest_source: { ipv4: 25, ipv6: 65 }
                 requesters: ["group:ops", alice]
-                approvals: 0
+                approvals: 2
                 approvers: ["group:leads"]
-                pending_for: 15m
+                pending_for: 20m
                 reason: required
                 reason_min_length: 10
                 ticket_pattern: '^OPS-[0-9]+$'
@@ -33,6 +33,9 @@ import Testing
             defaultDuration: .seconds(3_600),
             widestSource: WidestSource(ipv4: 25, ipv6: 65),
             requesters: [.group("ops"), .user("alice")],
+            approvals: 2,
+            approvers: [.group("leads")],
+            pendingFor: .seconds(1_200),
             reason: .required,
             reasonMinLength: 10,
             ticketPattern: try TicketPattern(parsing: "^OPS-[0-9]+$"),
@@ -183,8 +186,8 @@ import Testing
             "18: policies[0].requesters[0]: cannot read \"Group:ops\": write a user name, group:NAME for the members of a group, or ISSUER-group:NAME for those an issuer counts to it"
         ),
         (
-            "approvals: 1",
-            "16: policies[0].approvals: approvals are not supported by this version; only 0 is"
+            "approvals: 101",
+            "16: policies[0].approvals: must be a whole number 0...100 in decimal digits"
         ),
         (
             "approvals: none",
