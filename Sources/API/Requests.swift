@@ -49,11 +49,31 @@ public struct RequestDocument: Codable, Hashable, Sendable {
     public var reason: String?
     /// The ticket it is for; absent where none was given.
     public var ticket: String?
+    /// How long it is open, or is to be: `45m`; as asked, shortened by who approved it, and
+    /// lengthened by extensions.
+    public var duration: String
+    /// Counts what became of it while it waited, from 1.
+    public var revision: Int
     /// When it was asked.
     public var createdAt: Timestamp
-    /// When policy decided.
-    public var decidedAt: Timestamp
-    /// The grants, in the order of their ids.
+    /// The start that was asked for; absent where none was.
+    public var startsAt: Timestamp?
+    /// When it lapses if too few agree; absent where it is not pending.
+    public var pendingUntil: Timestamp?
+    /// When policy decided, or people did; absent as long as it is pending.
+    public var decidedAt: Timestamp?
+    /// Who decided last; absent where nobody was asked.
+    public var decidedBy: WhoDocument?
+    /// Why it was denied; absent where it was not.
+    public var decision: String?
+    /// Who agreed, in this order.
+    public var approvals: [ApprovalDocument]
+    /// How many must agree under each policy that asks for it; absent where none does, and where
+    /// the request waits no more.
+    public var needs: [NeedDocument]?
+    /// The request whose grants it lengthens; absent where it has grants of its own.
+    public var extends: String?
+    /// The grants, in the order of their ids; of an extension those that it lengthens.
     public var grants: [GrantDocument]
     /// The requester's grants for the same ports and sources that it ended, which it may have
     /// shortened; absent but in the answer to the request itself.
@@ -66,8 +86,17 @@ public struct RequestDocument: Codable, Hashable, Sendable {
         requester: WhoDocument,
         reason: String?,
         ticket: String?,
+        duration: String,
+        revision: Int = 1,
         createdAt: Timestamp,
-        decidedAt: Timestamp,
+        startsAt: Timestamp? = nil,
+        pendingUntil: Timestamp? = nil,
+        decidedAt: Timestamp?,
+        decidedBy: WhoDocument? = nil,
+        decision: String? = nil,
+        approvals: [ApprovalDocument] = [],
+        needs: [NeedDocument]? = nil,
+        extends: String? = nil,
         grants: [GrantDocument],
         superseded: [SupersededDocument]? = nil
     ) {
@@ -76,8 +105,17 @@ public struct RequestDocument: Codable, Hashable, Sendable {
         self.requester = requester
         self.reason = reason
         self.ticket = ticket
+        self.duration = duration
+        self.revision = revision
         self.createdAt = createdAt
+        self.startsAt = startsAt
+        self.pendingUntil = pendingUntil
         self.decidedAt = decidedAt
+        self.decidedBy = decidedBy
+        self.decision = decision
+        self.approvals = approvals
+        self.needs = needs
+        self.extends = extends
         self.grants = grants
         self.superseded = superseded
     }
@@ -115,10 +153,10 @@ public struct GrantDocument: Codable, Hashable, Sendable {
     public var source: CIDR
     /// What has become of it.
     public var state: GrantState
-    /// When it was opened.
-    public var startsAt: Timestamp
-    /// When it ends, or would have ended.
-    public var expiresAt: Timestamp
+    /// When it was opened; absent where it was not.
+    public var startsAt: Timestamp?
+    /// When it ends, or would have ended; absent where it did not open.
+    public var expiresAt: Timestamp?
     /// When it ended; absent while it is live.
     public var endedAt: Timestamp?
     /// Why it ended; absent while it is live.
@@ -142,8 +180,8 @@ public struct GrantDocument: Codable, Hashable, Sendable {
         port: PortRange,
         source: CIDR,
         state: GrantState,
-        startsAt: Timestamp,
-        expiresAt: Timestamp,
+        startsAt: Timestamp?,
+        expiresAt: Timestamp?,
         endedAt: Timestamp?,
         endReason: EndReason?,
         remainingSeconds: Int64?,
@@ -236,7 +274,7 @@ public struct ExtendBody: Encodable, Hashable, Sendable {
 
 extension Ask: Encodable {
     private enum CodingKeys: String, CodingKey {
-        case targets, sources, duration, until, reason, ticket
+        case targets, sources, duration, until, at, reason, ticket
     }
 
     /// Writes the body of `POST /v1/requests`.
@@ -246,6 +284,7 @@ extension Ask: Encodable {
         try fields.encode(sources, forKey: .sources)
         try fields.encodeIfPresent(duration, forKey: .duration)
         try fields.encodeIfPresent(until, forKey: .until)
+        try fields.encodeIfPresent(at, forKey: .at)
         try fields.encodeIfPresent(reason, forKey: .reason)
         try fields.encodeIfPresent(ticket, forKey: .ticket)
     }

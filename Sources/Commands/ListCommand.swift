@@ -69,16 +69,21 @@ private func identity(_ grant: GrantDocument) -> [String] {
 }
 
 private func live(_ grant: GrantDocument, _ time: TimeTeller) -> [String] {
-    identity(grant) + [time.both(grant.expiresAt), grant.packets.map(String.init) ?? "-"]
+    identity(grant) + [end(of: grant, time), grant.packets.map(String.init) ?? "-"]
 }
 
 private func ended(_ grant: GrantDocument, _ time: TimeTeller) -> [String] {
     identity(grant) + [
-        state(grant), time.both(grant.endedAt ?? grant.expiresAt),
+        state(grant), end(of: grant, time),
         grant.packets.map(String.init) ?? "-",
         // Cut, lest one long reason wrap every line of the table; --json has all of it.
         grant.reason?.clipped(to: 40) ?? "-",
     ]
+}
+
+/// When it ends, or has ended; a dash where it did not open.
+private func end(of grant: GrantDocument, _ time: TimeTeller) -> String {
+    (grant.endedAt ?? grant.expiresAt).map(time.both) ?? "-"
 }
 
 /// `active`, or `revoked (closed-by-admin)`; the reason only where it says more than the state.

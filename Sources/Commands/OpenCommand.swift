@@ -100,7 +100,7 @@ struct OpenCommand: AgentCommand {
 /// What `open` and `extend` say: what is open, until when, what ended for it, and how to go on.
 func openRequest(_ request: RequestDocument, verb: String, _ time: TimeTeller) -> [String] {
     let open = request.grants.filter { $0.state == .active }
-    guard let end = open.map(\.expiresAt).max() else {
+    guard let end = open.compactMap(\.expiresAt).max() else {
         return ["request \(request.id) is over (\(request.state.rawValue)): nothing is open"]
     }
     var table = Table(columns: [

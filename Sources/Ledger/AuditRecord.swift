@@ -4,11 +4,17 @@ internal import Policy
 struct AuditRecord {
     /// What happened.
     enum Kind {
+        case requested, approved, denied, cancelled, lapsed
         case opened, ended, extended, takenBack, shortened
         case noted(Notice.Kind)
 
         var word: String {
             switch self {
+            case .requested: "requested"
+            case .approved: "approved"
+            case .denied: "denied"
+            case .cancelled: "cancelled"
+            case .lapsed: "lapsed"
             case .opened: "opened"
             case .ended: "ended"
             case .extended: "extended"
@@ -26,6 +32,8 @@ struct AuditRecord {
     var kind = Kind.opened
     /// Who did it; nil for the agent.
     var actor: Person?
+    /// The request it is about, where it is about no grant.
+    var request: Int64?
     /// The grant it is about.
     var grant: Grant.ID?
     var policy: String?
@@ -33,9 +41,9 @@ struct AuditRecord {
     var source: String?
     var reason: String?
     var ticket: String?
-    /// Where the grant stands now.
+    /// Where the grant or request stands now.
     var outcome: GrantState?
-    /// What else there is to know: why it ended, or until when it goes.
+    /// What else there is to know: why it ended, until when it goes, or how long it is to be.
     var detail: String?
 
     /// The row in the one order there is: the table, what is written and what may be hashed some
@@ -46,7 +54,7 @@ struct AuditRecord {
             Column("at", "INTEGER NOT NULL") { Field($0.at) },
             Column("event", "TEXT NOT NULL") { .text($0.kind.word) },
         ] + Person.columns.of { $0.actor } + [
-            Column("request", "INTEGER") { Field($0.grant?.request) },
+            Column("request", "INTEGER") { Field($0.grant?.request ?? $0.request) },
             Column("ordinal", "INTEGER") { Field($0.grant?.ordinal) },
             Column("policy", "TEXT") { Field($0.policy) },
             Column("port", "TEXT") { Field($0.port) },

@@ -13,6 +13,10 @@ struct EventWriter {
 
     mutating func write(_ event: Event) throws {
         switch event {
+        case .asked(let request): try ask(request)
+        case .approved(let id, let approval, let state): try approve(id, approval, then: state)
+        case .concluded(let id, let state, let at, let actor, let reason):
+            try conclude(id, state, at: at, by: actor, reason: reason)
         case .opened(let request): try open(request)
         case .ended(let id, let reason, let endedAt, let actor):
             try end(id, reason, at: endedAt, by: actor)
@@ -40,7 +44,11 @@ struct EventWriter {
     }
 
     private mutating func open(_ request: AccessRequest) throws {
-        try db.run(Schema.insertRequest, Schema.requestColumns.map { $0.field(request) })
+        if let wait = request.wait {
+            try endWait(of: request, wait)
+        } else {
+            try db.run(Schema.insertRequest, Schema.requestColumns.map { $0.field(request) })
+        }
         for grant in request.grants {
             let port = grant.port.description
             let source = grant.source.description
@@ -117,7 +125,7 @@ struct EventWriter {
         }
     }
 
-    private mutating func append(_ fill: (inout AuditRecord) -> Void) throws {
+    mutating func append(_ fill: (inout AuditRecord) -> Void) throws {
         marks.sequence += 1
         var row = AuditRecord(sequence: marks.sequence, at: at)
         fill(&row)

@@ -87,6 +87,7 @@ func request(
         requester: alice,
         reason: nil,
         ticket: nil,
+        duration: "42m",
         createdAt: noon,
         decidedAt: noon,
         grants: grants,
