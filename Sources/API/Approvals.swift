@@ -10,10 +10,19 @@ public struct ApprovalDocument: Codable, Hashable, Sendable {
     public var duration: String?
 
     /// Makes it of its parts.
+    public init(who: WhoDocument, at: Timestamp, duration: String? = nil) {
+        self.who = who
+        self.at = at
+        self.duration = duration
+    }
+
+    /// An approval as it is recorded.
     public init(_ approval: Approval) {
-        who = WhoDocument(approval.by)
-        at = approval.at
-        duration = approval.duration?.compactDescription
+        self.init(
+            who: WhoDocument(approval.by),
+            at: approval.at,
+            duration: approval.duration?.compactDescription
+        )
     }
 }
 
@@ -29,11 +38,21 @@ public struct NeedDocument: Codable, Hashable, Sendable {
     public var approvers: [String]?
 
     /// Makes it of its parts.
+    public init(policy: String, approvals: Int, given: Int, approvers: [String]? = nil) {
+        self.policy = policy
+        self.approvals = approvals
+        self.given = given
+        self.approvers = approvers
+    }
+
+    /// A need as policy tells it.
     public init(_ need: Need) {
-        policy = need.policy
-        approvals = need.approvals
-        given = need.given
-        approvers = need.approvers?.map(\.description)
+        self.init(
+            policy: need.policy,
+            approvals: need.approvals,
+            given: need.given,
+            approvers: need.approvers?.map(\.description)
+        )
     }
 }
 

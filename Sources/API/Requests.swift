@@ -267,9 +267,17 @@ public struct RequestFilter: Hashable, Sendable {
 public struct ExtendBody: Encodable, Hashable, Sendable {
     /// How much later the grants end: `30m`, `PT30M`.
     public var duration: String
+    /// Why.
+    public var reason: String?
+    /// The ticket the work belongs to.
+    public var ticket: String?
 
     /// Makes it of its parts.
-    public init(duration: String) { self.duration = duration }
+    public init(duration: String, reason: String? = nil, ticket: String? = nil) {
+        self.duration = duration
+        self.reason = reason
+        self.ticket = ticket
+    }
 }
 
 extension Ask: Encodable {

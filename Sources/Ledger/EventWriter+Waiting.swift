@@ -29,7 +29,7 @@ extension EventWriter {
         try note(.requested, request.id, by: request.requester) { row in
             row.reason = request.ask.reason
             row.ticket = request.ask.ticket
-            row.outcome = wait.state
+            row.outcome = wait.state.rawValue
             row.detail =
                 "for \(wait.duration.compactDescription)"
                 + (wait.startsAt.map { " from \($0)" } ?? "")
@@ -54,7 +54,7 @@ extension EventWriter {
         }
         if state == .scheduled { try settle(id, state, at: approval?.at ?? at) }
         try note(.approved, id, by: approval?.by) { row in
-            row.outcome = state
+            row.outcome = state.rawValue
             row.detail =
                 approval == nil
                 ? "the policy asks for no more approvals"
@@ -79,7 +79,7 @@ extension EventWriter {
             """,
             [Field(reason)] + person.map { $0.field(actor) } + [.integer(id)]
         )
-        let kind: AuditRecord.Kind
+        let kind: AuditKind
         switch state {
         case .denied: kind = .denied
         case .cancelled: kind = .cancelled
@@ -89,7 +89,7 @@ extension EventWriter {
         }
         try note(kind, id, by: actor) { row in
             row.reason = reason
-            row.outcome = state
+            row.outcome = state.rawValue
         }
     }
 
@@ -113,16 +113,14 @@ extension EventWriter {
 
     /// Appends a row about a request that waits.
     private mutating func note(
-        _ kind: AuditRecord.Kind,
+        _ kind: AuditKind,
         _ id: Int64,
         by actor: Person?,
-        _ fill: (inout AuditRecord) -> Void
+        _ fill: (inout AuditRow) -> Void
     ) throws {
         let targets = try db.run(Schema.selectTargets, [.integer(id)])
-        try append { row in
-            row.kind = kind
-            row.actor = actor
-            row.request = id
+        try append(kind, by: actor) { row in
+            row.tell(of: id, by: targets[3].text, targets[4].text)
             (row.policy, row.port, row.source) = (targets[0].text, targets[1].text, targets[2].text)
             fill(&row)
         }

@@ -150,7 +150,13 @@ enum Schema {
                 state, ended_at, end_reason
             FROM ended;
 
-        CREATE TABLE audit (\(declarations(AuditRecord.columns))) STRICT;
+        CREATE TABLE audit (\(declarations(AuditRow.columns))) STRICT;
+        -- The last of the events that were pruned; no row where none were.
+        CREATE TABLE audit_anchor (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            sequence INTEGER NOT NULL,
+            hash TEXT NOT NULL
+        ) STRICT;
         PRAGMA application_id = \(applicationID);
         PRAGMA user_version = \(version);
         """
@@ -160,7 +166,7 @@ enum Schema {
     static let insertApproval = """
         INSERT INTO approvals VALUES (?, ?, \(marks(approvalColumns.count)))
         """
-    static let insertAudit = insert(into: "audit", AuditRecord.columns)
+    static let insertAudit = insert(into: "audit", AuditRow.columns)
     static let insertLive = "INSERT INTO live VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     static let insertEnded = """
         INSERT INTO ended
@@ -183,7 +189,7 @@ enum Schema {
     /// Whether a row is of the request that is bound first.
     static let isOfRequest = "id > ?1 * \(ordinalLimit) AND id < (?1 + 1) * \(ordinalLimit)"
 
-    /// What a request is to open: policies, ports and sources, each once.
+    /// What a request is to open: policies, ports and sources, each once; and who asked for it.
     static let selectTargets =
         "SELECT "
         + ["policy", "port", "source"].map { column in
@@ -191,7 +197,7 @@ enum Schema {
             (SELECT group_concat(\(column), ' ')
                 FROM (SELECT DISTINCT \(column) FROM unopened WHERE \(isOfRequest)))
             """
-        }.joined(separator: ", ")
+        }.joined(separator: ", ") + ", subject, name FROM requests WHERE id = ?1"
 
     private static func declarations(_ columns: [Column<some Any>]) -> String {
         columns.map { "\($0.name) \($0.type)" }.joined(separator: ",\n    ")
