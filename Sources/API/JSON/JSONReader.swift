@@ -91,6 +91,17 @@ package struct JSONReader {
         return try readText()
     }
 
+    /// Reads a value that must be a whole number of at most nine digits, or null.
+    mutating func readOptionalNumber() throws(JSONError) -> Int? {
+        if next() == UInt8(ascii: "n"), takeWord("null") { return nil }
+        let digits = bytes[position...].prefix { (0x30...0x39).contains($0) }
+        guard (1...9).contains(digits.count), digits.count == 1 || digits.first != 0x30 else {
+            try refuseValue(because: "this is not a whole number")
+        }
+        position += digits.count
+        return digits.reduce(0) { $0 * 10 + Int($1 - 0x30) }
+    }
+
     /// Reads a value that must be a list of texts.
     mutating func readTexts() throws(JSONError) -> [String] {
         guard next() == UInt8(ascii: "[") else { try refuseValue(because: "this is not a list") }

@@ -50,6 +50,18 @@ package struct JSONWriter {
         bytes.append(UInt8(ascii: "]"))
     }
 
+    /// Writes a field with a list of texts; nothing where there is none.
+    mutating func field(_ name: String, _ texts: [String]?) {
+        guard let texts else { return }
+        self.name(name)
+        bytes.append(UInt8(ascii: "["))
+        for (index, text) in texts.enumerated() {
+            if index > 0 { bytes.append(UInt8(ascii: ",")) }
+            write(text)
+        }
+        bytes.append(UInt8(ascii: "]"))
+    }
+
     private mutating func write(_ document: some JSONDocument) {
         bytes.append(UInt8(ascii: "{"))
         needsComma = false
