@@ -6,6 +6,8 @@ struct Outcome {
     /// The text for standard error.
     var errors = ""
     var status = ExitStatus.done
+    /// A program and its arguments that does the rest in this one's place.
+    var continuation: [String]?
 }
 
 /// Parses and carries out one command line; `write` prints on standard output.
@@ -54,6 +56,7 @@ private func outcome(
         var outcome = Outcome(failures: report.failures, json: output.json)
         outcome.errors = printed(report.notes) + outcome.errors
         if report.failures.isEmpty { outcome.status = report.status }
+        outcome.continuation = report.continuation
         return outcome
     } catch {
         return Outcome(failures: [error], json: output.json)

@@ -8,6 +8,8 @@ struct Report {
     var failures: [any Error] = []
     /// The exit status where nothing failed.
     var status = ExitStatus.done
+    /// A program and its arguments that does the rest in this one's place.
+    var continuation: [String]?
 }
 
 /// The exit statuses, those of `sysexits.h`; scripts compare them.
@@ -24,6 +26,8 @@ enum ExitStatus: Int32 {
 struct Surroundings: Sendable {
     /// The value of an environment variable; nil where it is not set.
     var environment: @Sendable (String) -> String?
+    /// The path of this program; nil where the system does not say.
+    var program: String?
     /// Who the agent takes the caller for.
     var subject: Subject
     var time: TimeTeller

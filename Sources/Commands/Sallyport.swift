@@ -18,6 +18,15 @@ public enum Sallyport {
         }
         // Where standard error itself cannot be written, the status alone has to tell.
         try? write(outcome.errors, to: .standardError)
+        if let continuation = outcome.continuation {
+            do throws(SystemError) {
+                try ThisProcess.become(continuation)
+            } catch {
+                let text = "sallyport: cannot run \(continuation[0]): \(error.errno.text)\n"
+                try? write(text, to: .standardError)
+                return ExitStatus.internalError.rawValue
+            }
+        }
         return outcome.status.rawValue
     }
 }
@@ -27,6 +36,7 @@ extension Surroundings {
     static var current: Surroundings {
         Surroundings(
             environment: ThisProcess.environment,
+            program: ThisProcess.program,
             subject: .local(uid: ThisProcess.userID),
             time: TimeTeller(
                 now: Timestamp(milliseconds: SystemClock.wall.milliseconds),

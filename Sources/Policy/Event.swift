@@ -36,6 +36,9 @@ public struct Notice: Hashable, Sendable {
         /// Policies and roles were read and are in force, or were refused.
         case configurationLoaded = "configuration-loaded"
         case configurationRefused = "configuration-refused"
+        /// A policy was made, changed or removed by way of the API.
+        case policyChanged = "policy-changed"
+        case policyRemoved = "policy-removed"
         /// A request for access was refused.
         case refused
         /// A break-glass source opened connections.

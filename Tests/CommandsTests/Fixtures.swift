@@ -12,6 +12,7 @@ extension Surroundings {
     static func fixed(_ environment: [String: String] = [:]) -> Surroundings {
         Surroundings(
             environment: { environment[$0] },
+            program: nil,
             subject: .local(uid: 1000),
             time: TimeTeller(now: noon, local: oneHourAhead)
         )

@@ -86,6 +86,7 @@ struct OpenAPITests {
     @Test func describesEachField() throws {
         try check(Samples.status, is: "Status")
         try check(Samples.policies, is: "PolicyList")
+        try check(Samples.policyChange, is: "PolicyChange")
         try check(Samples.requests, is: "RequestList")
         try check(Samples.grants, is: "GrantList")
         try check(Samples.problem, is: "Problem")
@@ -140,6 +141,9 @@ struct OpenAPITests {
         policy.approvers = nil
         policy.ticketPattern = nil
         try checkRequired(policy, is: "Policy")
+        var change = Samples.policyChange
+        (change.policy, change.warning) = (nil, nil)
+        try checkRequired(change, is: "PolicyChange")
         try checkRequired(Problem(.notFound, "x"), is: "Problem")
         try checkRequired(Ask(targets: [], sources: []), is: "Ask")
     }
