@@ -39,6 +39,9 @@ public struct AgentStatus: Codable, Hashable, Sendable {
     public var configuration: ConfigurationOrigin
     /// Why the files, as they are now, were refused; absent where they were not.
     public var configurationError: String?
+    /// What of the running configuration means nothing on this host: users and groups that it does
+    /// not know, each with its place.
+    public var warnings: [String]
     /// Grants live now.
     public var liveGrants: Int
 
@@ -50,6 +53,7 @@ public struct AgentStatus: Codable, Hashable, Sendable {
         configuredAt: Timestamp,
         configuration: ConfigurationOrigin,
         configurationError: String?,
+        warnings: [String],
         liveGrants: Int
     ) {
         self.version = version
@@ -58,6 +62,7 @@ public struct AgentStatus: Codable, Hashable, Sendable {
         self.configuredAt = configuredAt
         self.configuration = configuration
         self.configurationError = configurationError
+        self.warnings = warnings
         self.liveGrants = liveGrants
     }
 }

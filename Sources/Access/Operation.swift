@@ -10,7 +10,8 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     case listPolicies = "list policies"
     case readPolicy = "read a policy"
     case reloadPolicies = "reload the policies"
-    case checkPolicies = "check policies"
+    case changePolicy = "change a policy"
+    case removePolicy = "remove a policy"
     case open = "ask for access"
     case listRequests = "list requests"
     case readRequest = "read a request"
@@ -32,8 +33,8 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         case .readStatus: [.viewer, .approver, .admin]
         // A delegate about itself; no person.
         case .readDelegation: []
-        case .listPolicies, .readPolicy, .checkPolicies: Set(Role.allCases)
-        case .reloadPolicies: [.admin]
+        case .listPolicies, .readPolicy: Set(Role.allCases)
+        case .reloadPolicies, .changePolicy, .removePolicy: [.admin]
         case .open, .cancelRequest, .extendRequest, .revokeRequest, .closeGrant:
             [.requester, .admin]
         case .approveRequest, .denyRequest: [.approver, .admin]

@@ -51,6 +51,7 @@ extension Agent: AccessService {
                 configuredAt: state.configuredAt,
                 configuration: state.origin,
                 configurationError: state.configurationError,
+                warnings: state.warnings,
                 liveGrants: state.liveGrants
             ),
             gate: gate,

@@ -36,6 +36,8 @@ actor Committer {
     private var configurationOrigin: ConfigurationOrigin
     /// Why the files, as they were last read, are not what is in force.
     private var configurationFault: ConfigurationError?
+    /// What of the configuration in force means nothing on this host.
+    private var warnings: [String] = []
     private var nextRequestID: Int64
     /// What waits for the next commit.
     private(set) var waiting: [any Pending] = []
@@ -129,6 +131,7 @@ actor Committer {
         var configuredAt: Timestamp
         var origin: ConfigurationOrigin
         var configurationError: String?
+        var warnings: [String]
         var policies: [AccessPolicy]
         var liveGrants: Int
         var liveGrantsOfPolicy: [String: Int]
@@ -141,6 +144,7 @@ actor Committer {
             configuredAt: configuredAt,
             origin: configurationOrigin,
             configurationError: configurationFault.map { "\($0)" },
+            warnings: warnings,
             policies: configuration.policies,
             liveGrants: plan.count,
             liveGrantsOfPolicy: plan.allGrants.reduce(into: [:]) { $0[$1.policy, default: 0] += 1 },
@@ -511,6 +515,7 @@ actor Committer {
             throw error
         }
         self.configuration = configuration
+        warnings = []
         configurationOrigin = .files
         configurationFault = nil
         configuredAt = clocks.now().wall
@@ -533,6 +538,11 @@ actor Committer {
         feed.yield(configuration.delegates.map(\.user))
         delegateFeeds.append(feed)
         return users
+    }
+
+    /// Notes what of a configuration means nothing on this host, where it still is in force.
+    func warn(_ warnings: [String], about configuration: AgentConfiguration) {
+        if self.configuration == configuration { self.warnings = warnings }
     }
 
     /// Notes that the files cannot be put in force as they are.

@@ -370,6 +370,7 @@ struct RenderingTests {
                 configuredAt: noon + .seconds(-7500),
                 configuration: .files,
                 configurationError: nil,
+                warnings: [],
                 liveGrants: 2
             ),
             gate: GateStatus(

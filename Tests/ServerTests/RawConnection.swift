@@ -135,7 +135,25 @@ func get(_ path: String, _ method: String = "GET") -> String {
 
 /// A request with a body.
 func post(_ path: String, _ body: String, _ headers: String...) -> String {
+    message("POST", path, body, headers)
+}
+
+func put(
+    _ path: String,
+    _ body: String,
+    _ headers: String...,
+    method: String = "PUT"
+) -> String {
+    message(method, path, body, headers)
+}
+
+private func message(
+    _ method: String,
+    _ path: String,
+    _ body: String,
+    _ headers: [String]
+) -> String {
     let more = headers.map { $0 + "\r\n" }.joined()
-    return "POST \(path) HTTP/1.1\r\nhost: sallyport\r\ncontent-length: \(body.utf8.count)\r\n"
+    return "\(method) \(path) HTTP/1.1\r\nhost: sallyport\r\ncontent-length: \(body.utf8.count)\r\n"
         + more + "\r\n" + body
 }
