@@ -83,6 +83,26 @@ public struct RequestDocument: Codable, Hashable, Sendable {
     }
 }
 
+/// How many have to agree under one policy of a request.
+public struct NeedDocument: Codable, Hashable, Sendable {
+    /// The name of the policy.
+    public var policy: String
+    /// How many have to agree.
+    public var approvals: Int
+    /// How many who may answer for the policy did.
+    public var given: Int
+    /// Who may answer; absent where all approvers may.
+    public var approvers: [String]?
+
+    /// Makes it of its parts.
+    public init(policy: String, approvals: Int, given: Int, approvers: [String]? = nil) {
+        self.policy = policy
+        self.approvals = approvals
+        self.given = given
+        self.approvers = approvers
+    }
+}
+
 /// A grant that made room for a newer one of the same requester, port and source.
 public struct SupersededDocument: Codable, Hashable, Sendable {
     /// The id of the grant that ended.

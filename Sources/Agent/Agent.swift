@@ -17,6 +17,8 @@ public final class Agent: Sendable {
     let logger: Logger
     let source: any ConfigurationSource
     let startedAt: Timestamp
+    /// Reads what was opened in the days before; why it could not be read.
+    let history: Task<LedgerError?, Never>
 
     /// Takes over from the ledger what is live, and puts it into the kernel.
     ///
@@ -80,6 +82,19 @@ public final class Agent: Sendable {
             lost = [.noted(Notice(.ledgerRowsLost, detail: detail))]
         }
         try await committer.begin(recording: events + lost)
+        // Read beside everything else: with a million requests it takes seconds.
+        let past = Result { () throws(LedgerError) in
+            try ledger.pastUsage(since: Usage.start(at: now.wall))
+        }
+        history = Task { [committer] in
+            do throws(LedgerError) {
+                await committer.add(earlier: try await past.get().read())
+                return nil
+            } catch {
+                logger.error("cannot tell what was opened in the last seven days: \(error)")
+                return error
+            }
+        }
     }
 
     /// Books the grants whose time is over; the kernel has closed them by itself.

@@ -61,6 +61,11 @@ public final class Client {
         return try post("/v1/requests", try json(ask), headers: headers)
     }
 
+    /// What would be opened if it was asked for now; refused as the request would be.
+    public func preview(_ ask: Ask) throws(ClientError) -> PreviewDocument {
+        try post("/v1/requests?dry_run=true", try json(ask))
+    }
+
     /// One request.
     public func request(id: String) throws(ClientError) -> RequestDocument {
         try get("/v1/requests/\(encoded(id))")

@@ -125,10 +125,17 @@ extension PolicySet {
 
 extension AccessPolicy {
     /// Whether an identity with these roles may ask here; an admin always may.
-    func mayAsk(_ identity: Identity, roles: Set<Role>) -> Bool {
+    public func mayAsk(_ identity: Identity, roles: Set<Role>) -> Bool {
         if roles.contains(.admin) { return true }
         guard roles.contains(.requester) else { return false }
         return requesters?.contains { $0.matches(identity) } ?? true
+    }
+
+    /// Whether an identity with these roles may answer requests here; an admin always may.
+    public func mayAnswer(_ identity: Identity, roles: Set<Role>) -> Bool {
+        if roles.contains(.admin) { return true }
+        guard roles.contains(.approver) else { return false }
+        return approvers?.contains { $0.matches(identity) } ?? true
     }
 }
 

@@ -36,8 +36,10 @@ public struct Notice: Hashable, Sendable {
         /// Policies and roles were read and are in force, or were refused.
         case configurationLoaded = "configuration-loaded"
         case configurationRefused = "configuration-refused"
-        /// A request for access was refused.
+        /// Somebody was refused: by policy, or for want of a role.
         case refused
+        /// A delegate was refused: who it may not speak for, or a login that is too old.
+        case delegateRefused = "delegate-refused"
         /// A break-glass source opened connections.
         case breakGlassUsed = "break-glass-used"
         /// Another process changed the gate, which was then made anew.

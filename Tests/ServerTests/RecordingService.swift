@@ -15,6 +15,7 @@ final class RecordingService: AccessService {
         case reload
         case check(String)
         case open(Ask, key: String?)
+        case preview(Ask)
         case request(Int64)
         case requests(RequestFilter)
         case revoke(Int64)
@@ -26,6 +27,7 @@ final class RecordingService: AccessService {
     private struct State {
         var asked: [Asked] = []
         var callers: [Caller] = []
+        var refusals: [Refusal] = []
     }
 
     private let state = Mutex(State())
@@ -49,6 +51,7 @@ final class RecordingService: AccessService {
 
     var asked: [Asked] { state.withLock { $0.asked } }
     var callers: [Caller] { state.withLock { $0.callers } }
+    var refusals: [Refusal] { state.withLock { $0.refusals } }
 
     private func note(_ asked: Asked, _ caller: Caller? = nil) async throws {
         state.withLock {
@@ -70,6 +73,8 @@ final class RecordingService: AccessService {
         try? await note(.delegation(delegate.name))
         return DelegationDocument(delegate, groups: ["corp": ["ops"]])
     }
+
+    func note(_ refusal: Refusal) async { state.withLock { $0.refusals.append(refusal) } }
 
     func status(for caller: Caller) async throws -> StatusDocument {
         try await note(.status, caller)
@@ -104,6 +109,11 @@ final class RecordingService: AccessService {
     ) async throws -> Answer {
         try await note(.open(ask, key: idempotencyKey), caller)
         return try render(Opened(request: Samples.request, isNew: idempotencyKey != "used"))
+    }
+
+    func preview(_ ask: Ask, for caller: Caller) async throws -> PreviewDocument {
+        try await note(.preview(ask), caller)
+        return Samples.preview
     }
 
     func request(id: Int64, for caller: Caller) async throws -> RequestDocument {
