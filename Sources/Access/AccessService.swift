@@ -82,6 +82,18 @@ public protocol AccessService: Sendable {
 
     /// Ends one grant.
     func close(grant id: Grant.ID, by caller: Caller) async throws -> GrantDocument
+
+    /// Events of the audit trail, newest first; the filter's scope is for the service to set.
+    func audit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditPage
+
+    /// Goes through the whole audit trail, and says what in it is not as it was recorded.
+    ///
+    /// - Parameters:
+    ///   - head: A hash that was the head once; nil for none.
+    ///   - caller: Who wants to know.
+    /// - Returns: What it came to, faults included.
+    /// - Throws: A `Problem` where the ledger cannot be read.
+    func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification
 }
 
 /// The answer to a request for access.

@@ -33,7 +33,7 @@ extension Agent: AccessService {
     /// Tells the audit trail that somebody was refused before any use case was asked.
     public func note(_ refusal: Refusal) async {
         let who = refusal.who
-        let (kind, crowd): (Notice.Kind, NoticeThrottle.Crowd) =
+        let (kind, crowd): (AuditKind, NoticeThrottle.Crowd) =
             switch refusal.kind {
             case .caller: (.refused, who.via.map { .delegate($0) } ?? .person(who.subject))
             case .stranger: (.refused, .strangers)

@@ -14,7 +14,7 @@ struct NoticeThrottle {
     }
 
     private struct Likeness: Hashable {
-        let kind: Notice.Kind
+        let kind: AuditKind
         let crowd: Crowd
     }
 

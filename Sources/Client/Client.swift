@@ -61,8 +61,8 @@ public final class Client {
         return try post("/v1/requests", try json(ask), headers: headers)
     }
 
-    /// What would be opened if it was asked for now; refused as the request would be.
-    public func preview(_ ask: Ask) throws(ClientError) -> PreviewDocument {
+    /// What would come of asking for access; nothing changes.
+    public func tryOpening(_ ask: Ask) throws(ClientError) -> PreviewDocument {
         try post("/v1/requests?dry_run=true", try json(ask))
     }
 
@@ -88,15 +88,39 @@ public final class Client {
         try post("/v1/requests/\(encoded(id))/revoke")
     }
 
-    /// Lets the grants of a request end later, by a duration like `30m` or `PT30M`.
+    /// Lets the grants of a request end later; answers another request where others have to agree.
     public func extend(
         request id: String,
-        by addition: String
+        _ body: ExtendBody
     ) throws(ClientError) -> RequestDocument {
-        try post(
-            "/v1/requests/\(encoded(id))/extend",
-            try json(ExtendBody(duration: addition))
-        )
+        try post("/v1/requests/\(encoded(id))/extend", try json(body))
+    }
+
+    /// Agrees to a request of somebody else.
+    public func approve(
+        request id: String,
+        _ body: ApproveBody
+    ) throws(ClientError) -> RequestDocument {
+        try post("/v1/requests/\(encoded(id))/approve", try json(body))
+    }
+
+    /// Refuses a request of somebody else.
+    public func deny(request id: String, reason: String) throws(ClientError) -> RequestDocument {
+        try post("/v1/requests/\(encoded(id))/deny", try json(DenyBody(reason: reason)))
+    }
+
+    /// Takes back a request that waits.
+    public func cancel(request id: String) throws(ClientError) -> RequestDocument {
+        try post("/v1/requests/\(encoded(id))/cancel")
+    }
+
+    /// What happens from now on, or since the event of this id.
+    public func events(after id: String? = nil) throws(ClientError) -> EventStream {
+        var call = Call(method: .GET, target: "/v1/events")
+        if let id { call.headers.add(name: "last-event-id", value: id) }
+        let events = try connection.events(call)
+        if let reply = events.refusal { throw refusal(reply) }
+        return events
     }
 
     /// Grants, one page of up to 1,024; of the filter state and limit do not count.
@@ -124,6 +148,19 @@ public final class Client {
         repeat {
             let page = try grants(filter, includeEnded: includeEnded)
             try body(page.grants)
+            filter.before = page.next.flatMap { Int64($0) }
+        } while filter.before != nil
+    }
+
+    /// Hands on all requests that meet a filter, a page at a time.
+    public func eachPage(
+        ofRequests filter: RequestFilter,
+        _ body: ([RequestDocument]) throws -> Void
+    ) throws {
+        var filter = filter
+        repeat {
+            let page = try requests(filter)
+            try body(page.requests)
             filter.before = page.next.flatMap { Int64($0) }
         } while filter.before != nil
     }
@@ -158,7 +195,9 @@ extension Client {
 
     private func json(_ document: some Encodable) throws(ClientError) -> ByteBuffer {
         do {
-            return ByteBuffer(bytes: try JSONEncoder().encode(document))
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            return ByteBuffer(bytes: try encoder.encode(document))
         } catch {
             throw .protocolError("cannot write the request as JSON: \(error)")
         }
@@ -166,24 +205,29 @@ extension Client {
 
     private func exchange<Document: Decodable>(_ call: Call) throws(ClientError) -> Document {
         let reply = try connection.exchange(call)
-        let body = Data(reply.body.readableBytesView)
-        let isDone = (200..<300).contains(reply.status)
+        guard reply.isDone else { throw refusal(reply) }
         do {
-            if isDone { return try JSONDecoder().decode(Document.self, from: body) }
-            if reply.type?.hasPrefix("application/problem+json") ?? false {
-                throw ClientError.problem(try JSONDecoder().decode(Problem.self, from: body))
-            }
-        } catch let error as ClientError {
-            throw error
-        } catch  where isDone && call.method != .GET {
-            throw .answerUnreadable
+            return try JSONDecoder().decode(Document.self, from: Data(reply.body.readableBytesView))
         } catch {
-            throw .protocolError(
-                "cannot read the agent's answer (status \(reply.status)); are client and agent of the same version?"
+            throw call.method == .GET ? unreadable(reply) : .answerUnreadable
+        }
+    }
+
+    /// What the agent says instead of doing what it was asked.
+    private func refusal(_ reply: Reply) -> ClientError {
+        guard reply.type?.hasPrefix("application/problem+json") ?? false else {
+            return .protocolError(
+                "cannot read the agent's answer: status \(reply.status) and no document"
             )
         }
-        throw .protocolError(
-            "cannot read the agent's answer: status \(reply.status) and no document"
+        let body = Data(reply.body.readableBytesView)
+        return (try? JSONDecoder().decode(Problem.self, from: body)).map(ClientError.problem)
+            ?? unreadable(reply)
+    }
+
+    private func unreadable(_ reply: Reply) -> ClientError {
+        .protocolError(
+            "cannot read the agent's answer (status \(reply.status)); are client and agent of the same version?"
         )
     }
 }

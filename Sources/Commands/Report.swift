@@ -17,6 +17,8 @@ enum ExitStatus: Int32 {
     case invalid = 65
     case unreachable = 69
     case internalError = 70
+    /// Others have to agree, or the start lies ahead.
+    case pending = 75
     case notPermitted = 77
 }
 
@@ -26,5 +28,12 @@ struct Surroundings: Sendable {
     var environment: @Sendable (String) -> String?
     /// Who the agent takes the caller for.
     var subject: Subject
+    /// How instants are told as of the start of the command.
     var time: TimeTeller
+    /// The instant by the wall clock.
+    var now: @Sendable () -> Timestamp
+    /// What standard output is.
+    var screen: Screen
+    /// Asks on the terminal for a yes; nil where there is nobody to ask.
+    var confirm: (@Sendable (_ question: String) -> Bool)?
 }
