@@ -31,27 +31,29 @@ extension Committer {
         switch decision(on: ask, by: identity, at: clocks.now()) {
         case .notPermitted(let reason): throw Problem(.notPermitted, reason)
         case .refused(let violations): throw Problem(outside: violations)
-        case .open(let openings, for: let duration):
-            let names = Set(openings.map(\.policy))
-            let needs = configuration.policies
-                .filter { names.contains($0.name) && $0.approvals > 0 }
-                .map {
-                    NeedDocument(
-                        policy: $0.name,
-                        approvals: $0.approvals,
-                        given: 0,
-                        approvers: $0.approvers?.map(\.description)
-                    )
-                }
+        case .open(let openings, let duration, let start):
+            let needs = configuration.policySet.needs(under: openings.map(\.policy).eachOnce)
+            if start != nil || !needs.isEmpty, let problem = refusalToWait(for: identity) {
+                throw problem
+            }
             let older = openings.compactMap { plan.renewed(by: $0, of: identity.subject) }
             return PreviewDocument(
                 duration: duration,
-                needs: needs.isEmpty ? nil : needs,
+                startsAt: start,
+                needs: needs.isEmpty ? nil : needs.map(NeedDocument.init),
                 grants: openings,
                 superseded: older.isEmpty
                     ? nil
                     : older.map { SupersededDocument(id: "\($0.id)", expiresAt: $0.end.expiresAt) }
             )
         }
+    }
+}
+
+extension [String] {
+    /// The same without repetitions.
+    fileprivate var eachOnce: [String] {
+        var seen: Set<String> = []
+        return filter { seen.insert($0).inserted }
     }
 }

@@ -28,7 +28,16 @@ public struct PastUsage: Sendable {
     }
 
     private static func usage(_ db: Database, since: Timestamp) throws -> Usage {
-        let first = try firstRequest(db, since: since) * Schema.ordinalLimit
+        // What opened since may have waited before, for no longer than that.
+        let firstAsked = try firstRequest(db, since: since + RequestLimits.furthestStart * -1)
+        let first = try min(
+            firstRequest(db, since: since),
+            Int64.fetchOne(
+                db,
+                sql: "SELECT min(request) FROM waits WHERE request >= ?",
+                arguments: [firstAsked]
+            ) ?? .max
+        )
         // Both tables side by side, so that the grants of a request come one after the other.
         let rows = try Row.fetchCursor(
             db,
@@ -42,7 +51,7 @@ public struct PastUsage: Sendable {
                     AND g.state IN ('expired', 'revoked', 'superseded')
                 ORDER BY 1
                 """,
-            arguments: [first, since.milliseconds]
+            arguments: [first * Schema.ordinalLimit, since.milliseconds]
         )
         var usage = Usage()
         var subjects: [String: Subject] = [:]

@@ -53,8 +53,12 @@ public struct Usage: Sendable {
     public mutating func add(earlier: Usage) {
         for (policy, people) in earlier.entries {
             entries[policy, default: [:]].merge(people) { own, earlier in
+                let isNewer = (own.seconds.last ?? 0) >= (earlier.seconds.last ?? 0)
                 // In order already, but where the clock was set back.
-                Entry(seconds: (earlier.seconds + own.seconds).sorted(), newest: own.newest)
+                return Entry(
+                    seconds: (earlier.seconds + own.seconds).sorted(),
+                    newest: isNewer ? own.newest : earlier.newest
+                )
             }
         }
     }
@@ -91,15 +95,15 @@ private struct Entry {
     var newest: Int64 = 0
 
     mutating func note(_ request: Int64, at second: UInt32) {
-        newest = request
         guard let last = seconds.last, second < last else {
+            newest = request
             // What is too old makes room before more is taken.
             if seconds.count == seconds.capacity {
                 forget(before: second - min(second, Usage.window))
             }
             return seconds.append(second)
         }
-        // The clock was set back.
+        // It waited longer than one that opened before, or the clock was set back.
         seconds.insert(second, at: seconds.firstIndex { $0 > second } ?? seconds.endIndex)
     }
 

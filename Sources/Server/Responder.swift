@@ -203,12 +203,11 @@ actor Responder {
         _ target: Target,
         _ asker: Visitor
     ) throws -> (Route, variable: Substring) {
-        let parts = Route.parts(of: target.path)
         // Who wants only the head is asked for no more than who wants all of it.
         let method = method == .HEAD ? .GET : method
         var methods: [HTTPMethod] = []
         for route in Route.all {
-            guard let variable = route.match(parts) else { continue }
+            guard let variable = route.match(target.path) else { continue }
             if route.method == method { return (route, variable) }
             methods += route.method == .GET ? [.GET, .HEAD] : [route.method]
         }

@@ -85,6 +85,38 @@ struct Example: CustomTestStringConvertible, Sendable {
                 post("/v1/requests?dry_run=true", #"{"targets":["ssh"],"sources":["::2"]}"#),
                 asks: .preview(Ask(targets: ["ssh"], sources: ["::2"]))
             ),
+            Example(
+                "POST /v1/requests",
+                post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: waits"),
+                asks: .open(Ask(targets: [], sources: []), key: "waits"),
+                status: 202
+            ),
+            Example(
+                "POST /v1/requests",
+                post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: waits-used"),
+                asks: .open(Ask(targets: [], sources: []), key: "waits-used"),
+                status: 202
+            ),
+            Example(
+                "POST /v1/requests/{id}/approve",
+                post("/v1/requests/17/approve", #"{"duration":"30m","revision":2}"#),
+                asks: .approve(17, ApproveBody(duration: "30m", revision: 2))
+            ),
+            Example(
+                "POST /v1/requests/{id}/approve",
+                post("/v1/requests/17/approve", ""),
+                asks: .approve(17, ApproveBody())
+            ),
+            Example(
+                "POST /v1/requests/{id}/deny",
+                post("/v1/requests/17/deny", #"{"reason":"not today"}"#),
+                asks: .deny(17, "not today")
+            ),
+            Example(
+                "POST /v1/requests/{id}/cancel",
+                post("/v1/requests/17/cancel", ""),
+                asks: .cancel(17)
+            ),
             Example("GET /v1/requests", get("/v1/requests"), asks: .requests(RequestFilter())),
             Example(
                 "GET /v1/requests",
@@ -269,7 +301,7 @@ private let ofDelegates = "GET /v1/delegation"
         (
             #"{"targets":["a"],"sources":[],"reasn":"x"}"#,
             "cannot read the body: reasn: unknown field \"reasn\"; "
-                + "known are targets, sources, duration, until, reason, ticket"
+                + "known are targets, sources, duration, until, at, reason, ticket"
         ),
         ("[]", "cannot read the body: it is not the document this takes"),
         ("", "cannot read the body: it is not a JSON document"),
