@@ -123,3 +123,11 @@ let sshPolicy = PolicyDocument(
         ports: [PortRange(22, 22, .tcp)].compactMap(\.self)
     )
 )
+
+let rdpPolicy = PolicyDocument(
+    AccessPolicy(
+        name: "rdp",
+        description: "Remote desktops",
+        ports: [PortRange(3389, 3389, .tcp)].compactMap(\.self)
+    )
+)
