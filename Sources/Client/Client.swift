@@ -139,15 +139,14 @@ public final class Client {
         )
     }
 
-    /// Hands on all grants that meet a filter, a page at a time.
+    /// Hands on all live grants that meet a filter, a page at a time.
     public func eachPage(
         of filter: RequestFilter,
-        includeEnded: Bool = false,
         _ body: ([GrantDocument]) throws -> Void
     ) throws {
         var filter = filter
         repeat {
-            let page = try grants(filter, includeEnded: includeEnded)
+            let page = try grants(filter)
             try body(page.grants)
             filter.before = page.next.flatMap { Int64($0) }
         } while filter.before != nil
@@ -188,6 +187,7 @@ public final class Client {
         call.headers.add(name: "accept", value: type)
         let reply = try connection.stream(call) { try body(Array($0.readableBytesView)) }
         guard reply.isDone else { throw refusal(reply) }
+        guard reply.type?.hasPrefix(type) ?? false else { throw unreadable(reply) }
     }
 
     /// Goes through the whole audit trail; `head` is a hash that was the newest once.

@@ -150,7 +150,7 @@ import Testing
     @Test func onATerminalTheTableFitsAndStatesHaveColours() throws {
         let reason = String(repeating: "reason ", count: 20)
         let agent = try ScriptedAgent([
-            "GET /v1/grants?all=true": GrantList(grants: [try grant("17.1", reason: reason)])
+            "GET /v1/requests?limit=100": all([try grant("17.1", reason: reason)])
         ])
         func list(_ environment: [String: String] = [:], columns: Int = 100) throws -> String {
             let all = environment.merging(["SALLYPORT_SOCKET": agent.socket]) { $1 }
