@@ -22,6 +22,8 @@ public struct Problem: Error, Codable, Hashable, Sendable {
         case idempotencyConflict = "idempotency-conflict"
         /// The body is larger than the agent reads.
         case bodyTooLarge = "body-too-large"
+        /// The body is not of a type that the route takes.
+        case unsupportedMediaType = "unsupported-media-type"
         /// A policy or configuration file was refused; `violations` names each place.
         case configurationInvalid = "configuration-invalid"
         /// Too many requests in a minute.
@@ -43,6 +45,7 @@ public struct Problem: Error, Codable, Hashable, Sendable {
             case .methodNotAllowed: 405
             case .wrongState, .idempotencyConflict: 409
             case .bodyTooLarge: 413
+            case .unsupportedMediaType: 415
             case .outsidePolicy, .configurationInvalid: 422
             case .rateLimited: 429
             case .internalError: 500
@@ -62,6 +65,7 @@ public struct Problem: Error, Codable, Hashable, Sendable {
             case .wrongState: "Not possible in this state"
             case .idempotencyConflict: "The idempotency key belongs to another request"
             case .bodyTooLarge: "The body is too large"
+            case .unsupportedMediaType: "The body is of a type not taken here"
             case .configurationInvalid: "The configuration is invalid"
             case .rateLimited: "Too many requests"
             case .ledgerUnavailable: "The ledger is not available"

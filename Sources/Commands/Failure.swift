@@ -43,7 +43,8 @@ struct Failure {
                 .bodyTooLarge, .configurationInvalid, .rateLimited:
                 .invalid
             case .notAuthenticated, .notPermitted: .notPermitted
-            case .methodNotAllowed, .ledgerUnavailable, .kernelRefused, .internalError:
+            case .methodNotAllowed, .unsupportedMediaType, .ledgerUnavailable, .kernelRefused,
+                .internalError:
                 .internalError
             }
         self.problem = problem

@@ -407,7 +407,12 @@ struct RenderingTests {
                     enabled: true,
                     activeGrants: 2,
                     requests7d: 31,
-                    lastAccess: LastAccess(at: noon + .seconds(-750), who: alice)
+                    lastAccess: LastAccess(
+                        at: noon + .seconds(-750),
+                        who: alice,
+                        ports: [try PortRange(parsing: "22/tcp")],
+                        sources: [try CIDR(parsing: "198.51.100.7")]
+                    )
                 ),
                 PolicyStatus(
                     name: "winrm",
@@ -421,7 +426,14 @@ struct RenderingTests {
                     requests7d: 0,
                     lastAccess: nil
                 ),
-            ]
+            ],
+            you: YouDocument(
+                who: alice,
+                roles: [.viewer, .requester],
+                may: ["read the status", "ask for access"],
+                asks: ["ssh"],
+                approves: []
+            )
         )
     }
 }
