@@ -87,7 +87,7 @@ struct RootCommand: ParsableCommand {
         subcommands: [
             StatusCommand.self, OpenCommand.self, CanICommand.self, ExtendCommand.self,
             CloseCommand.self, ListCommand.self, PendingCommand.self, ApproveCommand.self,
-            DenyCommand.self, CancelCommand.self, PolicyCommands.self,
+            DenyCommand.self, CancelCommand.self, LogCommand.self, PolicyCommands.self,
         ]
     )
 

@@ -101,6 +101,11 @@ func request(
     )
 }
 
+/// What `list --all` reads: a request for each grant.
+func all(_ grants: [GrantDocument], next: String? = nil) -> RequestList {
+    RequestList(requests: grants.map { request($0.request, [$0], state: $0.state) }, next: next)
+}
+
 /// A request of alice's that waits for one of two approvals more.
 func waitingRequest(_ id: String, _ state: RequestState = .pending) throws -> RequestDocument {
     RequestDocument(
@@ -125,5 +130,13 @@ let sshPolicy = PolicyDocument(
         name: "ssh",
         description: "SSH for operators",
         ports: [PortRange(22, 22, .tcp)].compactMap(\.self)
+    )
+)
+
+let rdpPolicy = PolicyDocument(
+    AccessPolicy(
+        name: "rdp",
+        description: "Remote desktops",
+        ports: [PortRange(3389, 3389, .tcp)].compactMap(\.self)
     )
 )
