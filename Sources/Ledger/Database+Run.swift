@@ -34,6 +34,7 @@ extension Database {
                 case .null: unsafe sqlite3_bind_null(statement, place)
                 case .integer(let number): unsafe sqlite3_bind_int64(statement, place, number)
                 case .text(let text): unsafe bind(text, statement, place)
+                case .bytes(let bytes): unsafe bind(bytes, statement, place)
                 }
             guard code == SQLITE_OK else { throw error(code, sql) }
         }
@@ -46,6 +47,23 @@ extension Database {
         }
     }
 
+    private func bind(_ bytes: [UInt8], _ statement: OpaquePointer, _ place: CInt) -> CInt {
+        unsafe bytes.withUnsafeBytes { bytes in
+            unsafe sqlite3_bind_blob(
+                statement,
+                place,
+                bytes.baseAddress,
+                CInt(bytes.count),
+                Self.copies
+            )
+        }
+    }
+
+    /// SQLITE_TRANSIENT: SQLite makes its own copy before it returns.
+    private static var copies: sqlite3_destructor_type {
+        unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+    }
+
     private func row(of statement: OpaquePointer) -> [Field] {
         unsafe (0..<sqlite3_column_count(statement)).map { column in
             switch unsafe sqlite3_column_type(statement, column) {
@@ -55,14 +73,16 @@ extension Database {
                 let count = unsafe Int(sqlite3_column_bytes(statement, column))
                 let bytes = unsafe UnsafeBufferPointer(start: start, count: count)
                 return unsafe .text(String(decoding: bytes, as: UTF8.self))
+            case SQLITE_BLOB:
+                let start = unsafe sqlite3_column_blob(statement, column)
+                let count = unsafe Int(sqlite3_column_bytes(statement, column))
+                return unsafe .bytes(Array(UnsafeRawBufferPointer(start: start, count: count)))
             default: return .null
             }
         }
     }
 
     private func bind(_ text: String, _ statement: OpaquePointer, _ place: CInt) -> CInt {
-        // SQLITE_TRANSIENT: SQLite makes its own copy before this returns.
-        let copies = unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
         var text = text
         return text.withUTF8 { bytes in
             unsafe bytes.withMemoryRebound(to: CChar.self) { bytes in
@@ -73,7 +93,7 @@ extension Database {
                     place,
                     start,
                     CInt(bytes.count),
-                    copies
+                    Self.copies
                 )
             }
         }
