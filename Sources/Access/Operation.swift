@@ -14,6 +14,9 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     case open = "ask for access"
     case listRequests = "list requests"
     case readRequest = "read a request"
+    case approveRequest = "approve a request"
+    case denyRequest = "deny a request"
+    case cancelRequest = "cancel a request"
     case revokeRequest = "end a request"
     case extendRequest = "extend a request"
     case listGrants = "list grants"
@@ -31,7 +34,9 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         case .readDelegation: []
         case .listPolicies, .readPolicy, .checkPolicies: Set(Role.allCases)
         case .reloadPolicies: [.admin]
-        case .open, .extendRequest, .revokeRequest, .closeGrant: [.requester, .admin]
+        case .open, .cancelRequest, .extendRequest, .revokeRequest, .closeGrant:
+            [.requester, .admin]
+        case .approveRequest, .denyRequest: [.approver, .admin]
         case .listRequests, .readRequest, .listGrants, .readAudit: Set(Role.allCases)
         case .verifyAudit: [.viewer, .approver, .admin]
         }

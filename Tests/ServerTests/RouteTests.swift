@@ -80,6 +80,38 @@ struct Example: CustomTestStringConvertible, Sendable {
                 post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: used"),
                 asks: .open(Ask(targets: [], sources: []), key: "used")
             ),
+            Example(
+                "POST /v1/requests",
+                post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: waits"),
+                asks: .open(Ask(targets: [], sources: []), key: "waits"),
+                status: 202
+            ),
+            Example(
+                "POST /v1/requests",
+                post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: waits-used"),
+                asks: .open(Ask(targets: [], sources: []), key: "waits-used"),
+                status: 202
+            ),
+            Example(
+                "POST /v1/requests/{id}/approve",
+                post("/v1/requests/17/approve", #"{"duration":"30m","revision":2}"#),
+                asks: .approve(17, ApproveBody(duration: "30m", revision: 2))
+            ),
+            Example(
+                "POST /v1/requests/{id}/approve",
+                post("/v1/requests/17/approve", ""),
+                asks: .approve(17, ApproveBody())
+            ),
+            Example(
+                "POST /v1/requests/{id}/deny",
+                post("/v1/requests/17/deny", #"{"reason":"not today"}"#),
+                asks: .deny(17, "not today")
+            ),
+            Example(
+                "POST /v1/requests/{id}/cancel",
+                post("/v1/requests/17/cancel", ""),
+                asks: .cancel(17)
+            ),
             Example("GET /v1/requests", get("/v1/requests"), asks: .requests(RequestFilter())),
             Example(
                 "GET /v1/requests",
@@ -131,6 +163,9 @@ private let allowed: [String: Set<Role>] = [
     "GET /v1/status": [.viewer, .approver, .admin],
     "POST /v1/policies/reload": [.admin],
     "POST /v1/requests": [.requester, .admin],
+    "POST /v1/requests/{id}/approve": [.approver, .admin],
+    "POST /v1/requests/{id}/deny": [.approver, .admin],
+    "POST /v1/requests/{id}/cancel": [.requester, .admin],
     "POST /v1/requests/{id}/revoke": [.requester, .admin],
     "POST /v1/requests/{id}/extend": [.requester, .admin],
     "DELETE /v1/grants/{id}": [.requester, .admin],
@@ -251,7 +286,7 @@ private let ofDelegates = "GET /v1/delegation"
         (
             #"{"targets":["a"],"sources":[],"reasn":"x"}"#,
             "cannot read the body: reasn: unknown field \"reasn\"; "
-                + "known are targets, sources, duration, until, reason, ticket"
+                + "known are targets, sources, duration, until, at, reason, ticket"
         ),
         ("[]", "cannot read the body: it is not the document this takes"),
         ("", "cannot read the body: it is not a JSON document"),
