@@ -115,6 +115,9 @@ public protocol AccessService: Sendable {
     /// Events of the audit trail, newest first; the filter's scope is for the service to set.
     func audit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditPage
 
+    /// All events of the audit trail that meet a filter, but for its page and limit, oldest first.
+    func allAudit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditRows
+
     /// Goes through the whole audit trail, and says what in it is not as it was recorded.
     ///
     /// - Parameters:
@@ -124,6 +127,9 @@ public protocol AccessService: Sendable {
     /// - Throws: A `Problem` where the ledger cannot be read.
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification
 }
+
+/// Events of the audit trail, some at a time, which are read when they are asked for.
+public typealias AuditRows = any AsyncSequence<[AuditRow], any Error> & Sendable
 
 /// What must hold of a policy before it is changed (RFC 9110, section 13.1).
 public enum Precondition: Hashable, Sendable {

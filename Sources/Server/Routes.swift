@@ -146,7 +146,12 @@ extension Route {
             call,
             caller,
             service in
-            .json(try await service.audit(try call.auditFilter(), for: caller))
+            let format = AuditFormat(call.headers)
+            guard format != .page else {
+                return .json(try await service.audit(try call.auditFilter(), for: caller))
+            }
+            let rows = try await service.allAudit(try call.wholeAuditFilter(), for: caller)
+            return .stream(rows, as: format)
         },
         Route(.GET, "/v1/audit/verify", .verifyAudit, query: ["head"]) { call, caller, service in
             try .json(

@@ -26,6 +26,7 @@ final class RecordingService: AccessService {
         case grants(RequestFilter, includeEnded: Bool)
         case closeGrant(Grant.ID)
         case audit(AuditFilter)
+        case allAudit(AuditFilter)
         case verifyAudit(head: String?)
     }
 
@@ -39,6 +40,7 @@ final class RecordingService: AccessService {
     private let roles: @Sendable (Identity) -> Set<Role>
     private let delegates: [Delegate]
     private let users: AsyncStream<[String]>
+    private let rows: AuditRows
     /// Runs within each call, where a test needs time to pass or an error.
     private let during: @Sendable () async throws -> Void
 
@@ -46,11 +48,13 @@ final class RecordingService: AccessService {
         roles: @escaping @Sendable (Identity) -> Set<Role> = { _ in [.admin] },
         delegates: [Delegate] = [],
         delegateUsers: AsyncStream<[String]>? = nil,
+        rows: AuditRows = AsyncThrowingStream { $0.finish() },
         during: @escaping @Sendable () async throws -> Void = {}
     ) {
         self.roles = roles
         self.delegates = delegates
         users = delegateUsers ?? AsyncStream { $0.yield(delegates.map(\.user)) }
+        self.rows = rows
         self.during = during
     }
 
@@ -197,6 +201,11 @@ final class RecordingService: AccessService {
     func audit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditPage {
         try await note(.audit(filter), caller)
         return AuditPage(events: [Samples.auditRow], next: "16")
+    }
+
+    func allAudit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditRows {
+        try await note(.allAudit(filter), caller)
+        return rows
     }
 
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification {
