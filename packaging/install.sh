@@ -59,12 +59,15 @@ do_install() {
   install_new ../config/sallyport.yaml "$config/sallyport.yaml"
   live || return 0
 
+  # First, or the configuration would name groups that are not there yet.
+  if has_systemd; then systemd-sysusers "$SYSUSERSDIR/sallyport.conf"; fi
   "$PREFIX/sbin/sallyportd" --config "$config/sallyport.yaml" --check
   if ! has_systemd; then
     echo "Installed. systemd does not run here: start $PREFIX/sbin/sallyportd by hand or by your own service manager."
     return
   fi
-  systemd-sysusers "$SYSUSERSDIR/sallyport.conf"
+  # The agent writes what `sallyport policy set` and `remove` change.
+  chown sallyport "$policies"
   systemctl daemon-reload
   systemctl enable --quiet sallyportd.service
   systemctl restart sallyportd.service
@@ -105,8 +108,8 @@ do_uninstall() {
   cat <<MESSAGE
 Sallyport is removed and its ports are as open as they were without it.
 Left in place: $config (configuration), /var/lib/sallyport (ledger), the user and groups
-sallyport and sallyport-admin. Remove them with:
-    rm -r $config /var/lib/sallyport; userdel sallyport; groupdel sallyport-admin
+sallyport, sallyport-admin and sallyport-approver. Remove them with:
+    rm -r $config /var/lib/sallyport; userdel sallyport; groupdel sallyport-admin; groupdel sallyport-approver
 MESSAGE
 }
 

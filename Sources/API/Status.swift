@@ -74,6 +74,9 @@ public struct AgentStatus: Codable, Hashable, Sendable {
     /// Why the files, as they are now, were refused; absent where they were not, and for who does not
     /// see all policies.
     public var configurationError: String?
+    /// What of the running configuration means nothing on this host: users and groups that it does
+    /// not know, each with its place.
+    public var warnings: [String]
     /// Grants live now, of those that the caller may see.
     public var liveGrants: Int
 
@@ -85,6 +88,7 @@ public struct AgentStatus: Codable, Hashable, Sendable {
         configuredAt: Timestamp,
         configuration: ConfigurationOrigin,
         configurationError: String?,
+        warnings: [String],
         liveGrants: Int
     ) {
         self.version = version
@@ -93,6 +97,7 @@ public struct AgentStatus: Codable, Hashable, Sendable {
         self.configuredAt = configuredAt
         self.configuration = configuration
         self.configurationError = configurationError
+        self.warnings = warnings
         self.liveGrants = liveGrants
     }
 }

@@ -30,14 +30,32 @@ public protocol AccessService: Sendable {
     /// All policies.
     func policies(for caller: Caller) async throws -> PolicyList
 
-    /// One policy.
-    func policy(named name: String, for caller: Caller) async throws -> PolicyDocument
+    /// One policy, and the tag of what it is now.
+    func policy(
+        named name: String,
+        for caller: Caller
+    ) async throws -> (policy: PolicyDocument, tag: String)
+
+    /// Changes a policy in its file and puts it in force.
+    ///
+    /// - Parameters:
+    ///   - name: The policy's name.
+    ///   - definition: An object with the keys of the policy file, `name` left out or the same; nil
+    ///     to remove the policy.
+    ///   - condition: What must hold of the policy as it is.
+    ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
+    ///   - caller: Who wants it.
+    /// - Returns: What was done.
+    func change(
+        policy name: String,
+        to definition: JSONValue?,
+        if condition: Precondition,
+        keepingGrants: Bool,
+        by caller: Caller
+    ) async throws -> PolicyChanged
 
     /// Reads the configuration again; answers the policies in force then.
     func reload(by caller: Caller) async throws -> PolicyList
-
-    /// What a text would be as a policy file.
-    func check(policyText: String) async throws -> PolicyList
 
     /// Opens what is asked for, all of it or nothing; where others have to agree, or the start lies
     /// ahead, it waits.
@@ -105,6 +123,34 @@ public protocol AccessService: Sendable {
     /// - Returns: What it came to, faults included.
     /// - Throws: A `Problem` where the ledger cannot be read.
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification
+}
+
+/// What must hold of a policy before it is changed (RFC 9110, section 13.1).
+public enum Precondition: Hashable, Sendable {
+    case none
+    /// It is there.
+    case exists
+    /// It is what one of these tags stands for.
+    case matches(tags: Set<String>)
+    /// There is none of the name.
+    case isAbsent
+}
+
+/// The answer to a change of a policy.
+public struct PolicyChanged: Sendable {
+    /// What was done.
+    public var document: PolicyChangeDocument
+    /// The tag of the policy as it is now; nil where it was removed.
+    public var tag: String?
+    /// Whether there was none of the name.
+    public var isNew: Bool
+
+    /// Takes the parts.
+    public init(document: PolicyChangeDocument, tag: String?, isNew: Bool) {
+        self.document = document
+        self.tag = tag
+        self.isNew = isNew
+    }
 }
 
 /// The answer to a request for access.

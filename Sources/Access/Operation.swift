@@ -10,7 +10,8 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     case listPolicies = "list policies"
     case readPolicy = "read a policy"
     case reloadPolicies = "reload the policies"
-    case checkPolicies = "check policies"
+    case changePolicy = "change a policy"
+    case removePolicy = "remove a policy"
     case open = "ask for access"
     case listRequests = "list requests"
     case readRequest = "read a request"
@@ -31,8 +32,8 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         switch self {
         // A delegate about itself; no person.
         case .readDelegation: []
-        case .readStatus, .listPolicies, .readPolicy, .checkPolicies: Set(Role.allCases)
-        case .reloadPolicies: [.admin]
+        case .readStatus, .listPolicies, .readPolicy: Set(Role.allCases)
+        case .reloadPolicies, .changePolicy, .removePolicy: [.admin]
         case .open, .cancelRequest, .extendRequest, .revokeRequest, .closeGrant:
             [.requester, .admin]
         case .approveRequest, .denyRequest: [.approver, .admin]

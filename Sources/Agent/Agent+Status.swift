@@ -86,6 +86,7 @@ extension Agent: AccessService {
                 configuredAt: state.configuredAt,
                 configuration: state.origin,
                 configurationError: caller.maySeeAllPolicies ? state.configurationError : nil,
+                warnings: caller.maySeeAllPolicies ? state.warnings : [],
                 liveGrants: caller.maySeeAllPolicies
                     ? state.liveGrants : statuses.map(\.activeGrants).reduce(0, +)
             ),

@@ -36,6 +36,8 @@ actor Committer {
     private var configurationOrigin: ConfigurationOrigin
     /// Why the files, as they were last read, are not what is in force.
     private var configurationFault: ConfigurationError?
+    /// What of the configuration in force means nothing on this host.
+    private var warnings: [String] = []
     /// How much was opened in the last seven days, since the start or of what is known of before.
     private var usage = Usage()
     private var nextRequestID: Int64
@@ -131,6 +133,7 @@ actor Committer {
         var configuredAt: Timestamp
         var origin: ConfigurationOrigin
         var configurationError: String?
+        var warnings: [String]
         var policies: [AccessPolicy]
         var liveGrants: Int
         var ledgerFault: String?
@@ -142,6 +145,7 @@ actor Committer {
             configuredAt: configuredAt,
             origin: configurationOrigin,
             configurationError: configurationFault.map { "\($0)" },
+            warnings: warnings,
             policies: configuration.policies,
             liveGrants: plan.count,
             ledgerFault: ledgerFault
@@ -548,6 +552,7 @@ actor Committer {
             throw error
         }
         self.configuration = configuration
+        warnings = []
         configurationOrigin = .files
         configurationFault = nil
         configuredAt = clocks.now().wall
@@ -570,6 +575,11 @@ actor Committer {
         feed.yield(configuration.delegates.map(\.user))
         delegateFeeds.append(feed)
         return users
+    }
+
+    /// Notes what of a configuration means nothing on this host, where it still is in force.
+    func warn(_ warnings: [String], about configuration: AgentConfiguration) {
+        if self.configuration == configuration { self.warnings = warnings }
     }
 
     /// Notes that the files cannot be put in force as they are.

@@ -41,13 +41,58 @@ public final class Client {
         try post("/v1/policies/reload")
     }
 
-    /// What a text would be as a policy file; refused with every fault that is in it.
-    public func check(policyText: String) throws(ClientError) -> PolicyList {
-        try post(
-            "/v1/policies/check",
-            ByteBuffer(string: policyText),
-            type: "application/yaml"
+    /// One policy, with the tag of what it is now.
+    public func taggedPolicy(
+        named name: String
+    ) throws(ClientError) -> (policy: PolicyDocument, tag: String?) {
+        let call = Call(method: .GET, target: "/v1/policies/\(encoded(name))")
+        let reply = try connection.exchange(call)
+        return (try document(of: reply, to: call), reply.tag)
+    }
+
+    /// Makes or changes a policy.
+    ///
+    /// - Parameters:
+    ///   - name: The policy's name.
+    ///   - definition: An object with the keys of the policy file.
+    ///   - tag: What the policy must be; empty: there must be none; nil: whatever it is.
+    ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
+    public func set(
+        policy name: String,
+        to definition: JSONValue,
+        replacing tag: String?,
+        keepingGrants: Bool
+    ) throws(ClientError) -> PolicyChangeDocument {
+        let body = ByteBuffer(string: definition.description)
+        var headers: HTTPHeaders = [
+            "content-type": "application/json", "content-length": String(body.readableBytes),
+        ]
+        if let tag {
+            headers.add(
+                name: tag.isEmpty ? "if-none-match" : "if-match",
+                value: tag.isEmpty ? "*" : tag
+            )
+        }
+        return try exchange(
+            Call(
+                method: .PUT,
+                target: policyTarget(name, keepingGrants),
+                headers: headers,
+                body: body
+            )
         )
+    }
+
+    /// Removes a policy.
+    public func remove(
+        policy name: String,
+        keepingGrants: Bool
+    ) throws(ClientError) -> PolicyChangeDocument {
+        try exchange(Call(method: .DELETE, target: policyTarget(name, keepingGrants)))
+    }
+
+    private func policyTarget(_ name: String, _ keepingGrants: Bool) -> String {
+        "/v1/policies/\(encoded(name))" + (keepingGrants ? "?keep_grants=true" : "")
     }
 
     /// Asks for access.
@@ -227,11 +272,10 @@ extension Client {
     private func post<Document: Decodable>(
         _ path: String,
         _ body: ByteBuffer = ByteBuffer(),
-        type: String = "application/json",
         headers: HTTPHeaders = [:]
     ) throws(ClientError) -> Document {
         var headers = headers
-        if body.readableBytes > 0 { headers.add(name: "content-type", value: type) }
+        if body.readableBytes > 0 { headers.add(name: "content-type", value: "application/json") }
         headers.add(name: "content-length", value: String(body.readableBytes))
         return try exchange(Call(method: .POST, target: path, headers: headers, body: body))
     }
@@ -247,7 +291,13 @@ extension Client {
     }
 
     private func exchange<Document: Decodable>(_ call: Call) throws(ClientError) -> Document {
-        let reply = try connection.exchange(call)
+        try document(of: try connection.exchange(call), to: call)
+    }
+
+    private func document<Document: Decodable>(
+        of reply: Reply,
+        to call: Call
+    ) throws(ClientError) -> Document {
         guard reply.isDone else { throw refusal(reply) }
         do {
             return try JSONDecoder().decode(Document.self, from: Data(reply.body.readableBytesView))

@@ -35,6 +35,8 @@ struct Call {
 struct Reply {
     var status: Int
     var type: String?
+    /// What stands for the state of what was read.
+    var tag: String?
     var body = ByteBuffer()
     /// Whether the connection may carry another call.
     var keepsConnection: Bool
@@ -115,6 +117,7 @@ final class Exchange {
             reply = Reply(
                 status: Int(head.status.code),
                 type: head.headers.first(name: "content-type"),
+                tag: head.headers.first(name: "etag"),
                 keepsConnection: head.isKeepAlive
             )
         case .body(var body):

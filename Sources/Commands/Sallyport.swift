@@ -27,6 +27,7 @@ extension Surroundings {
     static var current: Surroundings {
         Surroundings(
             environment: ThisProcess.environment,
+            program: ThisProcess.program,
             subject: .local(uid: ThisProcess.userID),
             time: TimeTeller(
                 now: wallClock(),
@@ -38,6 +39,7 @@ extension Surroundings {
                 columns: Terminal.columns(of: FileDescriptor.standardOutput.rawValue),
                 ThisProcess.environment
             ),
+            become: { try ThisProcess.become($0) },
             confirm: isInteractive ? askForYes : nil
         )
     }

@@ -115,12 +115,20 @@ extension Call {
         return essence.lowercased().split(separator: " ") == ["application/json"]
     }
 
-    /// The body as text.
-    func text() throws(Problem) -> String {
-        guard let text = String(validating: body.readableBytesView, as: UTF8.self) else {
-            throw Problem(.badRequest, "cannot read the body: it is not UTF-8 text")
+    /// The headers `If-Match` and `If-None-Match`, of which the latter takes `*` alone: it is for
+    /// making what is not there.
+    func precondition() throws(Problem) -> Precondition {
+        let tags = headers[canonicalForm: "if-match"]
+        switch headers[canonicalForm: "if-none-match"] {
+        case [] where tags.isEmpty: return .none
+        case []: return tags == ["*"] ? .exists : .matches(tags: Set(tags.map { String($0) }))
+        case ["*"] where tags.isEmpty: return .isAbsent
+        default:
+            throw Problem(
+                .badRequest,
+                "cannot read header If-None-Match: write *, and no header If-Match beside it"
+            )
         }
-        return text
     }
 
     /// The number of a request in the path.

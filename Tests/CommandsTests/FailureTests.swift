@@ -167,10 +167,10 @@ import Testing
 
     @Test func aFileThatCannotBeReadIsNamed() throws {
         #expect(
-            try carryOut("policy check /nonexistent/p.yaml")
+            try carryOut("policy set db --file /nonexistent/p.json")
                 == Printed(
                     errors:
-                        "sallyport: cannot read /nonexistent/p.yaml: no such file or directory\n",
+                        "sallyport: cannot read /nonexistent/p.json: no such file or directory\n",
                     status: 65
                 )
         )

@@ -1,6 +1,7 @@
 import API
 import Linux
 import Policy
+import Testing
 
 @testable import Commands
 
@@ -12,10 +13,12 @@ extension Surroundings {
     static func fixed(_ environment: [String: String] = [:]) -> Surroundings {
         Surroundings(
             environment: { environment[$0] },
+            program: nil,
             subject: .local(uid: 1000),
             time: TimeTeller(now: noon, local: oneHourAhead),
             now: { noon },
             screen: .none,
+            become: { _ in Issue.record("nothing is run in this one's place") },
             confirm: nil
         )
     }
@@ -148,6 +151,7 @@ func status() throws -> StatusDocument {
             configuredAt: noon + .seconds(-7500),
             configuration: .files,
             configurationError: nil,
+            warnings: [],
             liveGrants: 2
         ),
         gate: GateStatus(

@@ -109,8 +109,9 @@ import Testing
     }
 
     @Test func anAgentThatReadsNoFurtherIsHeardOut() throws {
-        let folder = try TemporaryFolder(["p.yaml": String(repeating: "#", count: 1 << 20)])
-        let file = folder.path + "/p.yaml"
+        let text = "\"" + String(repeating: "#", count: (1 << 20) - 2) + "\""
+        let folder = try TemporaryFolder(["p.json": text])
+        let file = folder.path + "/p.json"
         let agent = try ScriptedAgent(greet: { connection in
             shutdown(connection, Int32(SHUT_RD))
             // Emptying the full socket makes the program write again, which now fails.
@@ -121,7 +122,7 @@ import Testing
             return false
         })
         let run = try sallyport(
-            ["policy", "check", file, "--socket", agent.socket],
+            ["policy", "set", "db", "--file", file, "--socket", agent.socket],
             through: ["/usr/bin/env", "--default-signal=PIPE"]
         )
         #expect(run.status == 70)

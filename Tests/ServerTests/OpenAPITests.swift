@@ -89,6 +89,7 @@ struct OpenAPITests {
     @Test func describesEachField() throws {
         try check(Samples.status, is: "Status")
         try check(Samples.policies, is: "PolicyList")
+        try check(Samples.policyChange, is: "PolicyChange")
         try check(Samples.requests, is: "RequestList")
         try check(Samples.grants, is: "GrantList")
         try check(Samples.preview, is: "Preview")
@@ -171,6 +172,9 @@ struct OpenAPITests {
         policy.approvers = nil
         policy.ticketPattern = nil
         try checkRequired(policy, is: "Policy")
+        var change = Samples.policyChange
+        (change.policy, change.warning) = (nil, nil)
+        try checkRequired(change, is: "PolicyChange")
         try checkRequired(Problem(.notFound, "x"), is: "Problem")
         let row = AuditRow(sequence: 1, at: Samples.instant, event: "agent-started")
         try checkRequired(row, is: "AuditRow")

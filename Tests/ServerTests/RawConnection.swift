@@ -140,8 +140,27 @@ func post(
     type: String? = "application/json",
     _ headers: String...
 ) -> String {
+    message("POST", path, body, type, headers)
+}
+
+func put(
+    _ path: String,
+    _ body: String,
+    _ headers: String...,
+    method: String = "PUT"
+) -> String {
+    message(method, path, body, "application/json", headers)
+}
+
+private func message(
+    _ method: String,
+    _ path: String,
+    _ body: String,
+    _ type: String?,
+    _ headers: [String]
+) -> String {
     let types = type.map { ["content-type: \($0)"] } ?? []
     let more = (types + headers).map { $0 + "\r\n" }.joined()
-    return "POST \(path) HTTP/1.1\r\nhost: sallyport\r\ncontent-length: \(body.utf8.count)\r\n"
+    return "\(method) \(path) HTTP/1.1\r\nhost: sallyport\r\ncontent-length: \(body.utf8.count)\r\n"
         + more + "\r\n" + body
 }

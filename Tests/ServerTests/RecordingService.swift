@@ -13,7 +13,7 @@ final class RecordingService: AccessService {
         case policies
         case policy(String)
         case reload
-        case check(String)
+        case change(String, JSONValue?, Precondition, keepingGrants: Bool)
         case open(Ask, key: String?)
         case preview(Ask)
         case request(Int64)
@@ -91,18 +91,34 @@ final class RecordingService: AccessService {
         return Samples.policies
     }
 
-    func policy(named name: String, for caller: Caller) async throws -> PolicyDocument {
+    func policy(
+        named name: String,
+        for caller: Caller
+    ) async throws -> (policy: PolicyDocument, tag: String) {
         try await note(.policy(name), caller)
-        return Samples.policy
+        return (Samples.policy, Samples.tag)
+    }
+
+    func change(
+        policy name: String,
+        to definition: JSONValue?,
+        if condition: Precondition,
+        keepingGrants: Bool,
+        by caller: Caller
+    ) async throws -> PolicyChanged {
+        try await note(
+            .change(name, definition, condition, keepingGrants: keepingGrants),
+            caller
+        )
+        return PolicyChanged(
+            document: Samples.policyChange,
+            tag: definition == nil ? nil : Samples.tag,
+            isNew: condition == .isAbsent
+        )
     }
 
     func reload(by caller: Caller) async throws -> PolicyList {
         try await note(.reload, caller)
-        return Samples.policies
-    }
-
-    func check(policyText: String) async throws -> PolicyList {
-        try await note(.check(policyText))
         return Samples.policies
     }
 

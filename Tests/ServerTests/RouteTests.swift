@@ -1,4 +1,5 @@
 import API
+import Access
 import FoundationEssentials
 import Policy
 import TestSupport
@@ -15,6 +16,13 @@ struct Example: CustomTestStringConvertible, Sendable {
     var route: String
     var status = 200
     var isOpen: Bool { if case .open = asked { true } else { false } }
+    /// Whether it is answered with a policy, or with the change of one that is there then.
+    var hasTag: Bool {
+        switch asked {
+        case .policy, .change(_, _?, _, _): true
+        default: false
+        }
+    }
 
     init(
         _ route: String,
@@ -42,9 +50,37 @@ struct Example: CustomTestStringConvertible, Sendable {
             ),
             Example("POST /v1/policies/reload", post("/v1/policies/reload", ""), asks: .reload),
             Example(
-                "POST /v1/policies/check",
-                post("/v1/policies/check", "policies: []"),
-                asks: .check("policies: []")
+                "PUT /v1/policies/{name}",
+                put("/v1/policies/ssh", #"{"ports":["22/tcp"],"approvals":2}"#),
+                asks: .change(
+                    "ssh",
+                    .object([
+                        .init("ports", .list([.text("22/tcp")])), .init("approvals", .number("2")),
+                    ]),
+                    .none,
+                    keepingGrants: false
+                )
+            ),
+            Example(
+                "PUT /v1/policies/{name}",
+                put("/v1/policies/a%2Fb?keep_grants=true", "{}", "if-match: \"3d\", \"4\""),
+                asks: .change(
+                    "a/b",
+                    .object([]),
+                    .matches(tags: ["\"3d\"", "\"4\""]),
+                    keepingGrants: true
+                )
+            ),
+            Example(
+                "PUT /v1/policies/{name}",
+                put("/v1/policies/db", "{}", "if-none-match: *"),
+                asks: .change("db", .object([]), .isAbsent, keepingGrants: false),
+                status: 201
+            ),
+            Example(
+                "DELETE /v1/policies/{name}",
+                put("/v1/policies/ssh?keep_grants=false", "", "if-match: *", method: "DELETE"),
+                asks: .change("ssh", nil, .exists, keepingGrants: false)
             ),
             Example(
                 "POST /v1/requests",
@@ -93,7 +129,11 @@ struct Example: CustomTestStringConvertible, Sendable {
             ),
             Example(
                 "POST /v1/requests",
-                post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: waits-used"),
+                post(
+                    "/v1/requests",
+                    #"{"targets":[],"sources":[]}"#,
+                    "idempotency-key: waits-used"
+                ),
                 asks: .open(Ask(targets: [], sources: []), key: "waits-used"),
                 status: 202
             ),
@@ -181,9 +221,10 @@ private let ofDelegates = "GET /v1/delegation"
         #expect(service.asked == [example.asked])
         #expect(answer.headers["content-type"] == "application/json")
         #expect(answer.headers["location"] == (example.isOpen ? "/v1/requests/17" : nil))
+        #expect(answer.headers["etag"] == (example.hasTag ? Samples.tag : nil))
         // No other headers: the date, for one, would cost a timer.
         #expect(
-            Set(answer.headers.keys).subtracting(["location"]) == [
+            Set(answer.headers.keys).subtracting(["location", "etag"]) == [
                 "content-type", "content-length",
             ]
         )
@@ -326,12 +367,12 @@ private let ofDelegates = "GET /v1/delegation"
         let answer = try await withServer { server in
             let connection = try server.connect()
             connection.send(
-                Array("POST /v1/policies/check HTTP/1.1\r\nhost: a\r\n".utf8)
-                    + Array("content-length: 2\r\n\r\n".utf8) + [0xff, 0xfe]
+                Array("PUT /v1/policies/ssh HTTP/1.1\r\nhost: a\r\n".utf8)
+                    + Array("content-length: 4\r\n\r\n\"".utf8) + [0xff, 0xfe] + Array("\"".utf8)
             )
             return try connection.answer()
         }
-        #expect(try problem(answer).detail == "cannot read the body: it is not UTF-8 text")
+        #expect(try problem(answer).detail == "cannot read the body: it is not UTF-8")
     }
 
     @Test(arguments: [

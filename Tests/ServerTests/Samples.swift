@@ -42,6 +42,14 @@ enum Samples {
     )
     static let policy = PolicyDocument(accessPolicy)
     static let policies = PolicyList(policies: [policy])
+    static let tag = "\"3d\""
+    static let policyChange = PolicyChangeDocument(
+        policy: policy,
+        file: "/etc/sallyport/policy.d/ssh.yaml",
+        changes: ["max_duration 3h -> 1h"],
+        endedGrants: ["17.1"],
+        openPorts: parsed([PortRange].self, "22/tcp")
+    )
 
     static let grant = GrantDocument(
         id: "17.1",
@@ -109,6 +117,7 @@ enum Samples {
             configuredAt: instant,
             configuration: .files,
             configurationError: "cannot read policy.d/a.yaml",
+            warnings: ["sallyport.yaml:2:17: this host knows no user alyce"],
             liveGrants: 1
         ),
         gate: GateStatus(
