@@ -43,7 +43,7 @@ import Testing
             service.asked == [
                 .status, .policies, .policy("../a b%"), .reload, .check("policies: []\n"),
                 .open(ask, key: "k"), .open(ask, key: nil), .request(17), .requests(filter),
-                .revoke(17), .extend(17, .seconds(1800)),
+                .revoke(17), .extend(17, .seconds(1800), Grounds()),
                 .grants(
                     RequestFilter(
                         policy: filter.policy,

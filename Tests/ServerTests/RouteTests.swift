@@ -14,7 +14,7 @@ struct Example: CustomTestStringConvertible, Sendable {
     /// The route it belongs to, as in the table.
     var route: String
     var status = 200
-    var isOpen: Bool { if case .open = asked { true } else { false } }
+    var isOpen: Bool { if case .open = asked { true } else { status == 202 } }
 
     init(
         _ route: String,
@@ -88,7 +88,11 @@ struct Example: CustomTestStringConvertible, Sendable {
             ),
             Example(
                 "POST /v1/requests",
-                post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: waits-used"),
+                post(
+                    "/v1/requests",
+                    #"{"targets":[],"sources":[]}"#,
+                    "idempotency-key: waits-used"
+                ),
                 asks: .open(Ask(targets: [], sources: []), key: "waits-used"),
                 status: 202
             ),
@@ -135,7 +139,16 @@ struct Example: CustomTestStringConvertible, Sendable {
             Example(
                 "POST /v1/requests/{id}/extend",
                 post("/v1/requests/17/extend", #"{"duration":"30m"}"#),
-                asks: .extend(17, .seconds(1800))
+                asks: .extend(17, .seconds(1800), Grounds())
+            ),
+            Example(
+                "POST /v1/requests/{id}/extend",
+                post(
+                    "/v1/requests/17/extend",
+                    #"{"duration":"30m","reason":"not done","ticket":"waits"}"#
+                ),
+                asks: .extend(17, .seconds(1800), Grounds(reason: "not done", ticket: "waits")),
+                status: 202
             ),
             Example(
                 "GET /v1/grants",
