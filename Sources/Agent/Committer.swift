@@ -116,7 +116,7 @@ actor Committer {
     func begin(recording events: [Event]) async throws {
         try reassert()
         do throws(LedgerError) {
-            try await record(events, at: clocks.now().wall) {}
+            try await record(events, at: clocks.now().wall)
         } catch {
             _ = await secure(events, because: error)
         }
@@ -303,9 +303,19 @@ actor Committer {
         }
         phase = .recording(decided.map(\.undo))
         do throws(LedgerError) {
-            try await record(decided.flatMap(\.events), at: now.wall) {
-                for decided in decided { decided.pending?.render() }
-            }
+            // So that the least is left to do once the disk is done, and that begins before this
+            // thread is awake.
+            try await record(
+                decided.flatMap(\.events),
+                at: now.wall,
+                meanwhile: {
+                    if case .inStep = kernel { gate.prepare(elements, now: clocks.now().boot) }
+                    for decided in decided { decided.pending?.render() }
+                },
+                afterwards: { [gate, clocks, elements] in
+                    gate.begin(elements, now: clocks.now().boot)
+                }
+            )
         } catch {
             await closeUnrecorded(decided, because: error)
             // Decided first, they are decided by what is in force.
@@ -347,12 +357,18 @@ actor Committer {
     private func record(
         _ events: [Event],
         at time: Timestamp,
-        meanwhile: () -> Void
+        meanwhile: () -> Void = {},
+        afterwards: @escaping @Sendable () -> Void = {}
     ) async throws(LedgerError) {
         guard !events.isEmpty || store.isBehind else { return meanwhile() }
         var pending = events
         do throws(LedgerError) {
-            try await store.commit(pending, at: time, meanwhile: meanwhile)
+            try await store.commit(
+                pending,
+                at: time,
+                meanwhile: meanwhile,
+                afterwards: afterwards
+            )
         } catch {
             var error = error
             while true {
@@ -361,7 +377,7 @@ actor Committer {
                 logger.error("\(error)")
                 pending = rest
                 do throws(LedgerError) {
-                    try await store.commit(pending, at: time) {}
+                    try await store.commit(pending, at: time, meanwhile: {}, afterwards: {})
                     break
                 } catch let next {
                     error = next
@@ -446,7 +462,7 @@ actor Committer {
             undoing += events
         }
         do throws(LedgerError) {
-            try await record(undoing, at: now.wall) {}
+            try await record(undoing, at: now.wall)
         } catch {
             _ = await secure(undoing, because: error)
         }

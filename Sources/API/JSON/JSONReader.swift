@@ -58,7 +58,7 @@ package struct JSONReader {
         guard reader.next() == UInt8(ascii: "{") else {
             try reader.refuseValue(because: "it is not the document this takes")
         }
-        var seen: Set<String> = []
+        var seen: [String] = []
         try reader.readElements(until: UInt8(ascii: "}")) { reader throws(JSONError) in
             reader.place = nil
             guard reader.next() == UInt8(ascii: "\"") else { throw reader.notJSON }
@@ -70,9 +70,8 @@ package struct JSONReader {
                         + known.joined(separator: ", ")
                 )
             }
-            guard seen.insert(name).inserted else {
-                throw reader.error("this field is there twice")
-            }
+            guard !seen.contains(name) else { throw reader.error("this field is there twice") }
+            seen.append(name)
             guard reader.take(UInt8(ascii: ":")) else { throw reader.notJSON }
             try read(name, &reader)
         }
