@@ -101,9 +101,14 @@ public protocol AccessService: Sendable {
     /// Ends all live grants of a request.
     func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument
 
-    /// Moves the end of a request's live grants.
-    func extend(request id: Int64, by addition: Duration, by caller: Caller) async throws
-        -> RequestDocument
+    /// Moves the end of a request's live grants; where others have to agree, answers the request
+    /// that waits for it.
+    func extend(
+        request id: Int64,
+        by addition: Duration,
+        for grounds: Grounds,
+        by caller: Caller
+    ) async throws -> RequestDocument
 
     /// Grants, those of the newest request first.
     func grants(_ filter: RequestFilter, includeEnded: Bool, for caller: Caller) async throws

@@ -168,7 +168,8 @@ public final class Ledger: Sendable {
     /// disk beforehand: when this returns they are durable, and a start finds them. Where even that
     /// room is used up, the next start ends all that was live, as `ledgerFull`.
     ///
-    /// - Parameter events: Such as only take access away; of those only ends survive a crash.
+    /// - Parameter events: Such as only take access away; of those ends, and extensions that are taken
+    ///   back, survive a crash.
     /// - Throws: `LedgerError` where the ends are not durable; the next commit writes them all the
     ///   same.
     public func secure(_ events: [Event]) async throws(LedgerError) {
@@ -211,6 +212,7 @@ public final class Ledger: Sendable {
             switch entry {
             case .ended(let ids, let reason, let at, let actor):
                 ids.map { Event.ended($0, reason, at: at, by: actor) }
+            case .takenBack(let id, let end): [.takenBack(id, until: end)]
             case .everything(let request, let at):
                 try Int64.fetchAll(
                     db,

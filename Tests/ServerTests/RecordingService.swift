@@ -22,7 +22,7 @@ final class RecordingService: AccessService {
         case deny(Int64, String)
         case cancel(Int64)
         case revoke(Int64)
-        case extend(Int64, Duration)
+        case extend(Int64, Duration, Grounds)
         case grants(RequestFilter, includeEnded: Bool)
         case closeGrant(Grant.ID)
         case audit(AuditFilter)
@@ -179,11 +179,16 @@ final class RecordingService: AccessService {
         return Samples.request
     }
 
-    func extend(request id: Int64, by addition: Duration, by caller: Caller) async throws
-        -> RequestDocument
-    {
-        try await note(.extend(id, addition), caller)
-        return Samples.request
+    func extend(
+        request id: Int64,
+        by addition: Duration,
+        for grounds: Grounds,
+        by caller: Caller
+    ) async throws -> RequestDocument {
+        try await note(.extend(id, addition, grounds), caller)
+        var request = Samples.request
+        if grounds.ticket == "waits" { request.state = .pending }
+        return request
     }
 
     func grants(_ filter: RequestFilter, includeEnded: Bool, for caller: Caller) async throws
