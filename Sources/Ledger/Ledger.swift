@@ -208,7 +208,7 @@ public final class Ledger: Sendable {
 
     /// What the entries of the reserve say.
     private static func events(of entries: [Reserve.Entry], _ db: Database) throws -> [Event] {
-        try entries.flatMap { entry in
+        try entries.flatMap { entry -> [Event] in
             switch entry {
             case .ended(let ids, let reason, let at, let actor):
                 ids.map { Event.ended($0, reason, at: at, by: actor) }
