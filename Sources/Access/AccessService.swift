@@ -19,20 +19,43 @@ public protocol AccessService: Sendable {
     /// What a delegate is told of the configuration: whose people and which groups mean anything.
     func delegation(of delegate: Delegate) async -> DelegationDocument
 
-    /// The agent, the gate and the policies with their figures.
+    /// Tells the audit trail that somebody was refused before any of the functions below was asked.
+    ///
+    /// Nobody waits for it, and in a flood of them most are only counted.
+    func note(_ refusal: Refusal) async
+
+    /// The agent, the gate and the policies with their figures, and what the caller may do.
     func status(for caller: Caller) async throws -> StatusDocument
 
     /// All policies.
     func policies(for caller: Caller) async throws -> PolicyList
 
-    /// One policy.
-    func policy(named name: String, for caller: Caller) async throws -> PolicyDocument
+    /// One policy, and the tag of what it is now.
+    func policy(
+        named name: String,
+        for caller: Caller
+    ) async throws -> (policy: PolicyDocument, tag: String)
+
+    /// Changes a policy in its file and puts it in force.
+    ///
+    /// - Parameters:
+    ///   - name: The policy's name.
+    ///   - definition: An object with the keys of the policy file, `name` left out or the same; nil
+    ///     to remove the policy.
+    ///   - condition: What must hold of the policy as it is.
+    ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
+    ///   - caller: Who wants it.
+    /// - Returns: What was done.
+    func change(
+        policy name: String,
+        to definition: JSONValue?,
+        if condition: Precondition,
+        keepingGrants: Bool,
+        by caller: Caller
+    ) async throws -> PolicyChanged
 
     /// Reads the configuration again; answers the policies in force then.
     func reload(by caller: Caller) async throws -> PolicyList
-
-    /// What a text would be as a policy file.
-    func check(policyText: String) async throws -> PolicyList
 
     /// Opens what is asked for, all of it or nothing; where others have to agree, or the start lies
     /// ahead, it waits.
@@ -51,6 +74,13 @@ public protocol AccessService: Sendable {
         by caller: Caller,
         render: @escaping @Sendable (Opened) throws -> Answer
     ) async throws -> Answer
+
+    /// What would be opened if it was asked for now.
+    ///
+    /// Nothing changes, and nothing is recorded.
+    ///
+    /// - Throws: The `Problem` that ``open(_:idempotencyKey:by:render:)`` would.
+    func preview(_ ask: Ask, for caller: Caller) async throws -> PreviewDocument
 
     /// One request.
     func request(id: Int64, for caller: Caller) async throws -> RequestDocument
@@ -90,6 +120,9 @@ public protocol AccessService: Sendable {
     /// Events of the audit trail, newest first; the filter's scope is for the service to set.
     func audit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditPage
 
+    /// All events of the audit trail that meet a filter, but for its page and limit, oldest first.
+    func allAudit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditRows
+
     /// Goes through the whole audit trail, and says what in it is not as it was recorded.
     ///
     /// - Parameters:
@@ -98,6 +131,37 @@ public protocol AccessService: Sendable {
     /// - Returns: What it came to, faults included.
     /// - Throws: A `Problem` where the ledger cannot be read.
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification
+}
+
+/// Events of the audit trail, some at a time, which are read when they are asked for.
+public typealias AuditRows = any AsyncSequence<[AuditRow], any Error> & Sendable
+
+/// What must hold of a policy before it is changed (RFC 9110, section 13.1).
+public enum Precondition: Hashable, Sendable {
+    case none
+    /// It is there.
+    case exists
+    /// It is what one of these tags stands for.
+    case matches(tags: Set<String>)
+    /// There is none of the name.
+    case isAbsent
+}
+
+/// The answer to a change of a policy.
+public struct PolicyChanged: Sendable {
+    /// What was done.
+    public var document: PolicyChangeDocument
+    /// The tag of the policy as it is now; nil where it was removed.
+    public var tag: String?
+    /// Whether there was none of the name.
+    public var isNew: Bool
+
+    /// Takes the parts.
+    public init(document: PolicyChangeDocument, tag: String?, isNew: Bool) {
+        self.document = document
+        self.tag = tag
+        self.isNew = isNew
+    }
 }
 
 /// The answer to a request for access.

@@ -7,8 +7,10 @@ import Policy
 struct PolicyCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "policy",
-        abstract: "Look at the policies, check a file, reload them.",
-        subcommands: [List.self, Show.self, Check.self, Reload.self]
+        abstract: "Look at the policies, change them, check a file, reload them.",
+        subcommands: [
+            List.self, Show.self, Set.self, Remove.self, Check.self, Reload.self,
+        ]
     )
 
     @OptionGroup var shared: SharedOptions
@@ -58,39 +60,6 @@ struct PolicyCommands: ParsableCommand {
             let policy = try agent.policy(named: name)
             try output.show(policy, as: keyed(fields(policy)))
             return Report()
-        }
-    }
-
-    /// The command `sallyport policy check FILE`.
-    struct Check: AgentCommand {
-        static let configuration = CommandConfiguration(
-            commandName: "check",
-            abstract: "Check a policy file without loading it.",
-            discussion: """
-                Names every fault with its place. The agent reads the text, not the file,
-                so it need not be able to open it.
-
-                  sallyport policy check /etc/sallyport/policy.d/management.yaml
-                  generate-policies | sallyport policy check /dev/stdin
-                """
-        )
-
-        @Argument(
-            help: ArgumentHelp("The file.", valueName: "file"),
-            completion: .file(extensions: ["yaml", "yml"])
-        )
-        var file: String
-
-        @OptionGroup var shared: SharedOptions
-
-        func report(
-            from agent: Client,
-            in surroundings: Surroundings,
-            to output: Output
-        ) throws -> Report {
-            let list = try agent.check(policyText: try readText(file))
-            try output.show(list, as: lines(list))
-            return Report(notes: ["\(file) is valid"])
         }
     }
 
@@ -152,6 +121,9 @@ private func fields(_ policy: PolicyDocument) -> [(name: String, value: String)]
         ("max_duration", policy.maxDuration),
         ("default_duration", policy.defaultDuration),
         ("requesters", policy.requesters?.joined(separator: ", ") ?? "all requesters"),
+        ("approvals", "\(policy.approvals)"),
+        ("approvers", policy.approvers?.joined(separator: ", ") ?? "all approvers"),
+        ("pending_for", policy.pendingFor),
         ("max_active_per_requester", "\(policy.maxActivePerRequester)"),
         ("reason", policy.reason.rawValue),
         ("reason_min_length", "\(policy.reasonMinLength)"),

@@ -1,3 +1,4 @@
+public import API
 import Agent
 import Gate
 import Ledger
@@ -7,6 +8,7 @@ import Policy
 import Server
 import ServiceLifecycle
 import Settings
+import SystemPackage
 import UnixSignals
 
 /// What `sallyportd` was started with.
@@ -30,10 +32,40 @@ public struct DaemonOptions: Sendable {
 public enum Daemon {
     /// Reads the configuration and says what is wrong with it.
     ///
-    /// - Returns: How many policies it has.
+    /// - Returns: How many policies it has, and what is valid in it but means nothing on this host.
     /// - Throws: An error whose text names file, line, column and key of each fault.
-    public static func check(_ options: DaemonOptions) throws -> Int {
-        try AgentConfiguration.load(file: options.configuration).policies.count
+    public static func check(
+        _ options: DaemonOptions
+    ) throws -> (policies: Int, warnings: [String]) {
+        let configuration = try AgentConfiguration.load(file: options.configuration)
+        return (configuration.policies.count, configuration.warnings().map(\.description))
+    }
+
+    /// Reads a policy file and says what is wrong with it.
+    ///
+    /// - Parameter file: The path; `-` is standard input.
+    /// - Returns: The policies of the file.
+    /// - Throws: An error whose text names file, line, column and key of each fault.
+    public static func check(policyFile file: String) throws -> PolicyList {
+        let path = file == "-" ? "/dev/stdin" : file
+        let bytes: [UInt8]
+        do throws(SystemError) {
+            // Far more than is read, which has a limit of its own; /dev/zero ends here.
+            bytes = try Descriptor.open(path, .readOnly).readAll(atMost: 1 << 20)
+        } catch {
+            throw UnreadableFile(description: "\(file): cannot read the file: \(error.errno.text)")
+        }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw UnreadableFile(description: "\(file): it is not UTF-8 text")
+        }
+        let policies = try AgentConfiguration.checkPolicies(text: text, named: file)
+        return PolicyList(policies: policies.map(PolicyDocument.init))
+    }
+
+    /// Prints lines for people on standard error, where it can be written.
+    public static func tell(_ lines: [String]) {
+        let text = lines.map { $0 + "\n" }.joined()
+        try? writeAll(Array(text.utf8), to: FileDescriptor.standardError.rawValue)
     }
 
     /// Runs the agent in the calling thread's network namespace until SIGTERM or SIGINT.
@@ -138,11 +170,18 @@ public enum Daemon {
         )
         await agent.note(.started)
         ServiceManager.notify("READY=1")
+        // Nobody waits for a directory server.
+        Task(executorPreference: executor) { await agent.checkNames() }
         try await group.run()
         ServiceManager.notify("STOPPING=1")
         await agent.beat()
         await agent.note(.stopped)
     }
+}
+
+/// A file that is no text.
+private struct UnreadableFile: Error, CustomStringConvertible {
+    var description: String
 }
 
 /// The agent ends because it has no ledger.

@@ -10,6 +10,8 @@ struct EventWriter {
     let at: Timestamp
     /// The newest numbers that were used.
     var marks: Marks
+    /// The block of the next audit row.
+    var block: AuditBlock
 
     mutating func write(_ event: Event) throws {
         switch event {
@@ -34,7 +36,8 @@ struct EventWriter {
         case .noted(let notice):
             try append(notice.kind, by: notice.by) { row in
                 row.policy = notice.policy
-                row.source = notice.source
+                row.source = notice.source?.split(separator: " ").map(AuditRow.sourceText)
+                    .joined(separator: " ")
                 row.reason = notice.reason
                 row.detail = notice.detail
             }
@@ -133,6 +136,18 @@ struct EventWriter {
         row.hash = row.hash(after: marks.hash)
         marks.hash = row.hash
         try db.run(Schema.insertAudit, AuditRow.columns.map { $0.field(row) })
+        try summarize(row)
+    }
+
+    private mutating func summarize(_ row: AuditRow) throws {
+        let number = AuditBlock.number(of: row.sequence)
+        if block.number != number { block = AuditBlock(number: number) }
+        block.add(row)
+        guard AuditBlock.isLast(row.sequence) else { return }
+        try db.run(
+            "INSERT OR REPLACE INTO audit_blocks VALUES (?, ?, ?, ?)",
+            [.integer(number), Field(block.oldest), Field(block.newest), .bytes(block.bits)]
+        )
     }
 }
 

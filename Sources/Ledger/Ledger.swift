@@ -10,9 +10,9 @@ internal import Synchronization
 /// ## Topics
 /// - Writing: ``commit(_:at:)``, ``secure(_:)``, ``isBehind``
 /// - Starting: ``recover()``
-/// - Reading: ``request(_:)``, ``requests(_:state:)``, ``grants(_:state:)``, ``figures(since:)``,
+/// - Reading: ``request(_:)``, ``requests(_:state:)``, ``grants(_:state:)``, ``pastUsage(since:)``,
 ///   ``keyedRequest(subject:idempotencyKey:)``
-/// - The audit trail: ``audit(_:)``, ``verify(head:)``
+/// - The audit trail: ``audit(_:)``, ``allAudit(_:after:)``, ``verify(head:)``
 public final class Ledger: Sendable {
     let pool: DatabasePool
     let path: String
@@ -30,6 +30,8 @@ public final class Ledger: Sendable {
         var owed: [Event]
         /// The newest numbers there have been: none is used again.
         var marks: Marks
+        /// The block of the next audit row.
+        var block: AuditBlock
         /// The audit rows that an earlier run noted and the tables do not have.
         let lost: ClosedRange<Int64>?
         /// An audit row that is not the one an earlier run noted.
@@ -75,6 +77,7 @@ public final class Ledger: Sendable {
                         hash: noted.sequence > held.sequence ? noted.hash : held.hash,
                         request: max(held.request, noted.request)
                     ),
+                    block: try Self.openBlock(after: max(held.sequence, noted.sequence), db),
                     lost: noted.sequence > held.sequence
                         ? held.sequence + 1...noted.sequence : nil,
                     replaced: isReplaced ? noted.sequence : nil,
@@ -125,7 +128,13 @@ public final class Ledger: Sendable {
             if !books.isBootRecorded {
                 try db.run("INSERT INTO boots VALUES (?, ?)", [.integer(boot), .text(bootID)])
             }
-            var writer = EventWriter(db: db, boot: boot, at: at, marks: books.marks)
+            var writer = EventWriter(
+                db: db,
+                boot: boot,
+                at: at,
+                marks: books.marks,
+                block: books.block
+            )
             for event in books.owed {
                 do {
                     try writer.write(event)
@@ -133,7 +142,7 @@ public final class Ledger: Sendable {
             }
             for event in events { try writer.write(event) }
             try db.run("COMMIT")
-            books.marks = writer.marks
+            (books.marks, books.block) = (writer.marks, writer.block)
         } catch {
             try db.rollback()
             throw error
@@ -181,6 +190,20 @@ public final class Ledger: Sendable {
             sql: "SELECT hash FROM audit WHERE id <= ? ORDER BY id DESC LIMIT 1",
             arguments: [sequence]
         )
+    }
+
+    /// The block of the next audit row, with what it has already.
+    private static func openBlock(after sequence: Int64, _ db: Database) throws -> AuditBlock {
+        var block = AuditBlock(number: AuditBlock.number(of: sequence + 1))
+        let own = AuditBlock.sequences(of: block.number)
+        try db.each(
+            "SELECT \(AuditRow.columnNames) FROM audit WHERE id BETWEEN ? AND ?",
+            [.integer(own.lowerBound), .integer(own.upperBound)]
+        ) { row in
+            block.add(AuditRow(row))
+            return true
+        }
+        return block
     }
 
     /// What the entries of the reserve say.

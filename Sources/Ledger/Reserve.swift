@@ -264,12 +264,8 @@ extension Reserve {
 
     /// The bytes behind their check.
     private static func checked(_ bytes: [UInt8]) -> [UInt8] {
-        // FNV-1a, 64 bits: draft-eastlake-fnv, section 2.
-        let hash = bytes.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { hash, byte in
-            (hash ^ UInt64(byte)) &* 0x100_0000_01B3
-        }
         var check: [UInt8] = []
-        check.append(Int64(bitPattern: hash))
+        check.append(Int64(bitPattern: bytes.fnv1a))
         return check + bytes
     }
 }
@@ -283,9 +279,11 @@ extension [UInt8] {
     }
 
     /// Appends 0; 1 and a number; or 2, the count of bytes and a text in UTF-8.
+    ///
+    /// Ends have no other fields.
     fileprivate mutating func append(_ field: Field) {
         switch field {
-        case .null: append(0 as UInt8)
+        case .null, .bytes: append(0 as UInt8)
         case .integer(let number):
             append(1 as UInt8)
             append(number)

@@ -137,7 +137,7 @@ extension PolicySet {
 
 extension AccessPolicy {
     /// Whether an identity with these roles may ask here; an admin always may.
-    func mayAsk(_ identity: Identity, roles: Set<Role>) -> Bool {
+    public func mayAsk(_ identity: Identity, roles: Set<Role>) -> Bool {
         if roles.contains(.admin) { return true }
         guard roles.contains(.requester) else { return false }
         return requesters?.contains { $0.matches(identity) } ?? true

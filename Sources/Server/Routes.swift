@@ -22,18 +22,50 @@ extension Route {
             try .json(encoding: try await service.policies(for: caller))
         },
         Route(.GET, "/v1/policies/{name}", .readPolicy) { call, caller, service in
-            try .json(encoding: try await service.policy(named: call.variable, for: caller))
+            let (policy, tag) = try await service.policy(named: call.variable, for: caller)
+            var answer = try Answer.json(encoding: policy)
+            answer.fields = [("etag", tag)]
+            return answer
+        },
+        Route(
+            .PUT,
+            "/v1/policies/{name}",
+            .changePolicy,
+            query: ["keep_grants"]
+        ) { call, caller, service in
+            try await service.change(
+                policy: call.variable,
+                to: try call.document(JSONValue.init(json:)),
+                if: try call.precondition(),
+                keepingGrants: try call.flag("keep_grants"),
+                by: caller
+            ).answer()
+        },
+        Route(
+            .DELETE,
+            "/v1/policies/{name}",
+            .removePolicy,
+            query: ["keep_grants"]
+        ) { call, caller, service in
+            try await service.change(
+                policy: call.variable,
+                to: nil,
+                if: try call.precondition(),
+                keepingGrants: try call.flag("keep_grants"),
+                by: caller
+            ).answer()
         },
         Route(.POST, "/v1/policies/reload", .reloadPolicies) { _, caller, service in
             try .json(encoding: try await service.reload(by: caller))
         },
-        Route(.POST, "/v1/policies/check", .checkPolicies) { call, _, service in
-            try .json(encoding: try await service.check(policyText: try call.text()))
-        },
 
-        Route(.POST, "/v1/requests", .open) { call, caller, service in
-            try await service.open(
-                try call.document(Ask.init(json:)),
+        Route(.POST, "/v1/requests", .open, query: ["dry_run"]) { call, caller, service in
+            let ask = try call.document(Ask.init(json:))
+            if try call.flag("dry_run") {
+                return try .json(encoding: try await service.preview(ask, for: caller))
+            }
+            return try await service.open(
+                ask,
                 idempotencyKey: try call.idempotencyKey(),
                 by: caller
             ) { opened in
@@ -120,7 +152,12 @@ extension Route {
             call,
             caller,
             service in
-            .json(try await service.audit(try call.auditFilter(), for: caller))
+            let format = AuditFormat(call.headers)
+            guard format != .page else {
+                return .json(try await service.audit(try call.auditFilter(), for: caller))
+            }
+            let rows = try await service.allAudit(try call.wholeAuditFilter(), for: caller)
+            return .stream(rows, as: format)
         },
         Route(.GET, "/v1/audit/verify", .verifyAudit, query: ["head"]) { call, caller, service in
             try .json(
@@ -128,6 +165,15 @@ extension Route {
             )
         },
     ]
+}
+
+extension PolicyChanged {
+    fileprivate func answer() throws -> Answer {
+        var answer = try Answer.json(encoding: document)
+        if isNew { answer.status = .created }
+        answer.fields = tag.map { [("etag", $0)] } ?? []
+        return answer
+    }
 }
 
 extension ExtendBody {

@@ -28,7 +28,7 @@ public struct ConfigurationError: Error, Hashable, Sendable, CustomStringConvert
 }
 
 /// Where something stands in a file.
-struct Place: CustomStringConvertible {
+struct Place: Hashable, CustomStringConvertible {
     var file: String
     var line: Int
     var column: Int

@@ -68,6 +68,8 @@ final class Host: ConfigurationSource {
     /// What the agent has logged as errors.
     let log = ErrorLog()
     let configuration: Mutex<Result<AgentConfiguration, ConfigurationError>>
+    /// The files that are the configuration instead.
+    private let files: TemporaryFolder?
     /// What is kept to start from where the files cannot be used.
     let remembered = Mutex<AgentConfiguration?>(nil)
     private let wakeAt = Mutex<BootTime?>(nil)
@@ -76,7 +78,12 @@ final class Host: ConfigurationSource {
     private let connection: Connection
     private let madeAt = ContinuousClock.now
 
-    init(_ policies: [AccessPolicy]? = nil, breakGlass: [CIDR] = []) throws {
+    init(
+        _ policies: [AccessPolicy]? = nil,
+        breakGlass: [CIDR] = [],
+        files: TemporaryFolder? = nil
+    ) throws {
+        self.files = files
         namespace = try NetworkNamespace()
         clocks = try SteppedClocks()
         connection = try namespace.run { try Connection() }
@@ -123,7 +130,8 @@ final class Host: ConfigurationSource {
     }
 
     func read() throws(ConfigurationError) -> AgentConfiguration {
-        try configuration.withLock(\.self).get()
+        if let files { return try AgentConfiguration.load(file: files.path + "/sallyport.yaml") }
+        return try configuration.withLock(\.self).get()
     }
 
     func remember(_ configuration: AgentConfiguration) {

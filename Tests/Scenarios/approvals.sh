@@ -5,7 +5,7 @@
 api() {
   local status
   status=$(as "$2" curl -s -o /dev/stderr -w '%{http_code}' --unix-socket /run/sallyport/sallyport.sock \
-    -X "$3" ${5:+-d "$5"} "http://sallyport$4" 2>"$world/answer")
+    -X "$3" ${5:+-H content-type:application/json -d "$5"} "http://sallyport$4" 2>"$world/answer")
   [[ $status -eq $1 ]] || fail "$2: $3 $4 was answered $status instead of $1: $(<"$world/answer")"
 }
 answer_has() { grep -qE "$1" "$world/answer" || fail "the answer lacks $1: $(<"$world/answer")"; }
@@ -66,7 +66,7 @@ of_answers_at_once_one_counts() {
         alice) verb=cancel ;;
       esac
       as "$person" curl -s -o /dev/null -w '%{http_code}\n' --unix-socket /run/sallyport/sallyport.sock \
-        -X POST -d "$body" "http://sallyport/v1/requests/$round/$verb" >"$world/status.$person" &
+        -X POST -H content-type:application/json -d "$body" "http://sallyport/v1/requests/$round/$verb" >"$world/status.$person" &
       statuses+=("$!")
     done
     wait "${statuses[@]}"

@@ -13,8 +13,9 @@ final class RecordingService: AccessService {
         case policies
         case policy(String)
         case reload
-        case check(String)
+        case change(String, JSONValue?, Precondition, keepingGrants: Bool)
         case open(Ask, key: String?)
+        case preview(Ask)
         case request(Int64)
         case requests(RequestFilter)
         case approve(Int64, ApproveBody)
@@ -25,18 +26,21 @@ final class RecordingService: AccessService {
         case grants(RequestFilter, includeEnded: Bool)
         case closeGrant(Grant.ID)
         case audit(AuditFilter)
+        case allAudit(AuditFilter)
         case verifyAudit(head: String?)
     }
 
     private struct State {
         var asked: [Asked] = []
         var callers: [Caller] = []
+        var refusals: [Refusal] = []
     }
 
     private let state = Mutex(State())
     private let roles: @Sendable (Identity) -> Set<Role>
     private let delegates: [Delegate]
     private let users: AsyncStream<[String]>
+    private let rows: AuditRows
     /// Runs within each call, where a test needs time to pass or an error.
     private let during: @Sendable () async throws -> Void
 
@@ -44,16 +48,19 @@ final class RecordingService: AccessService {
         roles: @escaping @Sendable (Identity) -> Set<Role> = { _ in [.admin] },
         delegates: [Delegate] = [],
         delegateUsers: AsyncStream<[String]>? = nil,
+        rows: AuditRows = AsyncThrowingStream { $0.finish() },
         during: @escaping @Sendable () async throws -> Void = {}
     ) {
         self.roles = roles
         self.delegates = delegates
         users = delegateUsers ?? AsyncStream { $0.yield(delegates.map(\.user)) }
+        self.rows = rows
         self.during = during
     }
 
     var asked: [Asked] { state.withLock { $0.asked } }
     var callers: [Caller] { state.withLock { $0.callers } }
+    var refusals: [Refusal] { state.withLock { $0.refusals } }
 
     private func note(_ asked: Asked, _ caller: Caller? = nil) async throws {
         state.withLock {
@@ -76,6 +83,8 @@ final class RecordingService: AccessService {
         return DelegationDocument(delegate, groups: ["corp": ["ops"]])
     }
 
+    func note(_ refusal: Refusal) async { state.withLock { $0.refusals.append(refusal) } }
+
     func status(for caller: Caller) async throws -> StatusDocument {
         try await note(.status, caller)
         return Samples.status
@@ -86,18 +95,34 @@ final class RecordingService: AccessService {
         return Samples.policies
     }
 
-    func policy(named name: String, for caller: Caller) async throws -> PolicyDocument {
+    func policy(
+        named name: String,
+        for caller: Caller
+    ) async throws -> (policy: PolicyDocument, tag: String) {
         try await note(.policy(name), caller)
-        return Samples.policy
+        return (Samples.policy, Samples.tag)
+    }
+
+    func change(
+        policy name: String,
+        to definition: JSONValue?,
+        if condition: Precondition,
+        keepingGrants: Bool,
+        by caller: Caller
+    ) async throws -> PolicyChanged {
+        try await note(
+            .change(name, definition, condition, keepingGrants: keepingGrants),
+            caller
+        )
+        return PolicyChanged(
+            document: Samples.policyChange,
+            tag: definition == nil ? nil : Samples.tag,
+            isNew: condition == .isAbsent
+        )
     }
 
     func reload(by caller: Caller) async throws -> PolicyList {
         try await note(.reload, caller)
-        return Samples.policies
-    }
-
-    func check(policyText: String) async throws -> PolicyList {
-        try await note(.check(policyText))
         return Samples.policies
     }
 
@@ -113,6 +138,11 @@ final class RecordingService: AccessService {
         return try render(
             Opened(request: request, isNew: idempotencyKey?.hasSuffix("used") != true)
         )
+    }
+
+    func preview(_ ask: Ask, for caller: Caller) async throws -> PreviewDocument {
+        try await note(.preview(ask), caller)
+        return Samples.preview
     }
 
     func request(id: Int64, for caller: Caller) async throws -> RequestDocument {
@@ -176,6 +206,11 @@ final class RecordingService: AccessService {
     func audit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditPage {
         try await note(.audit(filter), caller)
         return AuditPage(events: [Samples.auditRow], next: "16")
+    }
+
+    func allAudit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditRows {
+        try await note(.allAudit(filter), caller)
+        return rows
     }
 
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification {
