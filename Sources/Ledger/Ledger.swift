@@ -212,7 +212,7 @@ public final class Ledger: Sendable {
             switch entry {
             case .ended(let ids, let reason, let at, let actor):
                 ids.map { Event.ended($0, reason, at: at, by: actor) }
-            case .takenBack(let id, let end): [.takenBack(id, until: end)]
+            case .takenBack(let id, let end): [Event.takenBack(id, until: end)]
             case .everything(let request, let at):
                 try Int64.fetchAll(
                     db,
