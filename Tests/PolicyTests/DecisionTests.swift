@@ -377,7 +377,7 @@ func hostPolicies() throws -> PolicySet {
         #expect(
             try refusals(ask, held: 2) == [
                 "targets | 2 grants | at most 1 grants | cannot open 2 more under policy ssh: "
-                    + "alice holds 2 of at most 3 grants"
+                    + "alice holds 2 of at most 3 grants; `sallyport close ID` makes room"
             ]
         )
         #expect(try refusals(ask, held: .max).count == 1)
