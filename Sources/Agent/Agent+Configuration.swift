@@ -17,11 +17,7 @@ extension Agent {
     public func policy(named name: String, for caller: Caller) async throws -> PolicyDocument {
         let policies = await committer.configuration.policies.filter(caller.mayAsk(under:))
         guard let policy = policies.first(where: { $0.name == name }) else {
-            let names = policies.map(\.name).joined(separator: ", ")
-            throw Problem(
-                .notFound,
-                "there is no policy \"\(printable(name))\"; there are: \(names)"
-            )
+            throw Problem(noPolicy: name, among: policies.map(\.name))
         }
         return PolicyDocument(policy)
     }
@@ -73,12 +69,13 @@ extension Agent {
                 "\(port) is no longer managed as before: what of it no policy names is open"
             )
         }
-        logger.info("configuration loaded: \(configuration.policies.count) policies")
+        let policies = counted(configuration.policies.count, "policy", "policies")
+        logger.info("configuration loaded: \(policies)")
         try? await note(
             Notice(
                 .configurationLoaded,
                 by: person,
-                detail: (["\(configuration.policies.count) policies"]
+                detail: ([policies]
                     + open.map { "\($0) no longer managed" }).joined(separator: "; ")
             )
         )
@@ -99,7 +96,7 @@ extension Problem {
                 ? "\(error)" : "the configuration has \(error.faults.count) faults",
             violations: error.faults.map {
                 Violation(
-                    field: "\($0.file):\($0.line):\($0.column)",
+                    field: $0.place,
                     value: $0.key,
                     allowed: "",
                     message: $0.message

@@ -30,10 +30,11 @@ public struct DaemonOptions: Sendable {
 public enum Daemon {
     /// Reads the configuration and says what is wrong with it.
     ///
-    /// - Returns: How many policies it has.
+    /// - Returns: How many policies it has: `2 policies`.
     /// - Throws: An error whose text names file, line, column and key of each fault.
-    public static func check(_ options: DaemonOptions) throws -> Int {
-        try AgentConfiguration.load(file: options.configuration).policies.count
+    public static func check(_ options: DaemonOptions) throws -> String {
+        let configuration = try AgentConfiguration.load(file: options.configuration)
+        return counted(configuration.policies.count, "policy", "policies")
     }
 
     /// Runs the agent in the calling thread's network namespace until SIGTERM or SIGINT.
@@ -59,7 +60,8 @@ public enum Daemon {
             holding: .whatIsThere,
             now: { clocks.now().boot }
         )
-        logger.info("gate armed: \(managed.count) managed ports")
+        let ports = managed.map(\.range.portCount).reduce(0, +)
+        logger.info("gate armed: \(counted(ports, "managed port", "managed ports"))")
         let ledger: Ledger
         do throws(LedgerError) {
             ledger = try Ledger(directory: start.stateDirectory, bootID: clocks.bootID)

@@ -41,8 +41,7 @@ struct Sallyportd: ParsableCommand {
             stateDirectory: stateDirectory
         )
         if check {
-            let policies = try Daemon.check(options)
-            print("\(configurationFile) is valid: \(policies) policies")
+            print("\(configurationFile) is valid: \(try Daemon.check(options))")
         } else {
             try Daemon.run(options, logger: Daemon.makeLogger())
         }
