@@ -67,6 +67,7 @@ struct Asked {
         switch route.operation {
         case .open: #"{"targets":["ssh"],"sources":["192.0.2.7"]}"#
         case .extendRequest: #"{"duration":"1h"}"#
+        case .denyRequest: #"{"reason":"not today"}"#
         default: ""
         }
     }

@@ -93,7 +93,11 @@ struct Example: CustomTestStringConvertible, Sendable {
             ),
             Example(
                 "POST /v1/requests",
-                post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: waits-used"),
+                post(
+                    "/v1/requests",
+                    #"{"targets":[],"sources":[]}"#,
+                    "idempotency-key: waits-used"
+                ),
                 asks: .open(Ask(targets: [], sources: []), key: "waits-used"),
                 status: 202
             ),
