@@ -51,8 +51,26 @@ public struct RequestDocument: Codable, Hashable, Sendable {
     public var ticket: String?
     /// When it was asked.
     public var createdAt: Timestamp
-    /// When policy decided.
-    public var decidedAt: Timestamp
+    /// Counts the changes while it waits, from 1: what an approval names is what was seen.
+    public var revision: Int?
+    /// How long it opens, as asked or as approvers shortened it: `45m`.
+    public var duration: String?
+    /// Who agreed so far; absent where nobody has to.
+    public var approvals: [ApprovalDocument]?
+    /// Which approvals its policies ask for; absent where none does.
+    public var needs: [NeedDocument]?
+    /// When it lapses; absent but while it is pending.
+    public var pendingUntil: Timestamp?
+    /// When it opens; absent where that was not asked for.
+    public var startsAt: Timestamp?
+    /// The request whose grants it lets end later; absent for others.
+    public var extends: String?
+    /// When it was decided; absent while it waits.
+    public var decidedAt: Timestamp?
+    /// Who decided; absent where policy alone did.
+    public var decidedBy: WhoDocument?
+    /// The reason given with a denial or a revocation; absent where there is none.
+    public var decision: String?
     /// The grants, in the order of their ids.
     public var grants: [GrantDocument]
     /// The requester's grants for the same ports and sources that it ended, which it may have
@@ -67,7 +85,16 @@ public struct RequestDocument: Codable, Hashable, Sendable {
         reason: String?,
         ticket: String?,
         createdAt: Timestamp,
-        decidedAt: Timestamp,
+        revision: Int? = nil,
+        duration: String? = nil,
+        approvals: [ApprovalDocument]? = nil,
+        needs: [NeedDocument]? = nil,
+        pendingUntil: Timestamp? = nil,
+        startsAt: Timestamp? = nil,
+        extends: String? = nil,
+        decidedAt: Timestamp?,
+        decidedBy: WhoDocument? = nil,
+        decision: String? = nil,
         grants: [GrantDocument],
         superseded: [SupersededDocument]? = nil
     ) {
@@ -77,9 +104,55 @@ public struct RequestDocument: Codable, Hashable, Sendable {
         self.reason = reason
         self.ticket = ticket
         self.createdAt = createdAt
+        self.revision = revision
+        self.duration = duration
+        self.approvals = approvals
+        self.needs = needs
+        self.pendingUntil = pendingUntil
+        self.startsAt = startsAt
+        self.extends = extends
         self.decidedAt = decidedAt
+        self.decidedBy = decidedBy
+        self.decision = decision
         self.grants = grants
         self.superseded = superseded
+    }
+}
+
+/// That somebody agreed to a request.
+public struct ApprovalDocument: Codable, Hashable, Sendable {
+    /// Who agreed.
+    public var who: WhoDocument
+    /// When.
+    public var at: Timestamp
+    /// The longest duration this person agrees to, where it is shorter than what was asked.
+    public var duration: String?
+
+    /// Makes it of its parts.
+    public init(who: WhoDocument, at: Timestamp, duration: String? = nil) {
+        self.who = who
+        self.at = at
+        self.duration = duration
+    }
+}
+
+/// How many have to agree under one policy of a request.
+public struct NeedDocument: Codable, Hashable, Sendable {
+    /// The name of the policy.
+    public var policy: String
+    /// How many have to agree.
+    public var approvals: Int
+    /// How many who may answer for the policy did.
+    public var given: Int
+    /// Who may answer; absent where all approvers may.
+    public var approvers: [String]?
+
+    /// Makes it of its parts.
+    public init(policy: String, approvals: Int, given: Int, approvers: [String]? = nil) {
+        self.policy = policy
+        self.approvals = approvals
+        self.given = given
+        self.approvers = approvers
     }
 }
 
@@ -115,10 +188,10 @@ public struct GrantDocument: Codable, Hashable, Sendable {
     public var source: CIDR
     /// What has become of it.
     public var state: GrantState
-    /// When it was opened.
-    public var startsAt: Timestamp
-    /// When it ends, or would have ended.
-    public var expiresAt: Timestamp
+    /// When it was opened; absent where it was not.
+    public var startsAt: Timestamp?
+    /// When it ends, or would have ended; absent where it was not opened.
+    public var expiresAt: Timestamp?
     /// When it ended; absent while it is live.
     public var endedAt: Timestamp?
     /// Why it ended; absent while it is live.
@@ -142,8 +215,8 @@ public struct GrantDocument: Codable, Hashable, Sendable {
         port: PortRange,
         source: CIDR,
         state: GrantState,
-        startsAt: Timestamp,
-        expiresAt: Timestamp,
+        startsAt: Timestamp?,
+        expiresAt: Timestamp?,
         endedAt: Timestamp?,
         endReason: EndReason?,
         remainingSeconds: Int64?,
@@ -229,14 +302,45 @@ public struct RequestFilter: Hashable, Sendable {
 public struct ExtendBody: Encodable, Hashable, Sendable {
     /// How much later the grants end: `30m`, `PT30M`.
     public var duration: String
+    /// Why.
+    public var reason: String?
+    /// The ticket the work belongs to.
+    public var ticket: String?
 
     /// Makes it of its parts.
-    public init(duration: String) { self.duration = duration }
+    public init(duration: String, reason: String? = nil, ticket: String? = nil) {
+        self.duration = duration
+        self.reason = reason
+        self.ticket = ticket
+    }
+}
+
+/// The body of `POST /v1/requests/{id}/approve`.
+public struct ApproveBody: Encodable, Hashable, Sendable {
+    /// A shorter duration than was asked; absent to agree to that.
+    public var duration: String?
+    /// The revision that was seen; absent to agree to whatever it is now.
+    public var revision: Int?
+
+    /// Makes it of its parts.
+    public init(duration: String? = nil, revision: Int? = nil) {
+        self.duration = duration
+        self.revision = revision
+    }
+}
+
+/// The body of `POST /v1/requests/{id}/deny`.
+public struct DenyBody: Encodable, Hashable, Sendable {
+    /// Why, for the requester.
+    public var reason: String
+
+    /// Makes it of its parts.
+    public init(reason: String) { self.reason = reason }
 }
 
 extension Ask: Encodable {
     private enum CodingKeys: String, CodingKey {
-        case targets, sources, duration, until, reason, ticket
+        case targets, sources, duration, until, at, reason, ticket
     }
 
     /// Writes the body of `POST /v1/requests`.
@@ -246,6 +350,7 @@ extension Ask: Encodable {
         try fields.encode(sources, forKey: .sources)
         try fields.encodeIfPresent(duration, forKey: .duration)
         try fields.encodeIfPresent(until, forKey: .until)
+        try fields.encodeIfPresent(at, forKey: .at)
         try fields.encodeIfPresent(reason, forKey: .reason)
         try fields.encodeIfPresent(ticket, forKey: .ticket)
     }

@@ -41,6 +41,7 @@ public protocol AccessService: Sendable {
     ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
     ///   - caller: Who wants it.
     /// - Returns: What was done.
+    /// - Throws: `Problem`; then nothing was changed, but that the ledger could not record it.
     func change(
         policy name: String,
         to definition: JSONValue?,
@@ -88,6 +89,18 @@ public protocol AccessService: Sendable {
 
     /// Ends one grant.
     func close(grant id: Grant.ID, by caller: Caller) async throws -> GrantDocument
+
+    /// Events of the audit trail, newest first; the filter's scope is for the service to set.
+    func audit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditPage
+
+    /// Goes through the whole audit trail, and says what in it is not as it was recorded.
+    ///
+    /// - Parameters:
+    ///   - head: A hash that was the head once; nil for none.
+    ///   - caller: Who wants to know.
+    /// - Returns: What it came to, faults included.
+    /// - Throws: A `Problem` where the ledger cannot be read.
+    func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification
 }
 
 /// What must hold of a policy before it is changed (RFC 9110, section 13.1).

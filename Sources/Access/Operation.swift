@@ -19,6 +19,8 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     case extendRequest = "extend a request"
     case listGrants = "list grants"
     case closeGrant = "close a grant"
+    case readAudit = "read the audit trail"
+    case verifyAudit = "verify the audit trail"
 
     /// Who may: one of these roles is enough.
     ///
@@ -31,7 +33,8 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         case .listPolicies, .readPolicy: Set(Role.allCases)
         case .reloadPolicies, .changePolicy, .removePolicy: [.admin]
         case .open, .extendRequest, .revokeRequest, .closeGrant: [.requester, .admin]
-        case .listRequests, .readRequest, .listGrants: Set(Role.allCases)
+        case .listRequests, .readRequest, .listGrants, .readAudit: Set(Role.allCases)
+        case .verifyAudit: [.viewer, .approver, .admin]
         }
     }
 

@@ -79,6 +79,16 @@ public final class Agent: Sendable {
             logger.error("\(detail)")
             lost = [.noted(Notice(.ledgerRowsLost, detail: detail))]
         }
+        if let row = recovered.replaced {
+            let detail =
+                "row \(row) of the audit trail is not the one that an earlier run recorded last"
+            logger.error("\(detail)")
+            lost.append(.noted(Notice(.ledgerRowsLost, detail: detail)))
+        }
+        if !live.isEmpty {
+            let detail = "\(live.count) grants of before the start are open"
+            lost.append(.noted(Notice(.restored, detail: detail)))
+        }
         try await committer.begin(recording: events + lost)
     }
 
@@ -135,7 +145,7 @@ public final class Agent: Sendable {
     }
 
     /// Tells the audit trail that the agent begins to serve, or ends.
-    public func note(_ kind: Notice.Kind) async {
+    public func note(_ kind: AuditKind) async {
         await logged("record \(kind.rawValue)") { try await note(Notice(kind)) }
     }
 

@@ -7,7 +7,7 @@ struct NoticeThrottle {
     private static let perMinute = 10
 
     private struct Likeness: Hashable {
-        let kind: Notice.Kind
+        let kind: AuditKind
         let subject: Subject?
     }
 

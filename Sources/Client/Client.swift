@@ -56,6 +56,8 @@ public final class Client {
     ///   - definition: An object with the keys of the policy file.
     ///   - tag: What the policy must be; empty: there must be none; nil: whatever it is.
     ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
+    /// - Returns: What was changed.
+    /// - Throws: ``ClientError``.
     public func set(
         policy name: String,
         to definition: JSONValue,
@@ -106,6 +108,11 @@ public final class Client {
         return try post("/v1/requests", try json(ask), headers: headers)
     }
 
+    /// What would come of asking for access; nothing changes.
+    public func tryOpening(_ ask: Ask) throws(ClientError) -> PreviewDocument {
+        try post("/v1/requests?dry_run=true", try json(ask))
+    }
+
     /// One request.
     public func request(id: String) throws(ClientError) -> RequestDocument {
         try get("/v1/requests/\(encoded(id))")
@@ -128,15 +135,39 @@ public final class Client {
         try post("/v1/requests/\(encoded(id))/revoke")
     }
 
-    /// Lets the grants of a request end later, by a duration like `30m` or `PT30M`.
+    /// Lets the grants of a request end later; answers another request where others have to agree.
     public func extend(
         request id: String,
-        by addition: String
+        _ body: ExtendBody
     ) throws(ClientError) -> RequestDocument {
-        try post(
-            "/v1/requests/\(encoded(id))/extend",
-            try json(ExtendBody(duration: addition))
-        )
+        try post("/v1/requests/\(encoded(id))/extend", try json(body))
+    }
+
+    /// Agrees to a request of somebody else.
+    public func approve(
+        request id: String,
+        _ body: ApproveBody
+    ) throws(ClientError) -> RequestDocument {
+        try post("/v1/requests/\(encoded(id))/approve", try json(body))
+    }
+
+    /// Refuses a request of somebody else.
+    public func deny(request id: String, reason: String) throws(ClientError) -> RequestDocument {
+        try post("/v1/requests/\(encoded(id))/deny", try json(DenyBody(reason: reason)))
+    }
+
+    /// Takes back a request that waits.
+    public func cancel(request id: String) throws(ClientError) -> RequestDocument {
+        try post("/v1/requests/\(encoded(id))/cancel")
+    }
+
+    /// What happens from now on, or since the event of this id.
+    public func events(after id: String? = nil) throws(ClientError) -> EventStream {
+        var call = Call(method: .GET, target: "/v1/events")
+        if let id { call.headers.add(name: "last-event-id", value: id) }
+        let events = try connection.events(call)
+        if let reply = events.refusal { throw refusal(reply) }
+        return events
     }
 
     /// Grants, one page of up to 1,024; of the filter state and limit do not count.
@@ -164,6 +195,19 @@ public final class Client {
         repeat {
             let page = try grants(filter, includeEnded: includeEnded)
             try body(page.grants)
+            filter.before = page.next.flatMap { Int64($0) }
+        } while filter.before != nil
+    }
+
+    /// Hands on all requests that meet a filter, a page at a time.
+    public func eachPage(
+        ofRequests filter: RequestFilter,
+        _ body: ([RequestDocument]) throws -> Void
+    ) throws {
+        var filter = filter
+        repeat {
+            let page = try requests(filter)
+            try body(page.requests)
             filter.before = page.next.flatMap { Int64($0) }
         } while filter.before != nil
     }
@@ -197,7 +241,9 @@ extension Client {
 
     private func json(_ document: some Encodable) throws(ClientError) -> ByteBuffer {
         do {
-            return ByteBuffer(bytes: try JSONEncoder().encode(document))
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            return ByteBuffer(bytes: try encoder.encode(document))
         } catch {
             throw .protocolError("cannot write the request as JSON: \(error)")
         }
@@ -211,24 +257,29 @@ extension Client {
         of reply: Reply,
         to call: Call
     ) throws(ClientError) -> Document {
-        let body = Data(reply.body.readableBytesView)
-        let isDone = (200..<300).contains(reply.status)
+        guard reply.isDone else { throw refusal(reply) }
         do {
-            if isDone { return try JSONDecoder().decode(Document.self, from: body) }
-            if reply.type?.hasPrefix("application/problem+json") ?? false {
-                throw ClientError.problem(try JSONDecoder().decode(Problem.self, from: body))
-            }
-        } catch let error as ClientError {
-            throw error
-        } catch  where isDone && call.method != .GET {
-            throw .answerUnreadable
+            return try JSONDecoder().decode(Document.self, from: Data(reply.body.readableBytesView))
         } catch {
-            throw .protocolError(
-                "cannot read the agent's answer (status \(reply.status)); are client and agent of the same version?"
+            throw call.method == .GET ? unreadable(reply) : .answerUnreadable
+        }
+    }
+
+    /// What the agent says instead of doing what it was asked.
+    private func refusal(_ reply: Reply) -> ClientError {
+        guard reply.type?.hasPrefix("application/problem+json") ?? false else {
+            return .protocolError(
+                "cannot read the agent's answer: status \(reply.status) and no document"
             )
         }
-        throw .protocolError(
-            "cannot read the agent's answer: status \(reply.status) and no document"
+        let body = Data(reply.body.readableBytesView)
+        return (try? JSONDecoder().decode(Problem.self, from: body)).map(ClientError.problem)
+            ?? unreadable(reply)
+    }
+
+    private func unreadable(_ reply: Reply) -> ClientError {
+        .protocolError(
+            "cannot read the agent's answer (status \(reply.status)); are client and agent of the same version?"
         )
     }
 }

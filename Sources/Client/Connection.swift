@@ -1,9 +1,13 @@
 import Linux
 import NIOCore
+import NIOHTTP1
 import SystemPackage
 
 /// The connection to the agent, made when it is needed and made anew when it was closed.
 final class Connection {
+    /// How long a question may take: what takes longer has stopped, and nobody knows when it goes on.
+    private static let patience = Duration.seconds(5)
+
     private let socket: String
     private let timeout: Duration
     /// The stream of the last call, where the agent keeps it open.
@@ -16,6 +20,7 @@ final class Connection {
 
     /// Sends a call and waits for its answer.
     func exchange(_ call: Call) throws(ClientError) -> Reply {
+        let timeout = time(for: call)
         let deadline = Deadline(after: timeout)
         do throws(Failure) {
             if let idle = kept.take(), idle.isIdle {
@@ -37,8 +42,57 @@ final class Connection {
                 return try send(call, over: other, until: deadline)
             }
         } catch {
-            throw clientError(error)
+            throw ClientError(error, at: socket, after: timeout)
         }
+    }
+
+    /// Sends a call and hands on its answer's body as it comes; each part in the time of a call.
+    func stream(_ call: Call, _ body: (ByteBuffer) throws -> Void) throws -> Reply {
+        let timeout = time(for: call)
+        do {
+            let stream = try UnixStream(path: socket, until: Deadline(after: timeout))
+            let exchange = try begin(call, over: stream, until: Deadline(after: timeout))
+            while true {
+                _ = try stream.wait(toWrite: false, until: Deadline(after: timeout))
+                let reply = try exchange.take(try stream.receive())
+                try body(exchange.takeArrived())
+                if let reply { return reply }
+            }
+        } catch let failure as Failure {
+            throw ClientError(failure, at: socket, after: timeout)
+        }
+    }
+
+    /// Sends a call whose answer goes on for ever, and waits until it begins.
+    func events(_ call: Call) throws(ClientError) -> EventStream {
+        let timeout = time(for: call)
+        let deadline = Deadline(after: timeout)
+        do throws(Failure) {
+            let stream = try UnixStream(path: socket, until: deadline)
+            let exchange = try begin(call, over: stream, until: deadline)
+            return try EventStream(exchange, over: stream, of: socket, until: deadline)
+        } catch {
+            throw ClientError(error, at: socket, after: timeout)
+        }
+    }
+
+    private func time(for call: Call) -> Duration {
+        call.method == .GET ? min(timeout, Self.patience) : timeout
+    }
+
+    /// Sends a call whose answer is read as it comes.
+    private func begin(
+        _ call: Call,
+        over stream: UnixStream,
+        until deadline: Deadline
+    ) throws(Failure) -> Exchange {
+        let exchange = try Exchange(call, streaming: true)
+        var unsent = exchange.request
+        while unsent.readableBytes > 0 {
+            _ = try stream.wait(toWrite: true, until: deadline)
+            try stream.send(&unsent)
+        }
+        return exchange
     }
 
     private func send(
@@ -59,31 +113,44 @@ final class Connection {
             }
         }
     }
+}
 
+extension ClientError {
     /// Says for a person what went wrong, and what to do.
-    private func clientError(_ failure: Failure) -> ClientError {
+    init(_ failure: Failure, at socket: String, after timeout: Duration) {
         let seconds = timeout.components.seconds
         let reason: String
         switch failure {
-        case .invalidCall(let why): return .protocolError("cannot write the request: \(why)")
-        case .notHTTP: return .protocolError("cannot read the agent's answer: it is not HTTP")
+        case .invalidCall(let why):
+            self = .protocolError("cannot write the request: \(why)")
+            return
+        case .notHTTP:
+            self = .protocolError("cannot read the agent's answer: it is not HTTP")
+            return
         case .tooLarge:
-            return .protocolError("cannot read the agent's answer: it is larger than 64 MiB")
+            self = .protocolError("cannot read the agent's answer: it is larger than 64 MiB")
+            return
         case .unusablePath: reason = "the path of a socket has 1...107 bytes"
         case .busy: reason = "the agent is busy, no room to connect within \(seconds) s"
-        case .noAnswer: reason = "no answer within \(seconds) s"
+        case .noAnswer:
+            reason = """
+                it took the connection but gave no answer within \(seconds) s: it hangs, or is \
+                overloaded; its log may say more: journalctl -u sallyportd
+                """
         case .closed:
             reason = """
                 it closed the connection before it answered; what was asked may or may not have \
                 been done; is sallyportd running?
                 """
-        case .system(.permissionDenied), .system(.notPermitted): return .forbidden(socket: socket)
+        case .system(.permissionDenied), .system(.notPermitted):
+            self = .forbidden(socket: socket)
+            return
         case .system(.noSuchFileOrDirectory): reason = "no such file; is sallyportd running?"
         case .system(.connectionRefused): reason = "nobody listens there; is sallyportd running?"
         case .system(.notDirectory), .system(.notSocket), .system(.protocolWrongTypeForSocket):
             reason = "this is not the socket of an agent"
         case .system(let error): reason = error.text
         }
-        return .unreachable(socket: socket, reason: reason)
+        self = .unreachable(socket: socket, reason: reason)
     }
 }

@@ -22,6 +22,9 @@ struct Reply {
     var body = ByteBuffer()
     /// Whether the connection may carry another call.
     var keepsConnection: Bool
+
+    /// Whether the agent did what it was asked.
+    var isDone: Bool { (200..<300).contains(status) }
 }
 
 /// One call in HTTP/1.1: what to send, and the answer from what was received.
@@ -35,11 +38,17 @@ final class Exchange {
     let request: ByteBuffer
 
     private let channel = EmbeddedChannel()
+    private let isStreamed: Bool
     private var received = 0
-    private var reply: Reply?
+    private var arrived = ByteBuffer()
     private var isWhole = false
 
-    init(_ call: Call) throws(Failure) {
+    /// What is known of the answer so far; without the body where that is handed out in parts.
+    private(set) var reply: Reply?
+
+    /// Begins a call; `streaming` is to hand out the body as it comes, where it is no problem.
+    init(_ call: Call, streaming isStreamed: Bool = false) throws(Failure) {
+        self.isStreamed = isStreamed
         do {
             request = try channel.encode(call)
         } catch {
@@ -54,7 +63,7 @@ final class Exchange {
 
     /// Takes bytes of the answer, none at the end of the stream; answers it once it is whole.
     func take(_ bytes: ByteBuffer) throws(Failure) -> Reply? {
-        received += bytes.readableBytes
+        if !isStreamed { received += bytes.readableBytes }
         guard received <= Self.largestAnswer else { throw .tooLarge }
         let isEnd = bytes.readableBytes == 0
         do {
@@ -78,6 +87,12 @@ final class Exchange {
         return isWhole ? reply : nil
     }
 
+    /// Hands out what came of a streamed body since the last time.
+    func takeArrived() -> ByteBuffer {
+        defer { arrived = ByteBuffer() }
+        return arrived
+    }
+
     private func take(_ part: HTTPClientResponsePart) {
         switch part {
         case .head(let head):
@@ -88,7 +103,11 @@ final class Exchange {
                 keepsConnection: head.isKeepAlive
             )
         case .body(var body):
-            reply?.body.writeBuffer(&body)
+            if isStreamed, reply?.isDone ?? false {
+                arrived.writeBuffer(&body)
+            } else {
+                reply?.body.writeBuffer(&body)
+            }
         case .end:
             isWhole = true
         }

@@ -41,6 +41,8 @@ final class UnixStream {
         case toWrite
     }
 
+    enum FirstReady { case toRead, other, silence }
+
     private static let chunk = 65_536
 
     private let socket: Descriptor
@@ -74,6 +76,19 @@ final class UnixStream {
         }
         guard ready != [[]] else { throw .noAnswer }
         return ready == [.output] ? .toWrite : .toRead
+    }
+
+    /// Waits until there is something to read here or at another descriptor, which may be negative.
+    func wait(or other: CInt, until deadline: Deadline) throws(Failure) -> FirstReady {
+        do throws(SystemError) {
+            let ready = try Linux.wait(
+                for: [(socket.number, .input), (other, .input)],
+                atMost: deadline.milliseconds
+            )
+            return ready[1].isEmpty ? ready[0].isEmpty ? .silence : .toRead : .other
+        } catch {
+            throw .system(error.errno)
+        }
     }
 
     /// Reads what is there; nothing at the end of the stream.

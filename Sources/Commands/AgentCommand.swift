@@ -7,7 +7,7 @@ protocol AgentCommand: ParsableCommand {
     var shared: SharedOptions { get }
 
     /// Does the work, prints what there is to show, and says what came of it; throws `Problem`,
-    /// `ClientError` or `FileError`.
+    /// `ClientError` or `CommandError`.
     func report(
         from agent: Client,
         in surroundings: Surroundings,

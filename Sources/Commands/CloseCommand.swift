@@ -22,6 +22,7 @@ struct CloseCommand: AgentCommand {
 
     @Argument(
         help: ArgumentHelp("Requests (17) or grants (17.1).", valueName: "id"),
+        completion: .custom(completeGrants),
         transform: { try GrantReference(argument: $0) }
     )
     var ids: [GrantReference] = []
@@ -29,7 +30,10 @@ struct CloseCommand: AgentCommand {
     @Flag(help: "Close your own live grants.")
     var mine = false
 
-    @Option(help: ArgumentHelp("Close a policy's live grants.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp("Close a policy's live grants.", valueName: "name"),
+        completion: .custom(completePolicies)
+    )
     var policy: String?
 
     @Flag(help: "Close every live grant.")
@@ -67,7 +71,7 @@ struct CloseCommand: AgentCommand {
                 }
             }
         }
-        try output.show(GrantList(grants: closed), as: closed.map(line))
+        try output.show(GrantList(grants: closed), as: closed.map { Line(line($0)) })
         return Report(
             notes: closed.isEmpty && failures.isEmpty ? ["nothing to close"] : [],
             failures: failures

@@ -10,30 +10,27 @@ struct ExtendCommand: AgentCommand {
         abstract: "Let a request's live grants end later.",
         discussion: """
             The time is added to what is left, which may not exceed the policy's
-            max_duration. Grants that have ended stay ended.
+            max_duration. Grants that have ended stay ended. Where others have to agree,
+            the extension waits for them as a request of its own (exit status 75), and the
+            grants end as before until they do.
 
-              sallyport extend 17 --for 30m
+              sallyport extend 17 --for 30m --reason "restore still runs"
             """
     )
 
-    @Argument(
-        help: ArgumentHelp("The request, as \"sallyport open\" named it.", valueName: "id"),
-        transform: { text in
-            switch try GrantReference(argument: text) {
-            case .request(let id): id
-            case .grant(let id):
-                let whole = id.prefix { $0 != "." }
-                throw ValidationError("a request is extended as a whole: \(whole)")
-            }
-        }
-    )
-    var request: String
+    @OptionGroup var request: RequestArgument
 
     @Option(
         name: .customLong("for"),
         help: ArgumentHelp("How much longer: 30m, 1h.", valueName: "duration")
     )
     var duration: String
+
+    @Option(help: ArgumentHelp("Why; a policy may require it.", valueName: "text"))
+    var reason: String?
+
+    @Option(help: ArgumentHelp("The ticket; a policy may require one.", valueName: "id"))
+    var ticket: String?
 
     @OptionGroup var shared: SharedOptions
 
@@ -42,11 +39,14 @@ struct ExtendCommand: AgentCommand {
         in surroundings: Surroundings,
         to output: Output
     ) throws -> Report {
-        let extended = try agent.extend(request: request, by: duration)
+        let extended = try agent.extend(
+            request: request.id,
+            ExtendBody(duration: duration, reason: reason, ticket: ticket)
+        )
         try output.show(
             extended,
-            as: openRequest(extended, verb: "is now open until", surroundings.time)
+            as: lines(on: extended, verb: "is now open until", surroundings.time)
         )
-        return Report()
+        return Report(status: status(of: extended))
     }
 }

@@ -6,6 +6,8 @@ import Policy
 struct Failure {
     var lines: [String]
     var status: ExitStatus
+    /// What is wrong, a line for every limit that was exceeded.
+    var details: [String]
     /// The problem that was met, for `--json`; nil where there is none to show.
     var problem: Problem?
 
@@ -13,7 +15,7 @@ struct Failure {
         switch error {
         case let problem as Problem: self.init(problem)
         case ClientError.problem(let problem): self.init(problem)
-        case let error as FileError: self.init(error.message, error.status)
+        case let error as CommandError: self.init(error.message, error.status)
         case ClientError.answerUnreadable: self.init("\(error)", .done)
         case ClientError.forbidden: self.init("\(error)", .notPermitted)
         case ClientError.unreachable: self.init("\(error)", .unreachable)
@@ -23,16 +25,18 @@ struct Failure {
 
     private init(_ message: String, _ status: ExitStatus) {
         lines = ["sallyport: \(message)"]
+        details = [message]
         self.status = status
     }
 
-    private init(_ problem: Problem) {
+    init(_ problem: Problem) {
         // The detail of a problem with one violation says what the violation says.
         let violations = violations(problem)
         lines =
             violations.count == 1
             ? violations.map { "sallyport: \($0)" }
             : ["sallyport: \(problem.detail)"] + violations.map { "  " + $0 }
+        details = violations.isEmpty ? [problem.detail] : violations
         status =
             switch problem.code {
             case .badRequest, .outsidePolicy, .notFound, .wrongState, .idempotencyConflict,
@@ -55,7 +59,7 @@ private func violations(_ problem: Problem) -> [String] {
             problem.code == .configurationInvalid ? violation.field : option(violation.field)
         // Most messages name both already.
         let (message, value, allowed) = (violation.message, violation.value, violation.allowed)
-        let asked = value.isEmpty || message.contains(value) ? "" : " \(value.clipped(to: 60))"
+        let asked = value.isEmpty || message.contains(value) ? "" : " \(clipped(value, to: 60))"
         let limit =
             allowed.isEmpty || message.contains(allowed) ? "" : " (allowed: \(allowed))"
         return "\(name)\(asked): \(message)\(limit)"
@@ -69,6 +73,7 @@ private func option(_ field: String) -> String {
     case "sources": "--from"
     case "duration": "--for"
     case "until": "--until"
+    case "at": "--at"
     case "reason": "--reason"
     case "ticket": "--ticket"
     default: field

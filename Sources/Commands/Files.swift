@@ -2,15 +2,15 @@ import Linux
 import SystemPackage
 
 /// A file that cannot be read, or an output that cannot be written.
-struct FileError: Error {
+struct CommandError: Error {
     var message: String
     var status: ExitStatus
 }
 
 /// Reads a whole text file, or what a pipe (`/dev/stdin`) brings.
-func readText(_ file: String) throws(FileError) -> String {
-    func refusal(_ why: String) -> FileError {
-        FileError(message: "cannot read \(file): \(why)", status: .invalid)
+func readText(_ file: String) throws(CommandError) -> String {
+    func refusal(_ why: String) -> CommandError {
+        CommandError(message: "cannot read \(file): \(why)", status: .invalid)
     }
     let bytes: [UInt8]
     do throws(SystemError) {
@@ -30,11 +30,11 @@ func readText(_ file: String) throws(FileError) -> String {
 /// Writes all of the text.
 ///
 /// A reader that went away (`| head`) ends the process by SIGPIPE, as it does every filter.
-func write(_ text: String, to descriptor: FileDescriptor) throws(FileError) {
+func write(_ text: String, to descriptor: FileDescriptor) throws(CommandError) {
     do throws(SystemError) {
         try writeAll(Array(text.utf8), to: descriptor.rawValue)
     } catch {
-        throw FileError(
+        throw CommandError(
             message: "cannot write the output: \(error.errno.text)",
             status: .internalError
         )

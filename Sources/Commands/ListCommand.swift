@@ -7,7 +7,7 @@ import Policy
 struct ListCommand: AgentCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
-        abstract: "List live grants, and with --all ended ones.",
+        abstract: "List live grants, and with --all those that wait or have ended.",
         discussion: """
             Requesters see their own grants; viewers, approvers and admins everyone's.
             USER is who asked: "root (login alice)" where alice called sudo, "carol via
@@ -20,10 +20,13 @@ struct ListCommand: AgentCommand {
             """
     )
 
-    @Flag(help: "Ended grants too, with their state and how they ended.")
+    @Flag(help: "Also those that wait or have ended, with their state.")
     var all = false
 
-    @Option(help: ArgumentHelp("Only this policy's.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp("Only this policy's.", valueName: "name"),
+        completion: .custom(completePolicies)
+    )
     var policy: String?
 
     @Option(help: ArgumentHelp("Only this requester's.", valueName: "name"))
@@ -37,7 +40,10 @@ struct ListCommand: AgentCommand {
         to output: Output
     ) throws -> Report {
         var list = ListOutput("grants", to: output)
-        var table = Table(columns: identifying + (all ? endings : [ends, packets]))
+        var table = Table(
+            columns: identifying + (all ? endings : [ends, packets]),
+            on: output.screen
+        )
         let row = all ? ended : live
         try agent.eachPage(
             of: RequestFilter(policy: policy, requester: user),
@@ -52,8 +58,8 @@ struct ListCommand: AgentCommand {
 }
 
 private let identifying: [Table.Column] = [
-    .init(title: "ID"), .init(title: "POLICY"), .init(title: "PORT"), .init(title: "SOURCE"),
-    .init(title: "USER"),
+    .init(title: "ID", isWhole: true), .init(title: "POLICY"), .init(title: "PORT"),
+    .init(title: "SOURCE"), .init(title: "USER"),
 ]
 private let ends = Table.Column(title: "ENDS")
 private let packets = Table.Column(title: "PACKETS", isNumeric: true)
@@ -61,28 +67,43 @@ private let endings: [Table.Column] = [
     .init(title: "STATE"), ends, packets, .init(title: "REASON"),
 ]
 
-private func identity(_ grant: GrantDocument) -> [String] {
-    [
-        grant.id, grant.policy, grant.port.description, grant.source.description,
-        grant.requester.text,
+private func live(_ grant: GrantDocument, _ time: TimeTeller) -> [Table.Cell] {
+    identity(grant) + [end(of: grant, time), packets(of: grant)]
+}
+
+private func ended(_ grant: GrantDocument, _ time: TimeTeller) -> [Table.Cell] {
+    identity(grant) + [
+        state(grant), end(of: grant, time), packets(of: grant), Table.Cell(grant.reason ?? "-"),
     ]
 }
 
-private func live(_ grant: GrantDocument, _ time: TimeTeller) -> [String] {
-    identity(grant) + [time.both(grant.expiresAt), grant.packets.map(String.init) ?? "-"]
-}
-
-private func ended(_ grant: GrantDocument, _ time: TimeTeller) -> [String] {
-    identity(grant) + [
-        state(grant), time.both(grant.endedAt ?? grant.expiresAt),
-        grant.packets.map(String.init) ?? "-",
-        // Cut, lest one long reason wrap every line of the table; --json has all of it.
-        grant.reason?.clipped(to: 40) ?? "-",
+private func identity(_ grant: GrantDocument) -> [Table.Cell] {
+    [
+        Table.Cell(grant.id), Table.Cell(grant.policy), Table.Cell(grant.port.description),
+        Table.Cell(grant.source.description, brief: grant.source.brief),
+        Table.Cell(grant.requester.text, brief: grant.requester.name),
     ]
 }
 
 /// `active`, or `revoked (closed-by-admin)`; the reason only where it says more than the state.
-private func state(_ grant: GrantDocument) -> String {
-    guard let why = grant.endReason, why != .expired else { return grant.state.rawValue }
-    return "\(grant.state.rawValue) (\(why.rawValue))"
+private func state(_ grant: GrantDocument) -> Table.Cell {
+    let mark: Mark =
+        switch grant.state {
+        case .active: .good
+        case .pending, .scheduled: .waiting
+        case .denied, .failed: .bad
+        case .expired, .revoked, .superseded, .cancelled, .lapsed: .over
+        }
+    let word = grant.state.rawValue
+    guard let why = grant.endReason, why != .expired else { return Table.Cell(word, mark: mark) }
+    return Table.Cell("\(word) (\(why.rawValue))", brief: word, mark: mark)
+}
+
+private func end(of grant: GrantDocument, _ time: TimeTeller) -> Table.Cell {
+    guard let end = grant.endedAt ?? grant.expiresAt else { return "-" }
+    return Table.Cell(time.both(end), brief: time.relative(end))
+}
+
+private func packets(of grant: GrantDocument) -> Table.Cell {
+    Table.Cell(grant.packets.map(String.init) ?? "-")
 }

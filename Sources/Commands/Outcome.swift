@@ -1,51 +1,50 @@
 import ArgumentParser
 import Client
 
-/// What a command line comes to, besides its output.
-struct Outcome {
-    /// The text for standard error.
-    var errors = ""
-    var status = ExitStatus.done
-    /// A program and its arguments that does the rest in this one's place.
-    var continuation: [String]?
-}
-
-/// Parses and carries out one command line; `write` prints on standard output.
-func outcome(
+/// Parses and carries out one command line, and answers the status to exit with.
+///
+/// `tell` prints lines on standard error, at once; `write` prints text on standard output.
+func status(
     of arguments: [String],
     in surroundings: Surroundings,
+    tell: @escaping ([String]) -> Void,
     write: @escaping (String) throws -> Void
-) -> Outcome {
+) -> ExitStatus {
     do {
         var command = try RootCommand.parseAsRoot(arguments)
         if let command = command as? any AgentCommand {
-            let output = Output(json: command.shared.json, write: write)
-            return outcome(of: command, in: surroundings, to: output)
+            let output = Output(
+                json: command.shared.json,
+                screen: surroundings.screen,
+                write: write,
+                tell: tell
+            )
+            return status(of: command, in: surroundings, to: output)
         }
         // Help comes as a command that throws its text.
         try command.run()
-        return Outcome()
+        return .done
     } catch {
         let text = RootCommand.fullMessage(for: error)
         guard RootCommand.exitCode(for: error).isSuccess else {
             // The text of an error quotes the arguments; help and completion scripts do not.
-            let lines = text.split(separator: "\n").map(String.init)
-            return Outcome(errors: printed(lines), status: .usage)
+            tell(advice(on: text, for: arguments))
+            return .usage
         }
         do {
             try write(text + "\n")
-            return Outcome()
+            return .done
         } catch {
-            return Outcome(failures: [error], json: false)
+            return status(of: [error], json: false, tell: tell)
         }
     }
 }
 
-private func outcome(
+private func status(
     of command: any AgentCommand,
     in surroundings: Surroundings,
     to output: Output
-) -> Outcome {
+) -> ExitStatus {
     let socket = SharedOptions.socketPath(option: command.shared.socket, surroundings.environment)
     do {
         let report = try command.report(
@@ -53,27 +52,28 @@ private func outcome(
             in: surroundings,
             to: output
         )
-        var outcome = Outcome(failures: report.failures, json: output.json)
-        outcome.errors = printed(report.notes) + outcome.errors
-        if report.failures.isEmpty { outcome.status = report.status }
-        outcome.continuation = report.continuation
-        return outcome
+        output.tell(report.notes)
+        guard !report.failures.isEmpty else { return report.status }
+        return status(of: report.failures, json: output.json, tell: output.tell)
     } catch {
-        return Outcome(failures: [error], json: output.json)
+        return status(of: [error], json: output.json, tell: output.tell)
     }
 }
 
-extension Outcome {
-    /// The errors, with `json` the agent's problems as its documents; the first that is no mere
-    /// notice sets the status.
-    init(failures: [any Error], json: Bool) {
-        for failure in failures.map(Failure.init) {
-            if json, let problem = failure.problem, let text = try? jsonText(problem) {
-                errors += text + "\n"
-            } else {
-                errors += printed(failure.lines)
-            }
+/// Tells the errors, with `json` the agent's problems as its documents; the first that is no mere
+/// notice sets the status.
+private func status(
+    of errors: [any Error],
+    json: Bool,
+    tell: ([String]) -> Void
+) -> ExitStatus {
+    let failures = errors.map(Failure.init)
+    for failure in failures {
+        if json, let problem = failure.problem, let text = try? jsonText(problem) {
+            tell(text.split(separator: "\n").map(String.init))
+        } else {
+            tell(failure.lines)
         }
-        status = failures.map { Failure($0).status }.first { $0 != .done } ?? .done
     }
+    return failures.map(\.status).first { $0 != .done } ?? .done
 }

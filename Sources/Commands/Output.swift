@@ -4,12 +4,21 @@ import Policy
 /// Standard output: the API's documents with `--json`, otherwise lines for people.
 struct Output {
     var json: Bool
-    /// Prints text; throws `FileError`.
+    /// What the lines have to fit.
+    var screen: Screen
+    /// Prints text; throws `CommandError`.
     var write: (String) throws -> Void
+    /// Tells something on standard error at once, in lines of their own.
+    var tell: ([String]) -> Void
 
     /// Prints a document, or the same for people.
-    func show(_ document: any Encodable, as lines: [String]) throws {
-        try write(json ? jsonText(document) + "\n" : printed(lines))
+    func show(_ document: any Encodable, as lines: [Line]) throws {
+        if json { try write(jsonText(document) + "\n") } else { try show(lines) }
+    }
+
+    /// Prints lines for people.
+    func show(_ lines: [Line]) throws {
+        try write(lines.map { $0.printed(inColour: screen.isColoured) + "\n" }.joined())
     }
 }
 
@@ -29,14 +38,14 @@ struct ListOutput {
     }
 
     /// Prints the next elements, or the same for people.
-    mutating func show(_ elements: [some Encodable], as lines: [String]) throws {
+    mutating func show(_ elements: [some Encodable], as lines: [Line]) throws {
         guard !elements.isEmpty else { return }
         if output.json {
             // What the encoder makes of the whole: a line feed within a string would be escaped.
             let texts = try elements.map { try jsonText($0).replacing("\n", with: "\n    ") }
             try output.write((isEmpty ? head : ",") + "\n    " + texts.joined(separator: ",\n    "))
         } else {
-            try output.write(printed(lines))
+            try output.show(lines)
         }
         isEmpty = false
     }

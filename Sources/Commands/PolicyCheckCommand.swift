@@ -34,13 +34,21 @@ extension PolicyCommands {
             let program = try agentProgram(in: surroundings)
             // Behind an equals sign no name is taken for an option.
             let arguments = ["--check-policies=\(file)"] + (shared.json ? ["--json"] : [])
-            return Report(continuation: [program] + arguments)
+            do throws(SystemError) {
+                try surroundings.become([program] + arguments)
+            } catch {
+                throw CommandError(
+                    message: "cannot run \(program): \(error.errno.text)",
+                    status: .internalError
+                )
+            }
+            return Report()
         }
     }
 }
 
 /// The program of the agent: beside this one, in the `sbin` that goes with its `bin`, or in `$PATH`.
-private func agentProgram(in surroundings: Surroundings) throws(FileError) -> String {
+private func agentProgram(in surroundings: Surroundings) throws(CommandError) -> String {
     var folders: [String] = []
     if let own = surroundings.program, let end = own.lastIndex(of: "/") {
         folders = [String(own[..<end]), own[..<end] + "/../sbin"]
@@ -50,7 +58,7 @@ private func agentProgram(in surroundings: Surroundings) throws(FileError) -> St
         let path = folder + "/sallyportd"
         if let status = try? fileStatus(path), status.type == .regular { return path }
     }
-    throw FileError(
+    throw CommandError(
         message: "cannot find the program sallyportd, which reads policy files, in "
             + folders.joined(separator: ", "),
         status: .unreachable

@@ -89,7 +89,7 @@ struct PolicyCommands: ParsableCommand {
 
 let noPolicies = "no policies: no port is managed"
 
-private func lines(_ list: PolicyList) -> [String] {
+private func lines(_ list: PolicyList) -> [Line] {
     guard !list.policies.isEmpty else { return [] }
     var table = Table(columns: [
         .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "LONGEST"),
@@ -103,7 +103,7 @@ private func lines(_ list: PolicyList) -> [String] {
                 policy.maxDuration,
                 policy.reason.rawValue,
                 policy.ticketPattern == nil ? "-" : "required",
-                policy.description?.clipped(to: 60) ?? "-",
+                policy.description ?? "-",
             ]
         }
     )

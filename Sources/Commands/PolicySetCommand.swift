@@ -130,11 +130,10 @@ func show(
 ) throws -> Report {
     let done = change.policy == nil ? "removed" : change.changes.isEmpty ? "unchanged" : "in force"
     let ended = change.endedGrants
-    try output.show(
-        change,
-        as: ["policy \(name) \(done) (\(change.file))"] + change.changes.map { "  " + $0 }
-            + (ended.isEmpty ? [] : ["ended: " + ended.joined(separator: ", ")])
-    )
+    var lines = ["policy \(name) \(done) (\(change.file))"]
+    lines += change.changes.map { "  " + $0 }
+    if !ended.isEmpty { lines.append("ended: " + ended.joined(separator: ", ")) }
+    try output.show(change, as: lines.map { Line($0) })
     return Report(notes: change.warning.map { ["sallyport: " + $0] } ?? [])
 }
 
@@ -214,12 +213,12 @@ struct PolicyKeys: ParsableArguments {
 }
 
 /// Reads a JSON file; `-` is standard input.
-func jsonFile(_ file: String) throws(FileError) -> JSONValue {
+func jsonFile(_ file: String) throws(CommandError) -> JSONValue {
     let text = try readText(file == "-" ? "/dev/stdin" : file)
     do throws(JSONError) {
         return try JSONValue(json: Array(text.utf8))
     } catch {
-        throw FileError(message: "cannot read \(file): \(error)", status: .invalid)
+        throw CommandError(message: "cannot read \(file): \(error)", status: .invalid)
     }
 }
 

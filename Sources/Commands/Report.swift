@@ -1,3 +1,4 @@
+import Linux
 import Policy
 
 /// What came of a command, besides what it printed on standard output.
@@ -8,8 +9,6 @@ struct Report {
     var failures: [any Error] = []
     /// The exit status where nothing failed.
     var status = ExitStatus.done
-    /// A program and its arguments that does the rest in this one's place.
-    var continuation: [String]?
 }
 
 /// The exit statuses, those of `sysexits.h`; scripts compare them.
@@ -19,6 +18,8 @@ enum ExitStatus: Int32 {
     case invalid = 65
     case unreachable = 69
     case internalError = 70
+    /// Others have to agree, or the start lies ahead.
+    case pending = 75
     case notPermitted = 77
 }
 
@@ -28,7 +29,16 @@ struct Surroundings: Sendable {
     var environment: @Sendable (String) -> String?
     /// The path of this program; nil where the system does not say.
     var program: String?
+    /// Lets another program do the rest in the place of this one.
+    var become: @Sendable (_ programAndArguments: [String]) throws(SystemError) -> Void
     /// Who the agent takes the caller for.
     var subject: Subject
+    /// How instants are told as of the start of the command.
     var time: TimeTeller
+    /// The instant by the wall clock.
+    var now: @Sendable () -> Timestamp
+    /// What standard output is.
+    var screen: Screen
+    /// Asks on the terminal for a yes; nil where there is nobody to ask.
+    var confirm: (@Sendable (_ question: String) -> Bool)?
 }

@@ -13,21 +13,12 @@ public enum Sallyport {
         // The parent may have had the signal ignored; a reader that went away (`| head`) shall end
         // this program like any other.
         ThisProcess.onBrokenPipe(.standard)
-        let outcome = outcome(of: arguments, in: .current) {
+        // Where standard error itself cannot be written, the status alone has to tell.
+        let tell = { (lines: [String]) in _ = try? write(printed(lines), to: .standardError) }
+        let status = status(of: arguments, in: .current, tell: tell) {
             try write($0, to: .standardOutput)
         }
-        // Where standard error itself cannot be written, the status alone has to tell.
-        try? write(outcome.errors, to: .standardError)
-        if let continuation = outcome.continuation {
-            do throws(SystemError) {
-                try ThisProcess.become(continuation)
-            } catch {
-                let text = "sallyport: cannot run \(continuation[0]): \(error.errno.text)\n"
-                try? write(text, to: .standardError)
-                return ExitStatus.internalError.rawValue
-            }
-        }
-        return outcome.status.rawValue
+        return status.rawValue
     }
 }
 
@@ -37,13 +28,37 @@ extension Surroundings {
         Surroundings(
             environment: ThisProcess.environment,
             program: ThisProcess.program,
+            become: ThisProcess.become,
             subject: .local(uid: ThisProcess.userID),
             time: TimeTeller(
-                now: Timestamp(milliseconds: SystemClock.wall.milliseconds),
+                now: wallClock(),
                 local: { LocalTime(secondsSince1970: $0.milliseconds / 1000) }
-            )
+            ),
+            now: wallClock,
+            screen: Screen(
+                isTerminal: Terminal.isOpen(on: FileDescriptor.standardOutput.rawValue),
+                columns: Terminal.columns(of: FileDescriptor.standardOutput.rawValue),
+                ThisProcess.environment
+            ),
+            confirm: isInteractive ? askForYes : nil
         )
     }
+
+    private static var isInteractive: Bool {
+        [FileDescriptor.standardInput, .standardError].allSatisfy {
+            Terminal.isOpen(on: $0.rawValue)
+        }
+    }
+}
+
+@Sendable private func wallClock() -> Timestamp {
+    Timestamp(milliseconds: SystemClock.wall.milliseconds)
+}
+
+/// Asks on the terminal; everything but a yes is a no.
+@Sendable private func askForYes(_ question: String) -> Bool {
+    guard (try? write("\(question) [y/N] ", to: .standardError)) != nil else { return false }
+    return ["y", "yes"].contains(readLine()?.lowercased())
 }
 
 /// The command `sallyport`.
@@ -56,18 +71,23 @@ struct RootCommand: ParsableCommand {
             long as you need it. It closes by itself.
 
               sallyport open ssh --for 45m      let in where you are logged in from
+              sallyport can-i open ssh          whether that would be allowed
               sallyport list                    what is open, and until when
               sallyport extend 17 --for 30m     more time for request 17
               sallyport close 17                close it now
-              sallyport status                  the gate and the policies
+              sallyport pending                 what waits for approval
+              sallyport log --since 7d          what happened, and who did it
+              sallyport status                  what you may do, the gate, the policies
 
             Exit status: 0 done, 64 usage, 65 invalid or outside policy, 69 the agent is
-            not reachable, 70 internal error or an alarm of status, 77 not permitted.
+            not reachable, 70 internal error or an alarm of status, 75 waits for approval
+            or for its start, 77 not permitted or denied.
             """,
         version: version,
         subcommands: [
-            StatusCommand.self, OpenCommand.self, ExtendCommand.self, CloseCommand.self,
-            ListCommand.self, PolicyCommands.self,
+            StatusCommand.self, OpenCommand.self, CanICommand.self, ExtendCommand.self,
+            CloseCommand.self, ListCommand.self, PendingCommand.self, ApproveCommand.self,
+            DenyCommand.self, CancelCommand.self, PolicyCommands.self,
         ]
     )
 

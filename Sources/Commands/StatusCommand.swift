@@ -32,8 +32,13 @@ struct StatusCommand: AgentCommand {
         let status = try agent.status()
         let time = surroundings.time
         let alarms = alarms(status)
-        let policies = status.policies.isEmpty ? [noPolicies] : table(status.policies, time)
-        try output.show(status, as: alarms + header(status, time) + [""] + policies)
+        let policies =
+            status.policies.isEmpty
+            ? [Line(noPolicies)] : table(status.policies, output.screen, time)
+        try output.show(
+            status,
+            as: alarms.map { Line($0, .bad) } + header(status, time) + [""] + policies
+        )
         return Report(
             notes: alarms.map { "sallyport: \($0)" },
             status: alarms.isEmpty ? .done : .internalError
@@ -62,7 +67,7 @@ private func alarms(_ status: StatusDocument) -> [String] {
     return alarms
 }
 
-private func header(_ status: StatusDocument, _ time: TimeTeller) -> [String] {
+private func header(_ status: StatusDocument, _ time: TimeTeller) -> [Line] {
     keyed(
         [
             ("gate", gate(status.gate)),
@@ -103,12 +108,19 @@ private func policies(_ agent: AgentStatus, _ time: TimeTeller) -> String {
     return "\(loaded)\nTHE FILES ARE REFUSED, these stay:\n\(fault)"
 }
 
-private func table(_ policies: [PolicyStatus], _ time: TimeTeller) -> [String] {
-    var table = Table(columns: [
-        .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "SESSIONS"),
-        .init(title: "LIVE", isNumeric: true), .init(title: "7 DAYS", isNumeric: true),
-        .init(title: "LAST ACCESS"),
-    ])
+private func table(
+    _ policies: [PolicyStatus],
+    _ screen: Screen,
+    _ time: TimeTeller
+) -> [Line] {
+    var table = Table(
+        columns: [
+            .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "SESSIONS"),
+            .init(title: "LIVE", isNumeric: true), .init(title: "7 DAYS", isNumeric: true),
+            .init(title: "LAST ACCESS"),
+        ],
+        on: screen
+    )
     return table.lines(
         adding: policies.map { policy in
             [

@@ -1,53 +1,131 @@
+import Linux
+
 /// Rows in aligned columns, two spaces apart; never wrapped, never padded at the end of a line.
 ///
-/// Widths are counted in characters, so a wide (East Asian) glyph shifts what follows it by one.
+/// Where they are wider than the terminal, cells take their brief form, the last columns first; then
+/// the widest columns are cut, down to a terminal of 80 columns.
 struct Table {
-    /// One column: its heading, and whether its cells are numbers, which end at the same place.
+    /// One column: its heading, and how its cells are shown.
     struct Column {
         var title: String
+        /// Whether the cells are numbers, which end at the same place.
         var isNumeric = false
+        /// Whether the cells must be whole: ids, which are typed again.
+        var isWhole = false
     }
 
+    /// What stands in one place.
+    struct Cell: ExpressibleByStringInterpolation {
+        var full: String
+        /// The same in fewer words, for a narrow terminal.
+        var brief: String
+        var mark: Mark?
+
+        init(_ full: String, brief: String? = nil, mark: Mark? = nil) {
+            self.full = visible(full)
+            self.brief = brief.map(visible) ?? self.full
+            self.mark = mark
+        }
+
+        init(stringLiteral text: String) { self.init(text) }
+    }
+
+    private static let gap = 2
+
     private let columns: [Column]
+    /// What there is room for; nil for everything.
+    private let room: Int?
     /// What each column took so far; nil before the heading.
     private var widths: [Int]?
+    /// Which columns show the brief form.
+    private var isBrief: [Bool]
 
-    init(columns: [Column]) { self.columns = columns }
+    /// Makes a table; `screen` is what it has to fit.
+    init(columns: [Column], on screen: Screen = .none) {
+        self.columns = columns
+        room = screen.columns.map { max($0, 80) - Self.gap * (columns.count - 1) }
+        isBrief = columns.map { _ in false }
+    }
 
     /// The next rows, a line each, with control characters made visible; the heading comes first.
     ///
-    /// Columns grow with the rows but never shrink, so that a table may be printed in parts.
-    mutating func lines(adding rows: [[String]]) -> [String] {
-        let heading = widths == nil ? [columns.map(\.title)] : []
-        let cells = heading + rows.map { $0.map(visible) }
-        let widths = columns.indices.map { column in
-            max(self.widths?[column] ?? 0, cells.map { $0[column].count }.max() ?? 0)
-        }
+    /// Columns grow with the rows but shrink only for the terminal, so that a table may be printed
+    /// in parts.
+    mutating func lines(adding rows: [[Cell]]) -> [Line] {
+        let heading = widths == nil ? [columns.map { Cell($0.title, mark: .heading) }] : []
+        let cells = heading + rows
+        let widths = fit(cells)
         self.widths = widths
         return cells.map { row in
-            var line = ""
-            for (column, cell) in row.enumerated() {
-                let padding = String(repeating: " ", count: widths[column] - cell.count)
-                if column > 0 { line += "  " }
-                if columns[column].isNumeric {
-                    line += padding + cell
-                } else {
-                    line += column == row.count - 1 ? cell : cell + padding
+            Line(
+                parts: row.enumerated().flatMap { column, cell -> [Line.Part] in
+                    let whole = isBrief[column] ? cell.brief : cell.full
+                    let text = clipped(whole, to: widths[column])
+                    let blank = widths[column] - Terminal.width(of: text)
+                    let padding = String(repeating: " ", count: blank)
+                    let gap = String(repeating: " ", count: column > 0 ? Self.gap : 0)
+                    let isLast = column == row.count - 1
+                    return columns[column].isNumeric
+                        ? [.init(text: gap + padding), .init(text: text, mark: cell.mark)]
+                        : [
+                            .init(text: gap), .init(text: text, mark: cell.mark),
+                            .init(text: isLast ? "" : padding),
+                        ]
                 }
-            }
-            return line
+            )
         }
+    }
+
+    /// The same for rows of plain text.
+    mutating func lines(adding rows: [[String]]) -> [Line] {
+        lines(adding: rows.map { $0.map { Cell($0) } })
+    }
+
+    /// How wide each column gets, and which of them have to be brief.
+    private mutating func fit(_ cells: [[Cell]]) -> [Int] {
+        func widest(_ column: Int, _ form: KeyPath<Cell, String>) -> Int {
+            cells.map { Terminal.width(of: $0[column][keyPath: form]) }.max() ?? 0
+        }
+        var widths = columns.indices.map { column in
+            max(self.widths?[column] ?? 0, widest(column, isBrief[column] ? \.brief : \.full))
+        }
+        guard let room else { return widths }
+        for column in columns.indices.reversed() where widths.reduce(0, +) > room {
+            guard !isBrief[column] else { continue }
+            isBrief[column] = true
+            widths[column] = widest(column, \.brief)
+        }
+        while widths.reduce(0, +) > room {
+            let cut = columns.indices
+                .filter { column in
+                    !columns[column].isWhole && !columns[column].isNumeric
+                        && widths[column] > max(columns[column].title.count, 5)
+                }
+                .max { widths[$0] < widths[$1] }
+            guard let cut else { break }
+            widths[cut] -= 1
+        }
+        return widths
     }
 }
 
+/// A text, or its beginning and an ellipsis where it takes more than `limit` columns.
+func clipped(_ text: String, to limit: Int) -> String {
+    guard Terminal.width(of: text) > limit else { return text }
+    var start = String(text.prefix(limit))
+    while Terminal.width(of: start) > limit - 1, start.popLast() != nil {}
+    return start + "…"
+}
+
 /// Names and their values, the values aligned; a value of several lines continues under itself.
-func keyed(_ pairs: [(name: String, value: String)]) -> [String] {
+func keyed(_ pairs: [(name: String, value: String)]) -> [Line] {
     let width = pairs.map(\.name.count).max() ?? 0
     return pairs.flatMap { name, value in
         value.split(separator: "\n", omittingEmptySubsequences: false).enumerated().map {
             let start = $0 == 0 ? name : ""
-            return start + String(repeating: " ", count: width - start.count + 2)
-                + visible(String($1))
+            return Line(
+                start + String(repeating: " ", count: width - start.count + 2) + String($1)
+            )
         }
     }
 }

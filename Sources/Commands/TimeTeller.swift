@@ -6,13 +6,43 @@ struct TimeTeller: Sendable {
     var now: Timestamp
     var local: @Sendable (Timestamp) -> LocalTime
 
-    /// `17:03`, or `2026-12-02 01:03` on another day than today.
+    /// `17:03`, `tomorrow 01:03`, or `2026-12-03 01:03` on another day.
     func clock(_ instant: Timestamp) -> String {
         let then = local(instant)
+        let days: [(name: String, hours: Int)] = [("", 0), ("tomorrow ", 24), ("yesterday ", -24)]
+        let near = days.first { local(now + .seconds($0.hours * 3600)).date == then.date }
+        guard let near else { return "\(then.date) \(then.time)" }
+        return near.name + then.time
+    }
+
+    /// `2026-12-02 01:03:07`: as exact as a log is.
+    func exact(_ instant: Timestamp) -> String {
+        let then = local(instant)
+        // Zones are whole minutes away from UTC.
+        let second = twoDigits(Int(instant.milliseconds / 1000 % 60))
+        return "\(then.date) \(then.time):\(second)"
+    }
+
+    /// When it is `17:00` next, today or tomorrow; nil for what is no time of day.
+    func next(_ text: String) -> Timestamp? {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 2, (1...2).contains(parts[0].count), parts[1].count == 2,
+            // Int takes a sign, too.
+            parts.joined().allSatisfy({ "0123456789".contains($0) }),
+            let hour = Int(parts[0]), hour < 24,
+            let minute = Int(parts[1]), minute < 60
+        else { return nil }
         let today = local(now)
-        let time = twoDigits(then.hour) + ":" + twoDigits(then.minute)
-        if (then.year, then.month, then.day) == (today.year, today.month, today.day) { return time }
-        return "\(then.year)-\(twoDigits(then.month))-\(twoDigits(then.day)) \(time)"
+        var minutes = hour * 60 + minute - (today.hour * 60 + today.minute)
+        if minutes <= 0 { minutes += 24 * 60 }
+        let start = Timestamp(milliseconds: now.milliseconds / 60_000 * 60_000)
+        let guess = start + .seconds(minutes * 60)
+        // Between here and there clocks may go forward or back.
+        let shown = local(guess)
+        var error = hour * 60 + minute - (shown.hour * 60 + shown.minute)
+        if error > 12 * 60 { error -= 24 * 60 }
+        if error < -12 * 60 { error += 24 * 60 }
+        return guess + .seconds(error * 60)
     }
 
     /// `in 42m`, `3h5m ago` or `now`; no finer than two units, nor than a minute from one on.
@@ -36,6 +66,11 @@ private func coarse(_ seconds: UInt64) -> String {
         default: 1
         }
     return Duration.seconds(Int64(seconds / unit * unit)).compactDescription
+}
+
+extension LocalTime {
+    fileprivate var date: String { "\(year)-\(twoDigits(month))-\(twoDigits(day))" }
+    fileprivate var time: String { twoDigits(hour) + ":" + twoDigits(minute) }
 }
 
 private func twoDigits(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }

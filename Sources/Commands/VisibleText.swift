@@ -19,10 +19,3 @@ func visible(_ text: String) -> String {
         }
     }
 }
-
-extension String {
-    /// The text itself, or its beginning and an ellipsis where it is longer than `limit` characters.
-    func clipped(to limit: Int) -> String {
-        count <= limit ? self : prefix(limit - 1) + "…"
-    }
-}

@@ -8,6 +8,20 @@ extension Database {
     /// than writing it.
     @discardableResult
     func run(_ sql: String, _ fields: [Field] = []) throws -> [Field] {
+        var first: [Field] = []
+        try each(sql, fields) { row in
+            first = row
+            return false
+        }
+        return first
+    }
+
+    /// Runs a statement, and hands over its rows as long as `take` answers true.
+    func each(
+        _ sql: String,
+        _ fields: [Field] = [],
+        _ take: (_ row: [Field]) throws -> Bool
+    ) throws {
         let statement = unsafe try cachedStatement(sql: sql).sqliteStatement
         defer {
             unsafe sqlite3_reset(statement)
@@ -23,18 +37,26 @@ extension Database {
                 }
             guard code == SQLITE_OK else { throw error(code, sql) }
         }
-        switch unsafe sqlite3_step(statement) {
-        case SQLITE_DONE: return []
-        case SQLITE_ROW:
-            return unsafe (0..<sqlite3_column_count(statement)).map { column in
-                switch unsafe sqlite3_column_type(statement, column) {
-                case SQLITE_INTEGER: unsafe .integer(sqlite3_column_int64(statement, column))
-                case SQLITE_TEXT:
-                    unsafe Field(sqlite3_column_text(statement, column).map(String.init(cString:)))
-                default: .null
-                }
+        while true {
+            switch unsafe sqlite3_step(statement) {
+            case SQLITE_DONE: return
+            case SQLITE_ROW: guard try unsafe take(row(of: statement)) else { return }
+            case let code: throw error(code, sql)
             }
-        case let code: throw error(code, sql)
+        }
+    }
+
+    private func row(of statement: OpaquePointer) -> [Field] {
+        unsafe (0..<sqlite3_column_count(statement)).map { column in
+            switch unsafe sqlite3_column_type(statement, column) {
+            case SQLITE_INTEGER: return unsafe .integer(sqlite3_column_int64(statement, column))
+            case SQLITE_TEXT:
+                let start = unsafe sqlite3_column_text(statement, column)
+                let count = unsafe Int(sqlite3_column_bytes(statement, column))
+                let bytes = unsafe UnsafeBufferPointer(start: start, count: count)
+                return unsafe .text(String(decoding: bytes, as: UTF8.self))
+            default: return .null
+            }
         }
     }
 

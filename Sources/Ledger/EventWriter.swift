@@ -28,9 +28,7 @@ struct EventWriter {
         case .carriedOver(let id, let deadline):
             try move(id, "deadline = ?", [.integer(deadline.milliseconds)])
         case .noted(let notice):
-            try append { row in
-                row.kind = .noted(notice.kind)
-                row.actor = notice.by
+            try append(notice.kind, by: notice.by) { row in
                 row.policy = notice.policy
                 row.source = notice.source
                 row.reason = notice.reason
@@ -53,16 +51,14 @@ struct EventWriter {
                     grant.end.deadlineField, .integer(boot),
                 ]
             )
-            try append { row in
-                row.kind = .opened
-                row.actor = request.requester
-                row.grant = grant.id
+            try append(.opened, by: request.requester) { row in
+                (row.request, row.grant) = (String(request.id), grant.id.description)
                 row.policy = grant.policy
                 row.port = port
                 row.source = source
                 row.reason = request.ask.reason
                 row.ticket = request.ask.ticket
-                row.outcome = .active
+                row.outcome = GrantState.active.rawValue
                 row.detail = "until \(grant.end.expiresAt)"
             }
         }
@@ -97,31 +93,50 @@ struct EventWriter {
 
     /// Appends a row about a live grant.
     private mutating func note(
-        _ kind: AuditRecord.Kind,
+        _ kind: AuditKind,
         _ id: Grant.ID,
         by actor: Person?,
         outcome: GrantState = .active,
         detail: String
     ) throws {
         let live = try db.run(
-            "SELECT policy, port, source FROM live WHERE id = ?",
+            "SELECT policy, port, source, subject, name FROM live WHERE id = ?",
             [.integer(try id.row())]
         )
-        try append { row in
-            row.kind = kind
-            row.actor = actor
-            row.grant = id
+        try append(kind, by: actor) { row in
+            row.tell(of: id, by: live[3].text, live[4].text)
             (row.policy, row.port, row.source) = (live[0].text, live[1].text, live[2].text)
-            row.outcome = outcome
+            row.outcome = outcome.rawValue
             row.detail = detail
         }
     }
 
-    private mutating func append(_ fill: (inout AuditRecord) -> Void) throws {
+    private mutating func append(
+        _ kind: AuditKind,
+        by actor: Person?,
+        _ fill: (inout AuditRow) -> Void
+    ) throws {
         marks.sequence += 1
-        var row = AuditRecord(sequence: marks.sequence, at: at)
+        var row = AuditRow(sequence: marks.sequence, at: at, event: kind.rawValue, by: actor)
         fill(&row)
-        try db.run(Schema.insertAudit, AuditRecord.columns.map { $0.field(row) })
+        row.hash = row.hash(after: marks.hash)
+        marks.hash = row.hash
+        try db.run(Schema.insertAudit, AuditRow.columns.map { $0.field(row) })
+    }
+}
+
+extension AuditRow {
+    /// Names a grant, and its requester where that is not who did it.
+    fileprivate mutating func tell(
+        of grant: Grant.ID,
+        by requester: String?,
+        _ requesterName: String?
+    ) {
+        request = String(grant.request)
+        self.grant = grant.description
+        guard requester != subject else { return }
+        self.requester = requester
+        self.requesterName = requesterName
     }
 }
 

@@ -12,6 +12,7 @@ internal import Synchronization
 /// - Starting: ``recover()``
 /// - Reading: ``request(_:)``, ``requests(_:state:)``, ``grants(_:state:)``, ``figures(since:)``,
 ///   ``keyedRequest(subject:idempotencyKey:)``
+/// - The audit trail: ``audit(_:)``, ``verify(head:)``
 public final class Ledger: Sendable {
     let pool: DatabasePool
     let path: String
@@ -31,6 +32,8 @@ public final class Ledger: Sendable {
         var marks: Marks
         /// The audit rows that an earlier run noted and the tables do not have.
         let lost: ClosedRange<Int64>?
+        /// An audit row that is not the one an earlier run noted.
+        let replaced: Int64?
         var isBootRecorded: Bool
     }
 
@@ -54,8 +57,12 @@ public final class Ledger: Sendable {
                 let number = { (sql: String) in try Int64.fetchOne(db, sql: sql) ?? 0 }
                 let held = Marks(
                     sequence: try number("SELECT max(id) FROM audit"),
+                    hash: try Self.hash(upTo: .max, db) ?? AuditRow.firstHash,
                     request: try number("SELECT max(id) FROM requests")
                 )
+                let isReplaced =
+                    try (1...max(1, held.sequence)).contains(noted.sequence)
+                    && Self.hash(upTo: noted.sequence, db) != noted.hash
                 let boot = try Int64.fetchOne(
                     db,
                     sql: "SELECT id FROM boots WHERE boot = ?",
@@ -65,10 +72,12 @@ public final class Ledger: Sendable {
                     owed: try Self.events(of: entries, db),
                     marks: Marks(
                         sequence: max(held.sequence, noted.sequence),
+                        hash: noted.sequence > held.sequence ? noted.hash : held.hash,
                         request: max(held.request, noted.request)
                     ),
                     lost: noted.sequence > held.sequence
                         ? held.sequence + 1...noted.sequence : nil,
+                    replaced: isReplaced ? noted.sequence : nil,
                     isBootRecorded: boot != nil
                 )
                 return (try boot ?? number("SELECT max(id) FROM boots") + 1, books)
@@ -162,6 +171,15 @@ public final class Ledger: Sendable {
         }
     }
 
+    /// The hash of the newest audit row up to this one.
+    private static func hash(upTo sequence: Int64, _ db: Database) throws -> String? {
+        try String.fetchOne(
+            db,
+            sql: "SELECT hash FROM audit WHERE id <= ? ORDER BY id DESC LIMIT 1",
+            arguments: [sequence]
+        )
+    }
+
     /// What the entries of the reserve say.
     private static func events(of entries: [Reserve.Entry], _ db: Database) throws -> [Event] {
         try entries.flatMap { entry in
@@ -186,7 +204,7 @@ public final class Ledger: Sendable {
     ///
     /// Not GRDB's `async` functions: when the task is cancelled they interrupt the transaction, and
     /// may throw for one that is on the disk.
-    private func writing(
+    func writing(
         _ meanwhile: () -> Void = {},
         _ body: @escaping @Sendable (Database) throws -> Void
     ) async throws(LedgerError) {

@@ -25,6 +25,9 @@ public struct Recovered: Sendable {
     /// The numbers of rows of the audit trail that were recorded and are gone, with what they tell
     /// of; nil where none are missing at the end.
     public var lost: ClosedRange<Int64>?
+    /// The number of a row of the audit trail that is not the one that was recorded; nil where the
+    /// newest is.
+    public var replaced: Int64?
 }
 
 extension Ledger {
@@ -57,7 +60,8 @@ extension Ledger {
                 live: live,
                 nextRequestID: books.marks.request + 1,
                 lastRecordedAt: at.map(Timestamp.init(milliseconds:)),
-                lost: books.lost
+                lost: books.lost,
+                replaced: books.replaced
             )
         }
     }

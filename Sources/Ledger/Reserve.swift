@@ -7,6 +7,8 @@ internal import SystemPackage
 struct Marks: Hashable {
     /// The number of the newest audit row; 0 where there is none.
     var sequence: Int64 = 0
+    /// The hash of the newest audit row.
+    var hash = AuditRow.firstHash
     /// The number of the newest request; 0 where there is none.
     var request: Int64 = 0
 }
@@ -17,7 +19,7 @@ struct Marks: Hashable {
 /// of and the ledger does not have was lost. Behind them are entries with ends of grants that the
 /// ledger could not take; the first that does not check ends them.
 ///
-///     marks   check | "sallyres" | newest audit row | newest request
+///     marks   check | "sallyres" | newest audit row | newest request | 64 digits of the row's hash
 ///     entry   check | fill | count of bytes | fields
 ///     field   0, or 1 | number, or 2 | count of bytes | UTF-8
 ///
@@ -93,6 +95,7 @@ final class Reserve: Sendable {
         var bytes = Self.magic
         bytes.append(marks.sequence)
         bytes.append(marks.request)
+        bytes.append(contentsOf: marks.hash.utf8)
         try write(Self.checked(bytes), at: 0)
     }
 
@@ -173,11 +176,13 @@ extension Reserve {
 
     private static func readMarks(_ bytes: [UInt8]) -> Marks {
         var rest = bytes.dropFirst(8)
-        guard bytes.prefix(8) == checked(Array(rest.prefix(24))).prefix(8),
+        guard bytes.prefix(8) == checked(Array(rest.prefix(88))).prefix(8),
             rest.starts(with: magic)
         else { return Marks() }
         rest = rest.dropFirst(magic.count)
-        return Marks(sequence: rest.takeInteger() ?? 0, request: rest.takeInteger() ?? 0)
+        let (sequence, request) = (rest.takeInteger() ?? 0, rest.takeInteger() ?? 0)
+        let hash = String(decoding: rest.prefix(64), as: UTF8.self)
+        return Marks(sequence: sequence, hash: hash, request: request)
     }
 
     private static func encode(_ entry: Entry, fill: Int64) -> [UInt8] {

@@ -97,13 +97,19 @@ enum Schema {
                 state, ended_at, end_reason
             FROM ended;
 
-        CREATE TABLE audit (\(declarations(AuditRecord.columns))) STRICT;
+        CREATE TABLE audit (\(declarations(AuditRow.columns))) STRICT;
+        -- The last of the events that were pruned; no row where none were.
+        CREATE TABLE audit_anchor (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            sequence INTEGER NOT NULL,
+            hash TEXT NOT NULL
+        ) STRICT;
         PRAGMA application_id = \(applicationID);
         PRAGMA user_version = \(version);
         """
 
     static let insertRequest = insert(into: "requests", requestColumns)
-    static let insertAudit = insert(into: "audit", AuditRecord.columns)
+    static let insertAudit = insert(into: "audit", AuditRow.columns)
     static let insertLive = "INSERT INTO live VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     static let insertEnded = """
         INSERT INTO ended

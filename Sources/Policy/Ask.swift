@@ -8,6 +8,8 @@ public struct Ask: Hashable, Sendable {
     public var duration: String?
     /// The RFC 3339 instant of the end.
     public var until: String?
+    /// The RFC 3339 instant of the start; nil for at once.
+    public var at: String?
     /// Why.
     public var reason: String?
     /// The ticket the work belongs to.
@@ -19,6 +21,7 @@ public struct Ask: Hashable, Sendable {
         sources: [String],
         duration: String? = nil,
         until: String? = nil,
+        at: String? = nil,
         reason: String? = nil,
         ticket: String? = nil
     ) {
@@ -26,6 +29,7 @@ public struct Ask: Hashable, Sendable {
         self.sources = sources
         self.duration = duration
         self.until = until
+        self.at = at
         self.reason = reason
         self.ticket = ticket
     }
@@ -45,5 +49,10 @@ public struct Opening: Hashable, Sendable {
         self.policy = policy
         self.port = port
         self.source = source
+    }
+
+    /// What a grant opens.
+    public init(_ grant: Grant) {
+        self.init(policy: grant.policy, port: grant.port, source: grant.source)
     }
 }

@@ -29,28 +29,7 @@ public enum Event: Hashable, Sendable {
 /// Something the audit trail tells that is no change of a grant.
 public struct Notice: Hashable, Sendable {
     /// What happened.
-    public enum Kind: String, Hashable, Sendable, CaseIterable {
-        /// The agent has armed the gate and begins to serve, or ends.
-        case started = "agent-started"
-        case stopped = "agent-stopped"
-        /// Policies and roles were read and are in force, or were refused.
-        case configurationLoaded = "configuration-loaded"
-        case configurationRefused = "configuration-refused"
-        /// A policy was made, changed or removed by way of the API.
-        case policyChanged = "policy-changed"
-        case policyRemoved = "policy-removed"
-        /// A request for access was refused.
-        case refused
-        /// A break-glass source opened connections.
-        case breakGlassUsed = "break-glass-used"
-        /// Another process changed the gate, which was then made anew.
-        case gateTampered = "gate-tampered"
-        /// What was recorded before is no longer in the ledger.
-        case ledgerRowsLost = "ledger-rows-lost"
-    }
-
-    /// What happened.
-    public var kind: Kind
+    public var kind: AuditKind
     /// Who did it; nil for the agent.
     public var by: Person?
     /// The policies it is about, as they were named.
@@ -64,7 +43,7 @@ public struct Notice: Hashable, Sendable {
 
     /// Takes the parts.
     public init(
-        _ kind: Kind,
+        _ kind: AuditKind,
         by: Person? = nil,
         policy: String? = nil,
         source: String? = nil,

@@ -171,7 +171,7 @@ extension Call {
         try parameter(name, "true or false", Bool.init) ?? false
     }
 
-    private func parameter<Value>(
+    func parameter<Value>(
         _ name: String,
         _ allowed: String,
         _ parse: (String) -> Value?
@@ -186,7 +186,7 @@ extension Call {
         return value
     }
 
-    private static func positive(_ text: String) -> Int64? {
+    static func positive(_ text: String) -> Int64? {
         Int64(text).flatMap { $0 > 0 && String($0) == text ? $0 : nil }
     }
 }

@@ -112,6 +112,18 @@ extension Route {
         Route(.DELETE, "/v1/grants/{id}", .closeGrant) { call, caller, service in
             .json(try await service.close(grant: try call.grantID(), by: caller))
         },
+
+        Route(.GET, "/v1/audit", .readAudit, query: Call.auditParameters) {
+            call,
+            caller,
+            service in
+            .json(try await service.audit(try call.auditFilter(), for: caller))
+        },
+        Route(.GET, "/v1/audit/verify", .verifyAudit, query: ["head"]) { call, caller, service in
+            try .json(
+                encoding: try await service.verifyAudit(head: call.query["head"], for: caller)
+            )
+        },
     ]
 }
 

@@ -308,7 +308,7 @@ private final class Journal: Sendable {
                 let id = try Grant.ID(parsing: document.id)
                 // Somebody who was quicker may have extended it.
                 state.ends[id] =
-                    document.expiresAt
+                    try #require(document.expiresAt)
                     + ((state.ends[id] ?? .init(milliseconds: 0)) - .init(milliseconds: 0))
                 state.owners[id.request] = request.requester.name == "alice" ? alice : bob
             }

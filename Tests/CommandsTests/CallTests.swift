@@ -36,6 +36,47 @@ import Testing
                     + #""until":"2026-12-01T17:00:00Z"}"#
             ]
         ),
+        // The option takes all that looks like a source, and leaves the rest.
+        Line(
+            arguments: "open --from me 192.0.2.1 ssh 22/tcp",
+            calls: [
+                #"POST /v1/requests {"sources":["198.51.100.9","192.0.2.1"],"#
+                    + #""targets":["ssh","22/tcp"]}"#
+            ]
+        ),
+        // The clock on the wall shows 13:00.
+        Line(
+            arguments: "open ssh --from a --at 22:00 --until 12:30",
+            calls: [
+                #"POST /v1/requests {"at":"2026-12-01T21:00:00Z","sources":["a"],"#
+                    + #""targets":["ssh"],"until":"2026-12-02T11:30:00Z"}"#
+            ]
+        ),
+        Line(arguments: "open ssh --from a --until 5pm", calls: []),
+        Line(
+            arguments: "open ssh --from a --dry-run",
+            calls: [#"POST /v1/requests?dry_run=true {"sources":["a"],"targets":["ssh"]}"#]
+        ),
+        Line(
+            arguments: "can-i open ssh --from a --for 2h",
+            calls: [
+                #"POST /v1/requests?dry_run=true "#
+                    + #"{"duration":"2h","sources":["a"],"targets":["ssh"]}"#
+            ]
+        ),
+        Line(
+            arguments: "extend 17 --for 30m --reason slow --ticket OPS-1",
+            calls: [
+                #"POST /v1/requests/17/extend "#
+                    + #"{"duration":"30m","reason":"slow","ticket":"OPS-1"}"#
+            ]
+        ),
+        Line(arguments: "pending", calls: ["GET /v1/requests?state=pending&limit=100"]),
+        Line(
+            arguments: "deny 17 --reason no",
+            calls: [#"POST /v1/requests/17/deny {"reason":"no"}"#]
+        ),
+        Line(arguments: "cancel 17", calls: ["POST /v1/requests/17/cancel"]),
         Line(
             arguments: "extend 17 --for 30m",
             calls: [#"POST /v1/requests/17/extend {"duration":"30m"}"#]
@@ -76,7 +117,8 @@ import Testing
     @Test(arguments: lines)
     func makesTheCall(_ line: Line) throws {
         let agent = try ScriptedAgent()
-        _ = try carryOut(line.arguments, agent: agent)
+        let session = ["SSH_CONNECTION": "198.51.100.9 50022 192.0.2.1 22"]
+        _ = try carryOut(line.arguments, agent: agent, in: session)
         #expect(agent.calls == line.calls)
     }
 

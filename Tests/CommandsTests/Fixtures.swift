@@ -13,8 +13,12 @@ extension Surroundings {
         Surroundings(
             environment: { environment[$0] },
             program: nil,
+            become: { _ in },
             subject: .local(uid: 1000),
-            time: TimeTeller(now: noon, local: oneHourAhead)
+            time: TimeTeller(now: noon, local: oneHourAhead),
+            now: { noon },
+            screen: .none,
+            confirm: nil
         )
     }
 }
@@ -51,7 +55,7 @@ func grant(
     source: String = "198.51.100.7",
     requester: WhoDocument = alice,
     state: GrantState = .active,
-    ends: Duration = .seconds(42 * 60),
+    ends: Duration? = .seconds(42 * 60),
     ended: Timestamp? = nil,
     endReason: EndReason? = nil,
     reason: String? = nil,
@@ -66,8 +70,8 @@ func grant(
         port: try PortRange(parsing: port),
         source: try CIDR(parsing: source),
         state: state,
-        startsAt: noon,
-        expiresAt: noon + ends,
+        startsAt: ends == nil ? nil : noon,
+        expiresAt: ends.map { noon + $0 },
         endedAt: ended,
         endReason: endReason,
         remainingSeconds: nil,
@@ -92,6 +96,25 @@ func request(
         decidedAt: noon,
         grants: grants,
         superseded: superseded
+    )
+}
+
+/// A request of alice's that waits for one of two approvals more.
+func waitingRequest(_ id: String, _ state: RequestState = .pending) throws -> RequestDocument {
+    RequestDocument(
+        id: id,
+        state: state,
+        requester: alice,
+        reason: "disk full on db3",
+        ticket: "OPS-1",
+        createdAt: noon + .seconds(-180),
+        revision: 2,
+        duration: "45m",
+        approvals: [ApprovalDocument(who: user(1001, "bob"), at: noon + .seconds(-60))],
+        needs: [NeedDocument(policy: "ssh", approvals: 2, given: 1, approvers: ["group:leads"])],
+        pendingUntil: noon + .seconds(720),
+        decidedAt: nil,
+        grants: [try grant("\(id).1", state: state, ends: nil)]
     )
 }
 

@@ -175,7 +175,7 @@ struct RenderingTests {
         #expect(
             outcome.output.hasPrefix(
                 """
-                request 17 is now open until 2026-12-02 01:00 (in 12h)
+                request 17 is now open until tomorrow 01:00 (in 12h)
 
                 ID    POLICY  PORT    SOURCE
                 17.1  ssh     22/tcp  198.51.100.7/32
@@ -251,7 +251,7 @@ struct RenderingTests {
         }
     }
 
-    @Test func listAllShowsHowGrantsEnded() throws {
+    @Test func listAllShowsWhatWaitsAndHowGrantsEnded() throws {
         let list = GrantList(grants: [
             try grant("9.1", reason: "disk full", packets: 12),
             try grant(
@@ -259,7 +259,7 @@ struct RenderingTests {
                 state: .revoked,
                 ended: noon + .seconds(-60),
                 endReason: .closedByAdmin,
-                reason: String(repeating: "x", count: 41)
+                reason: String(repeating: "x", count: 90)
             ),
             try grant(
                 "7.1",
@@ -268,6 +268,7 @@ struct RenderingTests {
                 ended: noon + .seconds(-86_400),
                 endReason: .expired
             ),
+            try grant("6.1", state: .pending, ends: nil),
         ])
         let outcome = try carryOut(
             "list --all",
@@ -275,10 +276,11 @@ struct RenderingTests {
         )
         #expect(
             outcome.output == """
-                ID   POLICY  PORT    SOURCE           USER   STATE                      ENDS                        PACKETS  REASON
-                9.1  ssh     22/tcp  198.51.100.7/32  alice  active                     13:42 (in 42m)                   12  disk full
-                8.1  ssh     22/tcp  198.51.100.7/32  alice  revoked (closed-by-admin)  12:59 (1m ago)                    -  \(String(repeating: "x", count: 39))…
-                7.1  ssh     22/tcp  198.51.100.7/32  alice  expired                    2026-11-30 13:00 (24h ago)        -  -
+                ID   POLICY  PORT    SOURCE           USER   STATE                      ENDS                       PACKETS  REASON
+                9.1  ssh     22/tcp  198.51.100.7/32  alice  active                     13:42 (in 42m)                  12  disk full
+                8.1  ssh     22/tcp  198.51.100.7/32  alice  revoked (closed-by-admin)  12:59 (1m ago)                   -  \(String(repeating: "x", count: 90))
+                7.1  ssh     22/tcp  198.51.100.7/32  alice  expired                    yesterday 13:00 (24h ago)        -  -
+                6.1  ssh     22/tcp  198.51.100.7/32  alice  pending                    -                                -  -
 
                 """
         )
@@ -348,6 +350,9 @@ struct RenderingTests {
                         max_duration              3h
                         default_duration          3h
                         requesters                all requesters
+                        approvals                 0
+                        approvers                 all approvers
+                        pending_for               15m
                         max_active_per_requester  10
                         reason                    optional
                         reason_min_length         0

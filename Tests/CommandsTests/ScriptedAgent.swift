@@ -10,7 +10,7 @@ import TestSupport
 
 /// A small HTTP server on a Unix socket that answers from a script and remembers what was asked.
 ///
-/// It serves one connection after another until it is released.
+/// It serves each connection on a thread of its own until it is released.
 final class ScriptedAgent: Sendable {
     /// The path of its socket.
     var socket: String { folder.path + "/s" }
@@ -39,18 +39,19 @@ final class ScriptedAgent: Sendable {
         }
         try systemCall("bind") { bound }
         try systemCall("listen") { listen(listener, 16) }
-        // The thread holds the agent weakly, so that releasing it ends the thread.
+        // The threads hold the agent weakly, so that releasing it ends them.
         try OwnThread.start { [weak self, listener] in
             while true {
                 let connection = accept(listener, nil, nil)
                 guard connection >= 0 else { break }
-                if greet(connection) {
-                    while let call = HeardCall(from: connection), let reply = self?.reply(to: call)
-                    {
-                        try? writeAll(Array(reply.utf8), to: connection)
+                _ = try? OwnThread.start { [weak self] in
+                    if greet(connection) {
+                        while let call = HeardCall(from: connection),
+                            let agent = self, agent.answer(call, on: connection)
+                        {}
                     }
+                    close(connection)
                 }
-                close(connection)
             }
             close(listener)
         }
@@ -66,18 +67,61 @@ final class ScriptedAgent: Sendable {
     /// The same with all that is known of them.
     var heard: [HeardCall] { received.withLock { $0 } }
 
-    private func reply(to call: HeardCall) -> String {
-        received.withLock { $0.append(call) }
-        let answer = answers[call.line] ?? Problem(.notFound, "cannot find it in the script")
+    /// Answers one call; tells whether the connection stays open.
+    private func answer(_ call: HeardCall, on connection: Int32) -> Bool {
+        let earlier = received.withLock { received in
+            defer { received.append(call) }
+            return received.count { $0.line == call.line }
+        }
+        var answer = answers[call.line] ?? Problem(.notFound, "cannot find it in the script")
+        if let sequence = answer as? InTurn {
+            answer = sequence.answers[min(earlier, sequence.answers.count - 1)]
+        }
+        if let stream = answer as? Streamed { return stream.send(to: connection) }
         let problem = answer as? Problem
         let body = (try? json(answer)) ?? ""
-        return """
+        let reply = """
             HTTP/1.1 \(problem?.status ?? 200) x\r
             content-type: application/\(problem == nil ? "json" : "problem+json")\r
             content-length: \(body.utf8.count)\r
+            etag: "7"\r
             \r
             \(body)
             """
+        return (try? writeAll(Array(reply.utf8), to: connection)) != nil
+    }
+}
+
+/// One answer for each call after the other, the last for all that follow.
+struct InTurn: Encodable, Sendable {
+    var answers: [any Encodable & Sendable]
+
+    init(_ answers: any Encodable & Sendable...) { self.answers = answers }
+
+    func encode(to encoder: any Encoder) {}
+}
+
+/// An answer that comes in parts, and has no end unless the connection has.
+struct Streamed: Encodable, Sendable {
+    var parts: [String]
+    var type = "text/event-stream"
+    /// Whether the body is finished after the parts.
+    var isFinished = false
+    /// Whether the connection is closed after the parts.
+    var hangsUp = false
+    /// Done once all is sent.
+    var then: @Sendable (_ connection: Int32) -> Void = { _ in }
+
+    func encode(to encoder: any Encoder) {}
+
+    fileprivate func send(to connection: Int32) -> Bool {
+        let head = "HTTP/1.1 200 x\r\ncontent-type: \(type)\r\ntransfer-encoding: chunked\r\n\r\n"
+        let chunks = parts.map { "\(String($0.utf8.count, radix: 16))\r\n\($0)\r\n" }
+        for text in [head] + chunks + (isFinished ? ["0\r\n\r\n"] : []) {
+            guard (try? writeAll(Array(text.utf8), to: connection)) != nil else { return false }
+        }
+        then(connection)
+        return !hangsUp
     }
 }
 
@@ -85,10 +129,16 @@ final class ScriptedAgent: Sendable {
 struct HeardCall: Sendable {
     /// `METHOD /path`.
     var line: String
-    /// The body; where it asks for access, with its fields in a fixed order.
+    /// The body.
     var body: String
     /// The idempotency key.
     var key: String?
+    /// What has to hold for a change: `if-match "7"`.
+    var condition: String?
+    /// The event to go on after.
+    var lastEvent: String?
+    /// What kind of answer is wanted.
+    var accepted: String?
 
     /// Reads it; nil at the end of the connection.
     init?(from connection: Int32) {
@@ -105,8 +155,11 @@ struct HeardCall: Sendable {
                 if body.utf8.count == field("content-length").flatMap({ Int($0) }) ?? 0 {
                     line = head.first?.split(separator: " ").prefix(2).joined(separator: " ") ?? ""
                     key = field("idempotency-key")
-                    let ask = try? Ask(json: Array(body.utf8))
-                    if let ask, let sorted = try? json(ask) { body = sorted }
+                    condition =
+                        ["if-match", "if-none-match"].lazy
+                        .compactMap { name in field(name).map { "\(name) \($0)" } }.first
+                    lastEvent = field("last-event-id")
+                    accepted = field("accept")
                     return
                 }
             }
@@ -134,18 +187,28 @@ func carryOut(
 func carryOut(
     _ line: String,
     agent: ScriptedAgent,
-    in environment: [String: String] = [:]
+    in environment: [String: String] = [:],
+    on screen: Screen = .none,
+    confirm: (@Sendable (String) -> Bool)? = nil
 ) throws -> Printed {
-    carryOut(
-        line.split(separator: " ").map(String.init),
-        in: .fixed(environment.merging(["SALLYPORT_SOCKET": agent.socket]) { $1 })
+    var surroundings = Surroundings.fixed(
+        environment.merging(["SALLYPORT_SOCKET": agent.socket]) { $1 }
     )
+    surroundings.screen = screen
+    surroundings.confirm = confirm
+    return carryOut(line.split(separator: " ").map(String.init), in: surroundings)
 }
 
 func carryOut(_ words: [String], in surroundings: Surroundings) -> Printed {
-    var output = ""
-    let outcome = outcome(of: words, in: surroundings) { output += $0 }
-    return Printed(output: output, errors: outcome.errors, status: outcome.status.rawValue)
+    var printed = Printed()
+    let status = status(
+        of: words,
+        in: surroundings,
+        tell: { lines in printed.errors += Commands.printed(lines) },
+        write: { text in printed.output += text }
+    )
+    printed.status = status.rawValue
+    return printed
 }
 
 /// What a command line prints, and the status it exits with.

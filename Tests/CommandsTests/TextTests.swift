@@ -22,8 +22,10 @@ struct TextTests {
 
     @Test(
         arguments: [
-            (0, "13:00"), (10 * 3600 + 59 * 60 + 59, "23:59"), (11 * 3600, "2026-12-02 00:00"),
-            (-13 * 3600, "00:00"), (-13 * 3600 - 1, "2026-11-30 23:59"),
+            (0, "13:00"), (10 * 3600 + 59 * 60 + 59, "23:59"), (11 * 3600, "tomorrow 00:00"),
+            (-13 * 3600, "00:00"), (-13 * 3600 - 1, "yesterday 23:59"),
+            (35 * 3600 - 1, "tomorrow 23:59"), (35 * 3600, "2026-12-03 00:00"),
+            (-37 * 3600 - 1, "2026-11-29 23:59"),
         ] as [(Int, String)]
     )
     func namesTheDayOnlyWhereItIsNotToday(seconds: Int, text: String) {
@@ -31,16 +33,34 @@ struct TextTests {
         #expect(time.clock(noon + .seconds(seconds)) == text)
     }
 
-    @Test func alignsNumbersRightAndPadsNoLineEnd() {
-        var table = Table(columns: [
-            .init(title: "A"), .init(title: "N", isNumeric: true), .init(title: "LAST"),
-        ])
-        let rows = [["long", "1", "x"], ["é", "100", ""], ["\u{1b}", "7", "end"]]
-        #expect(
-            table.lines(adding: rows) == [
-                "A         N  LAST", "long      1  x", "é       100  ", "\\u{1b}    7  end",
-            ]
-        )
+    @Test(
+        arguments: [
+            ("13:01", 1), ("13:00", 24 * 60), ("12:59", 24 * 60 - 1), ("00:00", 11 * 60),
+            ("9:05", 20 * 60 + 5),
+        ] as [(String, Int)]
+    )
+    func aTimeOfDayIsTheNextOne(text: String, minutes: Int) {
+        let time = TimeTeller(now: noon + .seconds(59), local: oneHourAhead)
+        #expect(time.next(text) == noon + .seconds(minutes * 60))
+    }
+
+    @Test(arguments: [
+        "", ":", "17", "24:00", "17:60", "17:0", "17:000", "117:00", "+7:00", "17:-1", "17:00:00",
+        "5pm", "１７:00", "2026-12-01T17:00:00Z",
+    ])
+    func everythingElseIsNoTimeOfDay(text: String) {
+        #expect(TimeTeller(now: noon, local: oneHourAhead).next(text) == nil)
+    }
+
+    @Test func aTimeOfDayIsRightAcrossAChangeOfTheClock() {
+        // At 14:00 UTC the zone goes from one hour ahead to two, or back to none.
+        for hours in [1, -1] {
+            let time = TimeTeller(now: noon) { instant in
+                let isAfter = instant >= noon + .seconds(2 * 3600)
+                return oneHourAhead(isAfter ? instant + .seconds(hours * 3600) : instant)
+            }
+            #expect(time.next("20:30") == noon + .seconds((7 * 60 + 30 - hours * 60) * 60))
+        }
     }
 
     @Test(arguments: [

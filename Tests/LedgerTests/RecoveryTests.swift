@@ -118,5 +118,8 @@ import TestSupport
         // One more where the child was killed between a commit and its note.
         #expect(ends == commits || ends == commits + 1)
         #expect(recovered.live.count == Int(recovered.nextRequestID) - 1 - ends)
+        let verification = try await ledger.verify()
+        #expect(verification.intact, "\(verification.faults)")
+        #expect(verification.events == rows[2] + Int64(ends))
     }
 }

@@ -46,7 +46,9 @@ import Testing
             #expect(try client.request(id: "17") == Samples.request)
             #expect(try client.requests(filter) == Samples.requests)
             #expect(try client.revoke(request: "17") == Samples.request)
-            #expect(try client.extend(request: "17", by: "30m") == Samples.request)
+            #expect(
+                try client.extend(request: "17", ExtendBody(duration: "30m")) == Samples.request
+            )
             #expect(try client.grants(filter, includeEnded: true) == Samples.grants)
             #expect(try client.grants(RequestFilter()) == Samples.grants)
             #expect(try client.close(grant: "17.1") == Samples.grant)

@@ -81,6 +81,9 @@ struct OpenAPITests {
                 == ConfigurationOrigin.allCases.map(\.rawValue)
         )
         #expect(try values("Grant", "endReason") == EndReason.allCases.map(\.rawValue))
+        #expect(try values("AuditKind") == AuditKind.allCases.map(\.rawValue))
+        let faults = AuditVerification.Fault.Code.allCases
+        #expect(try values("AuditFault", "code") == faults.map(\.rawValue))
     }
 
     @Test func describesEachField() throws {
@@ -91,6 +94,8 @@ struct OpenAPITests {
         try check(Samples.grants, is: "GrantList")
         try check(Samples.problem, is: "Problem")
         try check(Samples.delegation, is: "Delegation")
+        try check(AuditPage(events: [Samples.auditRow], next: "17"), is: "AuditPage")
+        try check(Samples.verification, is: "AuditVerification")
         try check(ExtendBody(duration: "1h"), is: "Extend")
         try check(
             Ask(
@@ -145,6 +150,12 @@ struct OpenAPITests {
         (change.policy, change.warning) = (nil, nil)
         try checkRequired(change, is: "PolicyChange")
         try checkRequired(Problem(.notFound, "x"), is: "Problem")
+        let row = AuditRow(sequence: 1, at: Samples.instant, event: "agent-started")
+        try checkRequired(row, is: "AuditRow")
+        try checkRequired(AuditPage(events: [], next: nil), is: "AuditPage")
+        var verification = Samples.verification
+        (verification.prunedThrough, verification.given) = (nil, nil)
+        try checkRequired(verification, is: "AuditVerification")
         try checkRequired(Ask(targets: [], sources: []), is: "Ask")
     }
 

@@ -21,6 +21,8 @@ final class RecordingService: AccessService {
         case extend(Int64, Duration)
         case grants(RequestFilter, includeEnded: Bool)
         case closeGrant(Grant.ID)
+        case audit(AuditFilter)
+        case verifyAudit(head: String?)
     }
 
     private struct State {
@@ -154,5 +156,15 @@ final class RecordingService: AccessService {
     func close(grant id: Grant.ID, by caller: Caller) async throws -> GrantDocument {
         try await note(.closeGrant(id), caller)
         return Samples.grant
+    }
+
+    func audit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditPage {
+        try await note(.audit(filter), caller)
+        return AuditPage(events: [Samples.auditRow], next: "16")
+    }
+
+    func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification {
+        try await note(.verifyAudit(head: head), caller)
+        return Samples.verification
     }
 }

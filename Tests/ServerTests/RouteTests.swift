@@ -37,13 +37,98 @@ struct Example: CustomTestStringConvertible, Sendable {
         testDescription = String(request.prefix { $0 != "\r\n" })
     }
 
-    static let all: [Example] = [
-        Example("GET /v1/status", get("/v1/status"), asks: .status),
-        Example("GET /v1/policies", get("/v1/policies"), asks: .policies),
-        Example("GET /v1/policies/{name}", get("/v1/policies/ssh"), asks: .policy("ssh")),
-        Example("GET /v1/policies/{name}", get("/v1/policies/reload"), asks: .policy("reload")),
-        Example("GET /v1/policies/{name}", get("/v1/policies/a%2Fb%20c"), asks: .policy("a/b c")),
-        Example("POST /v1/policies/reload", post("/v1/policies/reload", ""), asks: .reload),
+    static let all: [Example] =
+        [
+            Example("GET /v1/status", get("/v1/status"), asks: .status),
+            Example("GET /v1/policies", get("/v1/policies"), asks: .policies),
+            Example("GET /v1/policies/{name}", get("/v1/policies/ssh"), asks: .policy("ssh")),
+            Example("GET /v1/policies/{name}", get("/v1/policies/reload"), asks: .policy("reload")),
+            Example(
+                "GET /v1/policies/{name}",
+                get("/v1/policies/a%2Fb%20c"),
+                asks: .policy("a/b c")
+            ),
+            Example("POST /v1/policies/reload", post("/v1/policies/reload", ""), asks: .reload),
+            Example(
+                "POST /v1/requests",
+                post(
+                    "/v1/requests",
+                    """
+                    {"targets":["ssh","80/tcp"],"sources":["192.0.2.7"],"duration":"45m",
+                    "until":"2026-12-01T17:00:00Z","reason":"d\\u00fcrr","ticket":"OPS-1"}
+                    """,
+                    "idempotency-key: a-1"
+                ),
+                asks: .open(
+                    Ask(
+                        targets: ["ssh", "80/tcp"],
+                        sources: ["192.0.2.7"],
+                        duration: "45m",
+                        until: "2026-12-01T17:00:00Z",
+                        reason: "dürr",
+                        ticket: "OPS-1"
+                    ),
+                    key: "a-1"
+                ),
+                status: 201
+            ),
+            Example(
+                "POST /v1/requests",
+                post("/v1/requests", #"{"targets":[],"sources":[]}"#),
+                asks: .open(Ask(targets: [], sources: []), key: nil),
+                status: 201
+            ),
+            Example(
+                "POST /v1/requests",
+                post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: used"),
+                asks: .open(Ask(targets: [], sources: []), key: "used")
+            ),
+            Example("GET /v1/requests", get("/v1/requests"), asks: .requests(RequestFilter())),
+            Example(
+                "GET /v1/requests",
+                get("/v1/requests?state=active&policy=ssh&requester=a%40b&before=9&limit=1000"),
+                asks: .requests(
+                    RequestFilter(
+                        state: .active,
+                        policy: "ssh",
+                        requester: "a@b",
+                        before: 9,
+                        limit: 1000
+                    )
+                )
+            ),
+            Example("GET /v1/requests/{id}", get("/v1/requests/17"), asks: .request(17)),
+            Example(
+                "POST /v1/requests/{id}/revoke",
+                get("/v1/requests/17/revoke", "POST"),
+                asks: .revoke(17)
+            ),
+            Example(
+                "POST /v1/requests/{id}/extend",
+                post("/v1/requests/17/extend", #"{"duration":"30m"}"#),
+                asks: .extend(17, .seconds(1800))
+            ),
+            Example(
+                "GET /v1/grants",
+                get("/v1/grants"),
+                asks: .grants(RequestFilter(), includeEnded: false)
+            ),
+            Example(
+                "GET /v1/grants",
+                get("/v1/grants?policy=ssh&requester=alice&all=true"),
+                asks: .grants(
+                    RequestFilter(policy: "ssh", requester: "alice"),
+                    includeEnded: true
+                )
+            ),
+            Example(
+                "DELETE /v1/grants/{id}",
+                get("/v1/grants/17.1", "DELETE"),
+                asks: .closeGrant(Grant.ID(request: 17, ordinal: 1))
+            ),
+        ] + changes + audit
+
+    private static let changes: [Example] = [
         Example(
             "PUT /v1/policies/{name}",
             put("/v1/policies/ssh", #"{"ports":["22/tcp"],"approvals":2}"#),
@@ -77,83 +162,6 @@ struct Example: CustomTestStringConvertible, Sendable {
             put("/v1/policies/ssh?keep_grants=false", "", "if-match: *", method: "DELETE"),
             asks: .change("ssh", nil, .exists, keepingGrants: false)
         ),
-        Example(
-            "POST /v1/requests",
-            post(
-                "/v1/requests",
-                """
-                {"targets":["ssh","80/tcp"],"sources":["192.0.2.7"],"duration":"45m",
-                "until":"2026-12-01T17:00:00Z","reason":"d\\u00fcrr","ticket":"OPS-1"}
-                """,
-                "idempotency-key: a-1"
-            ),
-            asks: .open(
-                Ask(
-                    targets: ["ssh", "80/tcp"],
-                    sources: ["192.0.2.7"],
-                    duration: "45m",
-                    until: "2026-12-01T17:00:00Z",
-                    reason: "dürr",
-                    ticket: "OPS-1"
-                ),
-                key: "a-1"
-            ),
-            status: 201
-        ),
-        Example(
-            "POST /v1/requests",
-            post("/v1/requests", #"{"targets":[],"sources":[]}"#),
-            asks: .open(Ask(targets: [], sources: []), key: nil),
-            status: 201
-        ),
-        Example(
-            "POST /v1/requests",
-            post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: used"),
-            asks: .open(Ask(targets: [], sources: []), key: "used")
-        ),
-        Example("GET /v1/requests", get("/v1/requests"), asks: .requests(RequestFilter())),
-        Example(
-            "GET /v1/requests",
-            get("/v1/requests?state=active&policy=ssh&requester=a%40b&before=9&limit=1000"),
-            asks: .requests(
-                RequestFilter(
-                    state: .active,
-                    policy: "ssh",
-                    requester: "a@b",
-                    before: 9,
-                    limit: 1000
-                )
-            )
-        ),
-        Example("GET /v1/requests/{id}", get("/v1/requests/17"), asks: .request(17)),
-        Example(
-            "POST /v1/requests/{id}/revoke",
-            get("/v1/requests/17/revoke", "POST"),
-            asks: .revoke(17)
-        ),
-        Example(
-            "POST /v1/requests/{id}/extend",
-            post("/v1/requests/17/extend", #"{"duration":"30m"}"#),
-            asks: .extend(17, .seconds(1800))
-        ),
-        Example(
-            "GET /v1/grants",
-            get("/v1/grants"),
-            asks: .grants(RequestFilter(), includeEnded: false)
-        ),
-        Example(
-            "GET /v1/grants",
-            get("/v1/grants?policy=ssh&requester=alice&all=true"),
-            asks: .grants(
-                RequestFilter(policy: "ssh", requester: "alice"),
-                includeEnded: true
-            )
-        ),
-        Example(
-            "DELETE /v1/grants/{id}",
-            get("/v1/grants/17.1", "DELETE"),
-            asks: .closeGrant(Grant.ID(request: 17, ordinal: 1))
-        ),
     ]
 }
 
@@ -167,6 +175,7 @@ private let allowed: [String: Set<Role>] = [
     "POST /v1/requests/{id}/revoke": [.requester, .admin],
     "POST /v1/requests/{id}/extend": [.requester, .admin],
     "DELETE /v1/grants/{id}": [.requester, .admin],
+    "GET /v1/audit/verify": [.viewer, .approver, .admin],
 ]
 
 /// No person may use it.

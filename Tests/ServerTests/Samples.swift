@@ -120,6 +120,30 @@ enum Samples {
         ]
     )
 
+    static let auditRow = {
+        let login = Origin.Login(uid: 1001, name: "bob")
+        let origin = Origin.process(Origin.Process(pid: 4711, startedAt: 1, login: login))
+        let person = Person(subject: .local(uid: 0), name: "root", via: "portal", origin: origin)
+        var row = AuditRow(sequence: 17, at: instant, event: "ended", by: person)
+        (row.address, row.session) = ("198.51.100.7", "k3J9")
+        (row.request, row.grant) = ("17", "17.1")
+        (row.requester, row.requesterName) = ("unix:1000", "alice")
+        (row.policy, row.port, row.source) = ("ssh", "22/tcp", "192.0.2.7/32")
+        (row.reason, row.ticket) = ("disk full", "OPS-1")
+        (row.outcome, row.detail) = ("revoked", "closed-by-admin")
+        row.hash = AuditRow.firstHash
+        return row
+    }()
+    static let verification = AuditVerification(
+        events: 17,
+        last: 18,
+        head: AuditRow.firstHash,
+        prunedThrough: 1,
+        given: 17,
+        faultCount: 1,
+        faults: [.init(sequence: 4, code: .changed, message: "event 4 was changed")]
+    )
+
     static let violation = Violation(
         field: "duration",
         value: "5h",

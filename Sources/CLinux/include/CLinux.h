@@ -6,6 +6,7 @@
 #include <sys/fsuid.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -17,6 +18,7 @@
 #include <linux/sock_diag.h>
 #include <sched.h>
 #include <unistd.h>
+#include <wchar.h>
 #include "PeerCredentials.h"
 
 /* Linux 6.5 (include/uapi/asm-generic/socket.h). */
@@ -30,6 +32,7 @@ int accept4(int socket, struct sockaddr *address, socklen_t *size, int flags);
 int memfd_create(const char *name, unsigned int flags);
 int setns(int fd, int type);
 int unshare(int flags);
+int wcwidth(wchar_t character);
 
 /* setresuid(2) of the effective id for the calling thread alone. The C library's own function
    changes all threads, and Swift does not import syscall(2), which is variadic. */

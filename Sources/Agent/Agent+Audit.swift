@@ -1,0 +1,33 @@
+public import API
+public import Access
+import Ledger
+public import Policy
+
+extension Agent {
+    /// Events of the audit trail, newest first.
+    public func audit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditPage {
+        var filter = filter
+        filter.scope = caller.auditScope
+        let events = try await reading { [filter] () throws(LedgerError) in
+            try await ledger.audit(filter)
+        }
+        let isLast = events.count < filter.limit
+        return AuditPage(events: events, next: isLast ? nil : events.last.map { "\($0.sequence)" })
+    }
+
+    /// Goes through the whole audit trail.
+    public func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification {
+        try await reading { () throws(LedgerError) in try await ledger.verify(head: head) }
+    }
+}
+
+extension Caller {
+    /// Who only is a requester sees what concerns them, and a delegate's people only what is under
+    /// its policies.
+    var auditScope: AuditScope {
+        AuditScope(
+            subject: maySeeAll ? nil : identity.subject,
+            policies: identity.via?.policies
+        )
+    }
+}

@@ -1,0 +1,31 @@
+import API
+import Client
+import Linux
+import Policy
+
+/// The policies there are, while somebody types a command line and presses TAB.
+@Sendable func completePolicies(_ words: [String], _ index: Int, _ start: String) -> [String] {
+    answers(words) { try $0.policies().policies.map(\.name) }
+}
+
+/// The live grants and their requests.
+@Sendable func completeGrants(_ words: [String], _ index: Int, _ start: String) -> [String] {
+    answers(words) { try $0.grants(RequestFilter()).grants.flatMap { [$0.request, $0.id] } }
+}
+
+/// The requests that wait or are open.
+@Sendable func completeRequests(_ words: [String], _ index: Int, _ start: String) -> [String] {
+    answers(words) { agent in
+        try agent.requests(RequestFilter(state: .pending)).requests.map(\.id)
+            + agent.grants(RequestFilter()).grants.map(\.request)
+    }
+}
+
+/// What the agent knows, each once; nothing where it does not say so in no time.
+private func answers(_ words: [String], _ ask: (Client) throws -> [String]) -> [String] {
+    let named = words.firstIndex(of: "--socket").map { words[($0 + 1)...].first ?? "" }
+    let socket = SharedOptions.socketPath(option: named, ThisProcess.environment)
+    let found = try? ask(Client(socket: socket, timeout: .milliseconds(500)))
+    var seen: Set<String> = []
+    return (found ?? []).filter { seen.insert($0).inserted }
+}

@@ -1,0 +1,80 @@
+internal import Crypto
+internal import Policy
+
+extension AuditRow {
+    /// The row in the one order there is: the table and what is written go by it.
+    ///
+    /// `uid` follows from the subject, and `grant` is a number beside that of its request.
+    static let columns: [Column<AuditRow>] = [
+        Column("id", "INTEGER PRIMARY KEY") { .integer($0.sequence) },
+        Column("at", "INTEGER NOT NULL") { Field($0.at) },
+        Column("event", "TEXT NOT NULL") { .text($0.event) },
+        Column("subject", "TEXT") { Field($0.subject) },
+        Column("name", "TEXT") { Field($0.name) },
+        Column("pid", "INTEGER") { Field($0.pid) },
+        Column("login", "TEXT") { Field($0.login) },
+        Column("via", "TEXT") { Field($0.via) },
+        Column("address", "TEXT") { Field($0.address) },
+        Column("session", "TEXT") { Field($0.session) },
+        Column("request", "INTEGER") { Field($0.request.flatMap { Int64($0) }) },
+        Column("ordinal", "INTEGER") { Field($0.grant.flatMap(Grant.ID.init)?.ordinal) },
+        Column("requester", "TEXT") { Field($0.requester) },
+        Column("requester_name", "TEXT") { Field($0.requesterName) },
+        Column("policy", "TEXT") { Field($0.policy) },
+        Column("port", "TEXT") { Field($0.port) },
+        Column("source", "TEXT") { Field($0.source) },
+        Column("reason", "TEXT") { Field($0.reason) },
+        Column("ticket", "TEXT") { Field($0.ticket) },
+        Column("outcome", "TEXT") { Field($0.outcome) },
+        Column("detail", "TEXT") { Field($0.detail) },
+        Column("hash", "TEXT NOT NULL") { .text($0.hash) },
+    ]
+
+    static let columnNames = columns.map(\.name).joined(separator: ", ")
+
+    /// Reads back what `columns` wrote.
+    ///
+    /// Whatever stands there is read as far as it can be, for the hash to tell.
+    init(_ fields: [Field]) {
+        self.init(
+            sequence: fields[0].integer ?? 0,
+            at: Timestamp(milliseconds: fields[1].integer ?? 0),
+            event: fields[2].text ?? ""
+        )
+        subject = fields[3].text
+        uid = subject.flatMap { try? Subject(parsing: $0) }?.uid
+        name = fields[4].text
+        pid = fields[5].integer.map(Int32.init(truncatingIfNeeded:))
+        login = fields[6].text
+        via = fields[7].text
+        address = fields[8].text
+        session = fields[9].text
+        request = fields[10].integer.map { String($0) }
+        if let request, let ordinal = fields[11].integer { grant = "\(request).\(ordinal)" }
+        requester = fields[12].text
+        requesterName = fields[13].text
+        policy = fields[14].text
+        port = fields[15].text
+        source = fields[16].text
+        reason = fields[17].text
+        ticket = fields[18].text
+        outcome = fields[19].text
+        detail = fields[20].text
+        hash = fields[21].text ?? ""
+    }
+
+    /// What the hash is where the event before has this one.
+    func hash(after previous: String) -> String {
+        var sha256 = SHA256()
+        sha256.update(data: Array(previous.utf8) + [UInt8(ascii: "\n")])
+        sha256.update(data: canonicalForm)
+        let digits = Array("0123456789abcdef".utf8)
+        var hash: [UInt8] = []
+        hash.reserveCapacity(64)
+        for byte in sha256.finalize() {
+            hash.append(digits[Int(byte >> 4)])
+            hash.append(digits[Int(byte & 15)])
+        }
+        return String(decoding: hash, as: UTF8.self)
+    }
+}
