@@ -49,29 +49,31 @@ public struct RequestDocument: Codable, Hashable, Sendable {
     public var reason: String?
     /// The ticket it is for; absent where none was given.
     public var ticket: String?
+    /// How long it is open, or is to be: `45m`; as asked, shortened by who approved it, and
+    /// lengthened by extensions.
+    public var duration: String
+    /// Counts what became of it while it waited, from 1.
+    public var revision: Int
     /// When it was asked.
     public var createdAt: Timestamp
-    /// Counts the changes while it waits, from 1: what an approval names is what was seen.
-    public var revision: Int?
-    /// How long it opens, as asked or as approvers shortened it: `45m`.
-    public var duration: String?
-    /// Who agreed so far; absent where nobody has to.
-    public var approvals: [ApprovalDocument]?
-    /// Which approvals its policies ask for; absent where none does.
-    public var needs: [NeedDocument]?
-    /// When it lapses; absent but while it is pending.
-    public var pendingUntil: Timestamp?
-    /// When it opens; absent where that was not asked for.
+    /// The start that was asked for; absent where none was.
     public var startsAt: Timestamp?
-    /// The request whose grants it lets end later; absent for others.
-    public var extends: String?
-    /// When it was decided; absent while it waits.
+    /// When it lapses if too few agree; absent where it is not pending.
+    public var pendingUntil: Timestamp?
+    /// When policy decided, or people did; absent as long as it is pending.
     public var decidedAt: Timestamp?
-    /// Who decided; absent where policy alone did.
+    /// Who decided last; absent where nobody was asked.
     public var decidedBy: WhoDocument?
-    /// The reason given with a denial or a revocation; absent where there is none.
+    /// Why it was denied; absent where it was not.
     public var decision: String?
-    /// The grants, in the order of their ids.
+    /// Who agreed, in this order.
+    public var approvals: [ApprovalDocument]
+    /// How many must agree under each policy that asks for it; absent where none does, and where
+    /// the request waits no more.
+    public var needs: [NeedDocument]?
+    /// The request whose grants it lengthens; absent where it has grants of its own.
+    public var extends: String?
+    /// The grants, in the order of their ids; of an extension those that it lengthens.
     public var grants: [GrantDocument]
     /// The requester's grants for the same ports and sources that it ended, which it may have
     /// shortened; absent but in the answer to the request itself.
@@ -84,17 +86,17 @@ public struct RequestDocument: Codable, Hashable, Sendable {
         requester: WhoDocument,
         reason: String?,
         ticket: String?,
+        duration: String,
+        revision: Int = 1,
         createdAt: Timestamp,
-        revision: Int? = nil,
-        duration: String? = nil,
-        approvals: [ApprovalDocument]? = nil,
-        needs: [NeedDocument]? = nil,
-        pendingUntil: Timestamp? = nil,
         startsAt: Timestamp? = nil,
-        extends: String? = nil,
+        pendingUntil: Timestamp? = nil,
         decidedAt: Timestamp?,
         decidedBy: WhoDocument? = nil,
         decision: String? = nil,
+        approvals: [ApprovalDocument] = [],
+        needs: [NeedDocument]? = nil,
+        extends: String? = nil,
         grants: [GrantDocument],
         superseded: [SupersededDocument]? = nil
     ) {
@@ -103,56 +105,19 @@ public struct RequestDocument: Codable, Hashable, Sendable {
         self.requester = requester
         self.reason = reason
         self.ticket = ticket
-        self.createdAt = createdAt
-        self.revision = revision
         self.duration = duration
-        self.approvals = approvals
-        self.needs = needs
-        self.pendingUntil = pendingUntil
+        self.revision = revision
+        self.createdAt = createdAt
         self.startsAt = startsAt
-        self.extends = extends
+        self.pendingUntil = pendingUntil
         self.decidedAt = decidedAt
         self.decidedBy = decidedBy
         self.decision = decision
+        self.approvals = approvals
+        self.needs = needs
+        self.extends = extends
         self.grants = grants
         self.superseded = superseded
-    }
-}
-
-/// That somebody agreed to a request.
-public struct ApprovalDocument: Codable, Hashable, Sendable {
-    /// Who agreed.
-    public var who: WhoDocument
-    /// When.
-    public var at: Timestamp
-    /// The longest duration this person agrees to, where it is shorter than what was asked.
-    public var duration: String?
-
-    /// Makes it of its parts.
-    public init(who: WhoDocument, at: Timestamp, duration: String? = nil) {
-        self.who = who
-        self.at = at
-        self.duration = duration
-    }
-}
-
-/// How many have to agree under one policy of a request.
-public struct NeedDocument: Codable, Hashable, Sendable {
-    /// The name of the policy.
-    public var policy: String
-    /// How many have to agree.
-    public var approvals: Int
-    /// How many who may answer for the policy did.
-    public var given: Int
-    /// Who may answer; absent where all approvers may.
-    public var approvers: [String]?
-
-    /// Makes it of its parts.
-    public init(policy: String, approvals: Int, given: Int, approvers: [String]? = nil) {
-        self.policy = policy
-        self.approvals = approvals
-        self.given = given
-        self.approvers = approvers
     }
 }
 
@@ -190,7 +155,7 @@ public struct GrantDocument: Codable, Hashable, Sendable {
     public var state: GrantState
     /// When it was opened; absent where it was not.
     public var startsAt: Timestamp?
-    /// When it ends, or would have ended; absent where it was not opened.
+    /// When it ends, or would have ended; absent where it did not open.
     public var expiresAt: Timestamp?
     /// When it ended; absent while it is live.
     public var endedAt: Timestamp?
@@ -313,29 +278,6 @@ public struct ExtendBody: Encodable, Hashable, Sendable {
         self.reason = reason
         self.ticket = ticket
     }
-}
-
-/// The body of `POST /v1/requests/{id}/approve`.
-public struct ApproveBody: Encodable, Hashable, Sendable {
-    /// A shorter duration than was asked; absent to agree to that.
-    public var duration: String?
-    /// The revision that was seen; absent to agree to whatever it is now.
-    public var revision: Int?
-
-    /// Makes it of its parts.
-    public init(duration: String? = nil, revision: Int? = nil) {
-        self.duration = duration
-        self.revision = revision
-    }
-}
-
-/// The body of `POST /v1/requests/{id}/deny`.
-public struct DenyBody: Encodable, Hashable, Sendable {
-    /// Why, for the requester.
-    public var reason: String
-
-    /// Makes it of its parts.
-    public init(reason: String) { self.reason = reason }
 }
 
 extension Ask: Encodable {

@@ -53,7 +53,8 @@ public protocol AccessService: Sendable {
     /// Reads the configuration again; answers the policies in force then.
     func reload(by caller: Caller) async throws -> PolicyList
 
-    /// Opens what is asked for, all of it or nothing.
+    /// Opens what is asked for, all of it or nothing; where others have to agree, or the start lies
+    /// ahead, it waits.
     ///
     /// - Parameters:
     ///   - ask: What is asked for.
@@ -75,6 +76,16 @@ public protocol AccessService: Sendable {
 
     /// Requests, newest first.
     func requests(_ filter: RequestFilter, for caller: Caller) async throws -> RequestList
+
+    /// Agrees to a pending request, which opens where enough people have.
+    func approve(request id: Int64, _ body: ApproveBody, by caller: Caller) async throws
+        -> RequestDocument
+
+    /// Makes a waiting request come to nothing, for a reason that the requester is told.
+    func deny(request id: Int64, reason: String, by caller: Caller) async throws -> RequestDocument
+
+    /// Takes a waiting request back.
+    func cancel(request id: Int64, by caller: Caller) async throws -> RequestDocument
 
     /// Ends all live grants of a request.
     func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument

@@ -15,6 +15,9 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     case open = "ask for access"
     case listRequests = "list requests"
     case readRequest = "read a request"
+    case approveRequest = "approve a request"
+    case denyRequest = "deny a request"
+    case cancelRequest = "cancel a request"
     case revokeRequest = "end a request"
     case extendRequest = "extend a request"
     case listGrants = "list grants"
@@ -32,7 +35,9 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         case .readDelegation: []
         case .listPolicies, .readPolicy: Set(Role.allCases)
         case .reloadPolicies, .changePolicy, .removePolicy: [.admin]
-        case .open, .extendRequest, .revokeRequest, .closeGrant: [.requester, .admin]
+        case .open, .cancelRequest, .extendRequest, .revokeRequest, .closeGrant:
+            [.requester, .admin]
+        case .approveRequest, .denyRequest: [.approver, .admin]
         case .listRequests, .readRequest, .listGrants, .readAudit: Set(Role.allCases)
         case .verifyAudit: [.viewer, .approver, .admin]
         }

@@ -81,17 +81,17 @@ extension Agent {
             let known = try await stored(request: id, for: caller)
             let changed = try await committer.submit { [unread] committer, now throws(Problem) in
                 let live = committer.plan.grants(ofRequest: id)
-                guard let owner = live.first?.requester else { throw .notLive("request \(id)") }
-                guard caller.maySee(requestOf: owner.subject, with: live) else {
+                guard let owner = live.first?.requester else {
+                    if let waiting = committer.waitingRequests[id] {
+                        throw .wrongState(id, waiting.wait.state, to: verb)
+                    }
+                    throw .notLive("request \(id)")
+                }
+                guard caller.maySee(requestOf: owner.subject, under: live.map(\.policy)) else {
                     throw .noSuch("request \(id)")
                 }
-                guard owner.subject == caller.identity.subject || caller.roles.contains(.admin)
-                else {
-                    throw Problem(
-                        .notPermitted,
-                        "cannot \(verb) request \(id): it is \(owner.name)'s; its requester and "
-                            + "admins may"
-                    )
+                guard caller.mayChange(requestsOf: owner.subject) else {
+                    throw .notOwn(id, of: owner.name, to: verb)
                 }
                 var request = known ?? StoredRequest(live: live)
                 let ended = Set(request.grants.filter { $0.state == .active }.map(\.id))
@@ -116,7 +116,7 @@ extension Agent {
 
     /// A request as the ledger has it; nil where it cannot be read but has live grants, which can
     /// be closed all the same.
-    private func stored(request id: Int64, for caller: Caller) async throws -> StoredRequest? {
+    func stored(request id: Int64, for caller: Caller) async throws -> StoredRequest? {
         let isLive = await !committer.plan.grants(ofRequest: id).isEmpty
         let stored: StoredRequest?
         do throws(LedgerError) {
@@ -129,19 +129,23 @@ extension Agent {
             if isLive { return nil }
             throw Problem.noSuch("request \(id)")
         }
-        guard caller.maySee(requestOf: stored.requester.subject, with: stored.grants.map(\.grant))
-        else {
-            throw Problem.noSuch("request \(id)")
-        }
+        guard caller.maySee(stored) else { throw Problem.noSuch("request \(id)") }
         return stored
     }
 }
 
 extension Caller {
     /// Whether the caller may see a request: a delegate's people see only what is under its policies.
-    func maySee(requestOf owner: Subject, with grants: [Grant]) -> Bool {
+    func maySee(requestOf owner: Subject, under policies: [String]) -> Bool {
         maySee(requestsOf: owner)
-            && grants.allSatisfy { identity.via?.mayAsk(under: $0.policy) != false }
+            && policies.allSatisfy { identity.via?.mayAsk(under: $0) != false }
+    }
+
+    func maySee(_ stored: StoredRequest) -> Bool {
+        maySee(
+            requestOf: stored.requester.subject,
+            under: stored.grants.map(\.grant.policy) + (stored.wait?.policies ?? [])
+        )
     }
 
     /// The end of a grant that this caller closes.
@@ -204,7 +208,9 @@ extension StoredRequest {
             case .extended(let id, _, let end, _):
                 guard let index = grants.firstIndex(where: { $0.id == id }) else { continue }
                 grants[index].grant.end = end
-            case .opened, .takenBack, .shortened, .carriedOver, .noted: break
+            case .asked, .approved, .concluded, .opened, .takenBack, .shortened, .carriedOver,
+                .noted:
+                break
             }
         }
     }

@@ -30,7 +30,7 @@ extension Agent {
         }
     }
 
-    private enum Outcome<Answer: Sendable>: Sendable {
+    private enum Reply<Answer: Sendable>: Sendable {
         case opened(Answer)
         /// The request was made before under the same key.
         case openedBefore(Int64)
@@ -43,11 +43,12 @@ extension Agent {
         _ committer: isolated Committer,
         _ now: Moment,
         _ render: @escaping @Sendable (Opened) throws -> Answer
-    ) throws(Problem) -> Submission<Outcome<Answer>> {
+    ) throws(Problem) -> Submission<Reply<Answer>> {
         let subject = identity.subject
         if let idempotencyKey {
             let key = Committer.IdempotencyKey(subject: subject, key: idempotencyKey)
-            if let id = try earlierRequest(ask, under: key, committer) {
+            guard !committer.isOnItsWay(key) else { return .postponed }
+            if let id = try earlierRequest(ask, under: key) {
                 return Submission(events: []) { .openedBefore(id) }
             }
         }
@@ -67,44 +68,36 @@ extension Agent {
         case .refused(let violations):
             let problem = Problem(outside: violations)
             return refusal(of: ask, by: identity, problem, committer, now)
-        case .open(let openings, for: let duration):
-            let end = GrantEnd(
-                expiresAt: now.wall + duration,
-                deadline: now.boot + duration
-            )
-            let id = committer.takeRequestID()
-            let requester = Requester(
-                subject: subject,
-                name: identity.name,
-                via: identity.via?.name
-            )
+        case .open(let openings, let duration, let start):
+            guard start == nil, !committer.configuration.policySet.takeApprovals(openings) else {
+                if let problem = committer.refusalToWait(for: identity) {
+                    return refusal(of: ask, by: identity, problem, committer, now)
+                }
+                let (waiting, needs) = committer.waiting(
+                    ask,
+                    openings,
+                    for: duration,
+                    from: start,
+                    by: identity,
+                    at: now,
+                    idempotencyKey: idempotencyKey
+                )
+                return Submission(events: [.asked(waiting)]) {
+                    let document = RequestDocument(waiting, needs: needs, at: now)
+                    return .opened(try render(Opened(request: document, isNew: true)))
+                }
+            }
             let request = AccessRequest(
-                id: id,
+                id: committer.takeRequestID(),
                 requester: identity.person,
                 ask: ask,
                 createdAt: now.wall,
                 idempotencyKey: idempotencyKey,
-                grants: openings.enumerated().map { index, opening in
-                    Grant(
-                        id: Grant.ID(request: id, ordinal: index + 1),
-                        policy: opening.policy,
-                        port: opening.port,
-                        source: opening.source,
-                        requester: requester,
-                        startsAt: now.wall,
-                        end: end
-                    )
-                }
+                grants: []
             )
-            let older = request.grants.compactMap { grant in
-                plan.live(port: grant.port, source: grant.source, of: subject)
-                    .flatMap { plan[$0] }
-            }
-            let ends = older.map {
-                Event.ended($0.id, .newerRequest, at: now.wall, by: identity.person)
-            }
-            return Submission(events: ends + [.opened(request)]) {
-                let document = RequestDocument(request, superseding: older, at: now)
+            let (opened, older) = committer.opened(request, openings, for: duration, at: now)
+            return Submission(events: .opening(opened, superseding: older, at: now)) {
+                let document = RequestDocument(opened, superseding: older, at: now)
                 return .opened(try render(Opened(request: document, isNew: true)))
             }
         }
@@ -117,7 +110,7 @@ extension Agent {
         _ problem: Problem,
         _ committer: isolated Committer,
         _ now: Moment
-    ) -> Submission<Outcome<Answer>> {
+    ) -> Submission<Reply<Answer>> {
         let notice = Notice(
             .refused,
             by: identity.person,
@@ -132,15 +125,8 @@ extension Agent {
     /// The number of the request this one repeats; nil where it repeats none.
     private func earlierRequest(
         _ ask: Ask,
-        under key: Committer.IdempotencyKey,
-        _ committer: isolated Committer
+        under key: Committer.IdempotencyKey
     ) throws(Problem) -> Int64? {
-        guard !committer.isOnItsWay(key) else {
-            throw Problem(
-                .idempotencyConflict,
-                "a request with this Idempotency-Key is on its way; repeat it when it is answered"
-            )
-        }
         let earlier: KeyedRequest?
         do {
             earlier = try ledger.keyedRequest(subject: key.subject, idempotencyKey: key.key)

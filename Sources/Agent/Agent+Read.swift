@@ -11,11 +11,7 @@ extension Agent {
         let stored = try await reading { () throws(LedgerError) in
             try await ledger.request(id)
         }
-        guard let stored,
-            caller.maySee(requestOf: stored.requester.subject, with: stored.grants.map(\.grant))
-        else {
-            throw Problem.noSuch("request \(id)")
-        }
+        guard let stored, caller.maySee(stored) else { throw Problem.noSuch("request \(id)") }
         return await documents(of: [stored])[0]
     }
 
@@ -57,9 +53,12 @@ extension Agent {
 
     private func documents(of requests: [StoredRequest]) async -> [RequestDocument] {
         let (now, live) = await liveGrants(among: requests.lazy.flatMap(\.grants))
+        let policies = await committer.configuration.policySet
         return requests.map { request in
-            var document = RequestDocument(request, at: now)
-            document.grants = request.grants.map { self.document(of: $0, live[$0.id], now) }
+            var document = RequestDocument(request, needs: request.needs(by: policies), at: now)
+            for (place, grant) in request.grants.enumerated() {
+                document.grants[place] = self.document(of: grant, live[grant.id], now)
+            }
             return document
         }
     }
@@ -98,6 +97,14 @@ extension Agent {
         _ body: () async throws(LedgerError) -> Answer
     ) async throws(Problem) -> Answer {
         do { return try await body() } catch { throw Problem(.ledgerUnavailable, "\(error)") }
+    }
+}
+
+extension StoredRequest {
+    /// The approvals that it waits for.
+    fileprivate func needs(by policies: PolicySet) -> [Need] {
+        guard state.isWaiting, let wait else { return [] }
+        return policies.needs(under: wait.policies, given: wait.approvals)
     }
 }
 

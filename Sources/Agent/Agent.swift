@@ -34,7 +34,8 @@ public final class Agent: Sendable {
     ///   - clocks: What time it is.
     ///   - executor: The thread that everything runs on: the server's.
     ///   - logger: Takes faults and what an administrator should know.
-    ///   - wake: Is told when the next grant ends; nil: none does.
+    ///   - wake: Is told when the next grant ends, or a request that waits starts or lapses; nil: none
+    ///     does.
     /// - Throws: `GateError` or `LedgerError`.
     public init(
         configuration: AgentConfiguration,
@@ -60,6 +61,7 @@ public final class Agent: Sendable {
         let (live, events) = recovered.settled(at: now)
         committer = Committer(
             plan: Plan(live: live),
+            waitingRequests: WaitingRequests(recovered.waiting),
             configuration: configuration,
             origin: origin,
             fault: fault,
@@ -92,7 +94,8 @@ public final class Agent: Sendable {
         try await committer.begin(recording: events + lost)
     }
 
-    /// Books the grants whose time is over; the kernel has closed them by itself.
+    /// Books the grants whose time is over, which the kernel has closed by itself, and opens or lets
+    /// lapse the requests whose time has come.
     public func grantsEnded() async {
         await logged("book ended grants") { try await committer.settle() }
     }

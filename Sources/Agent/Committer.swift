@@ -23,11 +23,13 @@ actor Committer {
     private let store: any EventStore
     private let gate: any GateControl
     private let logger: Logger
-    /// Is told when the next grant ends.
+    /// Is told when the next grant ends, or a request that waits starts or lapses.
     private let wake: @Sendable (BootTime?) -> Void
 
     /// The live grants, with what is on its way into the ledger.
     private(set) var plan: Plan
+    /// The requests that wait for approvals or their start, with what is on its way into the ledger.
+    private(set) var waitingRequests: WaitingRequests
     /// The configuration in force, by which requests are decided.
     private(set) var configuration: AgentConfiguration
     private var configuredAt: Timestamp
@@ -79,6 +81,7 @@ actor Committer {
     /// Takes over what is live; it is in the kernel after ``begin(recording:)``.
     init(
         plan: Plan,
+        waitingRequests: WaitingRequests,
         configuration: AgentConfiguration,
         origin: ConfigurationOrigin,
         fault: ConfigurationError?,
@@ -91,6 +94,7 @@ actor Committer {
         wake: @escaping @Sendable (BootTime?) -> Void
     ) {
         self.plan = plan
+        self.waitingRequests = waitingRequests
         self.configuration = configuration
         configurationOrigin = origin
         configurationFault = fault
@@ -112,7 +116,7 @@ actor Committer {
     func begin(recording events: [Event]) async throws {
         try reassert()
         do throws(LedgerError) {
-            try await record(events, at: clocks.now().wall) {}
+            try await record(events, at: clocks.now().wall)
         } catch {
             _ = await secure(events, because: error)
         }
@@ -228,8 +232,18 @@ actor Committer {
     }
 
     private func wakeAtNextEnd() {
-        guard nextEnd != plan.nextDeadline else { return }
-        nextEnd = plan.nextDeadline
+        var next = plan.nextDeadline
+        if let due = waitingRequests.nextDue {
+            let now = clocks.now()
+            // What is due and could not be recorded is tried again with the rest.
+            if due > now.wall || !isHealing {
+                // Both clocks are rounded down: not a moment too early.
+                let due = now.boot + (max(due, now.wall) - now.wall) + .milliseconds(1)
+                next = min(next ?? due, due)
+            }
+        }
+        guard nextEnd != next else { return }
+        nextEnd = next
         wake(nextEnd)
     }
 
@@ -238,12 +252,11 @@ actor Committer {
         var pending: (any Pending)?
         var events: [Event]
         var undo: Plan.Undo
+        var waitingUndo: WaitingRequests.Undo
 
         var onlyTakesAway: Bool { events.allSatisfy(\.onlyTakesAway) }
-        /// Whether ledger and kernel can fail it: whoever only asks or notes is answered all the same.
-        var changesGrants: Bool {
-            events.contains { if case .noted = $0 { false } else { true } }
-        }
+        /// Whether the kernel can fail it: whoever only asks or notes is answered all the same.
+        var changesGrants: Bool { events.contains(where: \.changesGrants) }
     }
 
     private func commit(_ batch: [any Pending]) async {
@@ -255,7 +268,14 @@ actor Committer {
             guard pending != nil || !events.isEmpty else { return }
             let (changes, undo) = plan.apply(events)
             elements += changes
-            decided.append(Decided(pending: pending, events: events, undo: undo))
+            decided.append(
+                Decided(
+                    pending: pending,
+                    events: events,
+                    undo: undo,
+                    waitingUndo: waitingRequests.apply(events)
+                )
+            )
         }
         if isClockStepped {
             isClockStepped = false
@@ -265,23 +285,36 @@ actor Committer {
         // The kernel has closed them already.
         let ended = plan.takeEnded(at: now.boot)
         take(ended.map { .ended($0, .expired, at: now.wall, by: nil) }, of: nil)
+        for request in waitingRequests.due(at: now.wall) {
+            take(eventsOfDue(request, at: now), of: nil)
+        }
         // Refused by what may come to nothing yet, as who wants to close what makes room for an open.
         var refused: [any Pending] = []
         for pending in batch {
-            if let events = pending.decide(in: self, at: now) {
+            switch pending.decide(in: self, at: now) {
+            case .happens(let events):
                 take(events, of: pending)
                 noteKeys(of: events)
-            } else if decided.allSatisfy(\.onlyTakesAway) {
-                pending.finish(nil)
-            } else {
-                refused.append(pending)
+            case .postponed: waiting.append(pending)
+            case .refused where decided.allSatisfy(\.onlyTakesAway): pending.finish(nil)
+            case .refused: refused.append(pending)
             }
         }
         phase = .recording(decided.map(\.undo))
         do throws(LedgerError) {
-            try await record(decided.flatMap(\.events), at: now.wall) {
-                for decided in decided { decided.pending?.render() }
-            }
+            // So that the least is left to do once the disk is done, and that begins before this
+            // thread is awake.
+            try await record(
+                decided.flatMap(\.events),
+                at: now.wall,
+                meanwhile: {
+                    if case .inStep = kernel { gate.prepare(elements, now: clocks.now().boot) }
+                    for decided in decided { decided.pending?.render() }
+                },
+                afterwards: { [gate, clocks, elements] in
+                    gate.begin(elements, now: clocks.now().boot)
+                }
+            )
         } catch {
             await closeUnrecorded(decided, because: error)
             // Decided first, they are decided by what is in force.
@@ -301,9 +334,17 @@ actor Committer {
 
     private func noteKeys(of events: [Event]) {
         guard case .deciding(var keys) = phase else { return }
-        for case .opened(let request) in events {
-            guard let key = request.idempotencyKey else { continue }
-            keys.insert(IdempotencyKey(subject: request.requester.subject, key: key))
+        for event in events {
+            let (subject, key): (Subject, String?)
+            switch event {
+            case .asked(let request):
+                (subject, key) = (request.requester.subject, request.idempotencyKey)
+            case .opened(let request):
+                (subject, key) = (request.requester.subject, request.idempotencyKey)
+            default: continue
+            }
+            guard let key else { continue }
+            keys.insert(IdempotencyKey(subject: subject, key: key))
             phase = .deciding(keys: keys)
         }
     }
@@ -315,12 +356,18 @@ actor Committer {
     private func record(
         _ events: [Event],
         at time: Timestamp,
-        meanwhile: () -> Void
+        meanwhile: () -> Void = {},
+        afterwards: @escaping @Sendable () -> Void = {}
     ) async throws(LedgerError) {
         guard !events.isEmpty || store.isBehind else { return meanwhile() }
         var pending = events
         do throws(LedgerError) {
-            try await store.commit(pending, at: time, meanwhile: meanwhile)
+            try await store.commit(
+                pending,
+                at: time,
+                meanwhile: meanwhile,
+                afterwards: afterwards
+            )
         } catch {
             var error = error
             while true {
@@ -329,7 +376,7 @@ actor Committer {
                 logger.error("\(error)")
                 pending = rest
                 do throws(LedgerError) {
-                    try await store.commit(pending, at: time) {}
+                    try await store.commit(pending, at: time, meanwhile: {}, afterwards: {})
                     break
                 } catch let next {
                     error = next
@@ -360,7 +407,10 @@ actor Committer {
     /// A full disk must not keep a port open, nor open it again: ends are secured apart from the
     /// ledger, which has them as soon as it can be written.
     private func closeUnrecorded(_ decided: [Decided], because error: LedgerError) async {
-        for decided in decided.reversed() { plan.undo(decided.undo) }
+        for decided in decided.reversed() {
+            plan.undo(decided.undo)
+            waitingRequests.undo(decided.waitingUndo)
+        }
         let closing = decided.filter(\.onlyTakesAway)
         // Not those of grants that were to be opened in the same commit: nothing has opened.
         let events = closing.flatMap(\.events).filter { $0.grant.map { plan[$0] != nil } ?? true }
@@ -380,7 +430,7 @@ actor Committer {
         for decided in decided {
             decided.pending?.finish(
                 !decided.onlyTakesAway
-                    ? Problem(.ledgerUnavailable, "nothing was opened or extended: \(error)")
+                    ? Problem(.ledgerUnavailable, "nothing was changed: \(error)")
                     : decided.changesGrants
                         ? failure.map { Problem(.ledgerUnavailable, $0) } : nil
             )
@@ -399,7 +449,7 @@ actor Committer {
             undoing += events
         }
         do throws(LedgerError) {
-            try await record(undoing, at: now.wall) {}
+            try await record(undoing, at: now.wall)
         } catch {
             _ = await secure(undoing, because: error)
         }
@@ -525,7 +575,8 @@ actor Committer {
         isHealing = false
         do {
             if case .behind = kernel { try reassert() }
-            if store.isBehind { try await settle() }
+            let isDue = waitingRequests.nextDue.map { $0 <= clocks.now().wall } ?? false
+            if store.isBehind || isDue { try await settle() }
         } catch {
             logger.error("\(error)")
         }
@@ -537,19 +588,35 @@ struct Submission<Answer: Sendable>: Sendable {
     var events: [Event]
     /// Makes the answer; called while the disk is at work.
     ///
+    /// Nil for what is postponed.
+    ///
     /// A problem that it throws is a refusal, and the answer whatever becomes of the events.
-    var answer: @Sendable () throws -> Answer
+    var answer: (@Sendable () throws -> Answer)?
 
     init(events: [Event], answer: @escaping @Sendable () throws -> Answer) {
         self.events = events
         self.answer = answer
     }
+
+    private init() { events = [] }
+
+    /// To be decided again in the next commit, since it depends on what becomes of this one.
+    static var postponed: Self { Self() }
+}
+
+/// What becomes of a change that somebody waits for.
+enum Verdict {
+    case happens([Event])
+    /// It is decided in the next commit.
+    case postponed
+    /// Nothing happens, and the answer is a refusal.
+    case refused
 }
 
 /// Somebody who waits for a change.
 protocol Pending {
-    /// What happens; nil where nothing does, and the answer is a refusal.
-    func decide(in committer: isolated Committer, at now: Moment) -> [Event]?
+    /// What happens.
+    func decide(in committer: isolated Committer, at now: Moment) -> Verdict
     /// Makes the answer.
     func render()
     /// Gives the answer, or says why all was in vain.
@@ -572,14 +639,14 @@ private final class Waiter<Answer: Sendable>: Pending {
         self.reply = reply
     }
 
-    func decide(in committer: isolated Committer, at now: Moment) -> [Event]? {
+    func decide(in committer: isolated Committer, at now: Moment) -> Verdict {
         do throws(Problem) {
             let submission = try decide(committer, now)
             (answer, rendered) = (submission.answer, nil)
-            return submission.events
+            return answer == nil ? .postponed : .happens(submission.events)
         } catch {
             rendered = .failure(error)
-            return nil
+            return .refused
         }
     }
 
@@ -605,7 +672,7 @@ extension Event {
         case .ended(let id, _, _, _), .extended(let id, _, _, _), .takenBack(let id, _),
             .shortened(let id, _), .carriedOver(let id, _):
             id
-        case .opened, .noted: nil
+        case .asked, .approved, .concluded, .opened, .noted: nil
         }
     }
 
@@ -617,7 +684,7 @@ extension Event {
                 .map { .ended($0.id, .kernelRefused, at: now, by: nil) }
         case .extended(let id, let old, _, _):
             plan[id] == nil ? [] : [.takenBack(id, until: old)]
-        case .ended, .takenBack, .shortened, .carriedOver, .noted: []
+        case .asked, .approved, .concluded, .ended, .takenBack, .shortened, .carriedOver, .noted: []
         }
     }
 }

@@ -6,14 +6,20 @@ extension RequestDocument {
     /// A request that is about to open.
     init(_ request: AccessRequest, superseding older: [Grant], at now: Moment) {
         let requester = WhoDocument(request.requester)
+        let wait = request.wait
         self.init(
             id: "\(request.id)",
             state: .active,
             requester: requester,
             reason: request.ask.reason,
             ticket: request.ask.ticket,
+            duration: request.grants.duration.compactDescription,
+            revision: wait?.revision ?? 1,
             createdAt: request.createdAt,
-            decidedAt: request.createdAt,
+            startsAt: wait?.startsAt,
+            decidedAt: wait == nil ? request.createdAt : now.wall,
+            decidedBy: wait?.approvals.last.map { WhoDocument($0.by) },
+            approvals: wait?.approvals.map(ApprovalDocument.init) ?? [],
             grants: request.grants.map { grant in
                 GrantDocument(
                     of: grant,
@@ -34,17 +40,97 @@ extension RequestDocument {
     }
 
     /// A request as the ledger has it, without what only the kernel knows.
-    init(_ stored: StoredRequest, at now: Moment) {
+    init(_ stored: StoredRequest, needs: [Need] = [], at now: Moment) {
+        let wait = stored.wait
+        let decider =
+            switch stored.state {
+            case .pending: nil as Person?
+            case .denied, .cancelled, .lapsed: stored.decidedBy
+            default: wait?.approvals.last?.by
+            }
+        let isUnopened = wait.map { !$0.openings.isEmpty && $0.extends == nil } ?? false
         self.init(
             id: "\(stored.id)",
             state: stored.state,
             requester: WhoDocument(stored.requester),
             reason: stored.ask.reason,
             ticket: stored.ask.ticket,
+            duration: (wait.flatMap { isUnopened || $0.extends != nil ? $0.duration : nil }
+                ?? stored.grants.map(\.grant).duration).compactDescription,
+            revision: wait?.revision ?? 1,
             createdAt: stored.createdAt,
-            decidedAt: stored.decidedAt ?? stored.createdAt,
-            grants: stored.grants.map { GrantDocument($0, at: now) }
+            startsAt: wait?.startsAt,
+            pendingUntil: stored.state == .pending ? wait?.pendingUntil : nil,
+            decidedAt: wait == nil ? stored.decidedAt ?? stored.createdAt : stored.decidedAt,
+            decidedBy: decider.map(WhoDocument.init),
+            decision: stored.decision,
+            approvals: wait?.approvals.map(ApprovalDocument.init) ?? [],
+            needs: needs.isEmpty ? nil : needs.map(NeedDocument.init),
+            extends: wait?.extends.map(String.init),
+            grants: isUnopened
+                ? GrantDocument.unopened(of: stored)
+                : stored.grants.map { GrantDocument($0, at: now) }
         )
+    }
+
+    /// A request that waits.
+    init(_ request: WaitingRequest, needs: [Need], at now: Moment) {
+        self.init(StoredRequest(request), needs: needs, at: now)
+    }
+
+    /// A request that waits, as what becomes of it just now.
+    init(_ request: WaitingRequest, needs: [Need], _ outcome: Outcome, at now: Moment) {
+        switch outcome {
+        case .waits: self.init(request, needs: needs, at: now)
+        case .scheduled:
+            var stored = StoredRequest(request)
+            stored.decidedAt = now.wall
+            self.init(stored, needs: needs, at: now)
+        case .opened(let opened, let older): self.init(opened, superseding: older, at: now)
+        case .concluded(let state, let reason):
+            self.init(request, concluded: state, by: nil, reason: reason, at: now)
+        }
+    }
+
+    /// A request that comes to nothing just now.
+    init(
+        _ request: WaitingRequest,
+        concluded state: RequestState,
+        by person: Person?,
+        reason: String?,
+        at now: Moment
+    ) {
+        var stored = StoredRequest(request)
+        stored.state = state
+        stored.decidedAt = now.wall
+        stored.decidedBy = person
+        stored.decision = reason
+        self.init(stored, at: now)
+    }
+}
+
+extension StoredRequest {
+    /// A request that waits, as the ledger will have it.
+    fileprivate init(_ request: WaitingRequest) {
+        self.init(
+            id: request.id,
+            state: request.wait.state,
+            requester: request.requester,
+            ask: request.ask,
+            createdAt: request.createdAt,
+            decidedAt: request.wait.state == .scheduled
+                ? request.wait.approvals.last?.at ?? request.createdAt : nil,
+            idempotencyKey: request.idempotencyKey,
+            grants: []
+        )
+        wait = request.wait
+    }
+}
+
+extension [Grant] {
+    /// How long the longest is from its beginning to its end.
+    fileprivate var duration: Duration {
+        map { $0.end.expiresAt - $0.startsAt }.max() ?? .zero
     }
 }
 
@@ -61,6 +147,30 @@ extension GrantDocument {
             remainingSeconds: stored.state == .active
                 ? stored.grant.end.remainingSeconds(at: now) : nil
         )
+    }
+
+    /// What a request is to open, or was to.
+    fileprivate static func unopened(of stored: StoredRequest) -> [GrantDocument] {
+        let requester = WhoDocument(stored.requester)
+        return (stored.wait?.openings ?? []).enumerated().map { index, opening in
+            GrantDocument(
+                id: "\(Grant.ID(request: stored.id, ordinal: index + 1))",
+                request: "\(stored.id)",
+                requester: requester,
+                reason: stored.ask.reason,
+                policy: opening.policy,
+                port: opening.port,
+                source: opening.source,
+                state: stored.state,
+                startsAt: nil,
+                expiresAt: nil,
+                endedAt: nil,
+                endReason: nil,
+                remainingSeconds: nil,
+                packets: nil,
+                bytes: nil
+            )
+        }
     }
 
     fileprivate init(

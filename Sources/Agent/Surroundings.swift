@@ -11,11 +11,13 @@ public protocol EventStore: Sendable {
     ///   - events: What happened, in this order.
     ///   - at: The time of the audit rows.
     ///   - meanwhile: Called while the disk is at work, or before.
+    ///   - afterwards: Called by any thread once all is durable, while this returns; or never.
     /// - Throws: `LedgerError`; then nothing of it is recorded.
     func commit(
         _ events: [Event],
         at: Timestamp,
-        meanwhile: () -> Void
+        meanwhile: () -> Void,
+        afterwards: @escaping @Sendable () -> Void
     ) async throws(LedgerError)
 
     /// Takes over events that are in force but that `commit` could not record.
@@ -41,6 +43,14 @@ public protocol GateControl: Sendable {
         holding: Holding,
         now: () -> BootTime
     ) throws(GateError) -> Bool
+
+    /// Makes changes ready, so that `apply` takes less time.
+    func prepare(_ changes: [ElementChange], now: BootTime)
+
+    /// Begins to make changes that are prepared; `apply` has to follow, and tells how it went.
+    ///
+    /// May be called by any thread, and need not do anything.
+    func begin(_ changes: [ElementChange], now: BootTime)
 
     /// Makes changes, all of them or none.
     func apply(_ changes: [ElementChange], now: BootTime) throws(GateError)

@@ -147,9 +147,9 @@ private func asking(
     shortenedTo shorter: String?,
     _ time: TimeTeller
 ) -> [Line] {
-    let asked = request.duration ?? "its policy's time"
+    let asked = request.duration
     let duration = shorter.map { "\($0) (asked for: \(asked))" } ?? asked
-    let approvals = (request.approvals ?? []).map {
+    let approvals = request.approvals.map {
         let limit = $0.duration.map { ", for \($0)" } ?? ""
         return "\($0.who.text), \(time.relative($0.at))\(limit)"
     }

@@ -87,11 +87,6 @@ func status(of request: RequestDocument) -> ExitStatus {
     }
 }
 
-extension RequestState {
-    /// Whether it has still to open.
-    var isWaiting: Bool { [.pending, .scheduled].contains(self) }
-}
-
 /// What is open, until when, what ended for it, and how to go on.
 private func openRequest(
     _ request: RequestDocument,

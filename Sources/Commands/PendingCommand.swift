@@ -55,7 +55,7 @@ private func row(_ request: RequestDocument, _ time: TimeTeller) -> [Table.Cell]
             each(request.grants.map(\.source.description)),
             brief: each(request.grants.map(\.source.brief))
         ),
-        Table.Cell(request.duration ?? "-"),
+        Table.Cell(request.duration),
         Table.Cell(agreed.isEmpty ? "-" : agreed),
         Table.Cell(
             request.pendingUntil.map(time.both) ?? "-",

@@ -21,7 +21,9 @@ public final class Gate: Sendable {
     /// Whether the kernel keeps other processes from changing the table.
     public let isOwned: Bool
     let connection: Connection
-    private let state = Mutex(State())
+    let state = Mutex(State())
+    /// What `prepare` made for the next `apply`.
+    let prepared = Mutex<PreparedChanges?>(nil)
 
     struct State {
         /// The sets of grants that are in the kernel.
@@ -95,6 +97,7 @@ public final class Gate: Sendable {
         holding: Holding,
         now: () -> BootTime
     ) throws(GateError) -> Bool {
+        prepared.withLock { $0 = nil }
         do throws(NetlinkError) {
             let arming = try commitArming(managed, breakGlass, holding, now)
             state.withLock {
@@ -135,35 +138,6 @@ public final class Gate: Sendable {
         }
     }
 
-    /// Brings the kernel to what changed in the plan, in one transaction.
-    ///
-    /// An element gets what is left until its end, rounded down; one whose end has come is the
-    /// kernel's to remove.
-    ///
-    /// - Parameters:
-    ///   - changes: What became of elements of the plan.
-    ///   - now: The clock since boot.
-    /// - Throws: Where the kernel refuses; then nothing has changed.
-    public func apply(_ changes: [ElementChange], now: BootTime) throws(GateError) {
-        var transaction = Transaction()
-        var sets = state.withLock { $0.grantSets }
-        for change in changes {
-            let set = GrantSet(of: change.key.source)
-            if case .close = change {
-            } else if sets.insert(set).inserted {
-                transaction.add(set.named)
-                transaction.insert(set.rule)
-            }
-            transaction.change(change, in: set, now: now)
-        }
-        do {
-            try connection.commit(transaction)
-        } catch {
-            throw GateError(error)
-        }
-        state.withLock { $0.grantSets = sets }
-    }
-
     /// Forgets the sessions earlier than the gate that have ended, so that their numbers open nothing.
     ///
     /// Asks the kernel for sessions only as long as any of the earlier ones is left.
@@ -196,51 +170,6 @@ extension NetlinkError {
         case .outcomeUnknown, .interrupted, .staleGeneration: true
         default: isNotFound || isAlreadyExists
         }
-    }
-}
-
-extension Transaction {
-    /// How close to its end an element may have ended by itself before the transaction commits.
-    private static let expiring = Duration.seconds(2)
-
-    /// Queues what makes an element what it is to be.
-    fileprivate mutating func change(_ change: ElementChange, in set: GrantSet, now: BootTime) {
-        switch change {
-        case .open(let key, let end, let label):
-            open(key, in: set, until: end, label: label, now: now)
-        case .move(let key, let before, let end, let label):
-            close(key, in: set, endingAt: before, now: now)
-            open(key, in: set, until: end, label: label, now: now)
-        case .close(let key, let before):
-            close(key, in: set, endingAt: before, now: now)
-        }
-    }
-
-    private mutating func open(
-        _ key: ElementKey,
-        in set: GrantSet,
-        until end: BootTime,
-        label: String,
-        now: BootTime
-    ) {
-        guard end > now else { return }
-        add([set.element(key, until: end, label: label, now: now)], to: set.named)
-    }
-
-    private mutating func close(
-        _ key: ElementKey,
-        in set: GrantSet,
-        endingAt end: BootTime,
-        now: BootTime
-    ) {
-        guard end > now else { return }
-        let key = set.key(of: key)
-        if end - now < Self.expiring {
-            // Deleting an element that has just ended by itself would refuse everything: make sure
-            // that there is one. What is added here is never seen.
-            add([SetElement(key, timeout: .seconds(1))], to: set.named)
-        }
-        delete([SetElement(key)], from: set.named)
     }
 }
 

@@ -23,26 +23,55 @@ extension Database {
         _ take: (_ row: [Field]) throws -> Bool
     ) throws {
         let statement = unsafe try cachedStatement(sql: sql).sqliteStatement
-        defer {
-            unsafe sqlite3_reset(statement)
-            unsafe sqlite3_clear_bindings(statement)
+        // The texts one behind the other: there they stay until SQLite is done, and it need not
+        // copy each.
+        var texts: [UInt8] = []
+        texts.reserveCapacity(512)
+        for case .text(let text) in fields { texts += text.utf8 }
+        try unsafe texts.withUnsafeBytes { texts in
+            defer {
+                unsafe sqlite3_reset(statement)
+                unsafe sqlite3_clear_bindings(statement)
+            }
+            try unsafe bind(fields, texts, statement, sql)
+            while true {
+                switch unsafe sqlite3_step(statement) {
+                case SQLITE_DONE: return
+                case SQLITE_ROW: guard try unsafe take(row(of: statement)) else { return }
+                case let code: throw error(code, sql)
+                }
+            }
         }
+    }
+
+    private func bind(
+        _ fields: [Field],
+        _ texts: UnsafeRawBufferPointer,
+        _ statement: OpaquePointer,
+        _ sql: String
+    ) throws {
+        var texts = unsafe texts[...]
         for (index, field) in fields.enumerated() {
             let place = CInt(index + 1)
-            let code =
-                switch field {
-                case .null: unsafe sqlite3_bind_null(statement, place)
-                case .integer(let number): unsafe sqlite3_bind_int64(statement, place, number)
-                case .text(let text): unsafe bind(text, statement, place)
-                }
-            guard code == SQLITE_OK else { throw error(code, sql) }
-        }
-        while true {
-            switch unsafe sqlite3_step(statement) {
-            case SQLITE_DONE: return
-            case SQLITE_ROW: guard try unsafe take(row(of: statement)) else { return }
-            case let code: throw error(code, sql)
+            let code: CInt
+            switch field {
+            case .null: code = unsafe sqlite3_bind_null(statement, place)
+            case .integer(let number): code = unsafe sqlite3_bind_int64(statement, place, number)
+            case .text(let text):
+                let bytes = unsafe UnsafeRawBufferPointer(rebasing: texts.prefix(text.utf8.count))
+                unsafe texts = unsafe texts.dropFirst(bytes.count)
+                // Not null for a text without bytes, which would be bound as NULL.
+                let start = unsafe bytes.baseAddress ?? UnsafeRawPointer(statement)
+                // nil: the bytes stay where they are (SQLITE_STATIC).
+                code = unsafe sqlite3_bind_text(
+                    statement,
+                    place,
+                    start.assumingMemoryBound(to: CChar.self),
+                    CInt(bytes.count),
+                    nil
+                )
             }
+            guard code == SQLITE_OK else { throw error(code, sql) }
         }
     }
 
@@ -56,25 +85,6 @@ extension Database {
                 let bytes = unsafe UnsafeBufferPointer(start: start, count: count)
                 return unsafe .text(String(decoding: bytes, as: UTF8.self))
             default: return .null
-            }
-        }
-    }
-
-    private func bind(_ text: String, _ statement: OpaquePointer, _ place: CInt) -> CInt {
-        // SQLITE_TRANSIENT: SQLite makes its own copy before this returns.
-        let copies = unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
-        var text = text
-        return text.withUTF8 { bytes in
-            unsafe bytes.withMemoryRebound(to: CChar.self) { bytes in
-                // Not null for a text without bytes, which would be bound as NULL.
-                let start = unsafe bytes.baseAddress ?? UnsafePointer(bitPattern: 1)
-                return unsafe sqlite3_bind_text(
-                    statement,
-                    place,
-                    start,
-                    CInt(bytes.count),
-                    copies
-                )
             }
         }
     }

@@ -13,6 +13,10 @@ struct EventWriter {
 
     mutating func write(_ event: Event) throws {
         switch event {
+        case .asked(let request): try ask(request)
+        case .approved(let id, let approval, let state): try approve(id, approval, then: state)
+        case .concluded(let id, let state, let at, let actor, let reason):
+            try conclude(id, state, at: at, by: actor, reason: reason)
         case .opened(let request): try open(request)
         case .ended(let id, let reason, let endedAt, let actor):
             try end(id, reason, at: endedAt, by: actor)
@@ -38,7 +42,11 @@ struct EventWriter {
     }
 
     private mutating func open(_ request: AccessRequest) throws {
-        try db.run(Schema.insertRequest, Schema.requestColumns.map { $0.field(request) })
+        if let wait = request.wait {
+            try endWait(of: request, wait)
+        } else {
+            try db.run(Schema.insertRequest, Schema.requestColumns.map { $0.field(request) })
+        }
         for grant in request.grants {
             let port = grant.port.description
             let source = grant.source.description
@@ -111,7 +119,7 @@ struct EventWriter {
         }
     }
 
-    private mutating func append(
+    mutating func append(
         _ kind: AuditKind,
         by actor: Person?,
         _ fill: (inout AuditRow) -> Void
@@ -132,8 +140,13 @@ extension AuditRow {
         by requester: String?,
         _ requesterName: String?
     ) {
-        request = String(grant.request)
+        tell(of: grant.request, by: requester, requesterName)
         self.grant = grant.description
+    }
+
+    /// Names a request, and its requester where that is not who did it.
+    mutating func tell(of request: Int64, by requester: String?, _ requesterName: String?) {
+        self.request = String(request)
         guard requester != subject else { return }
         self.requester = requester
         self.requesterName = requesterName

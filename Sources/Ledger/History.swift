@@ -42,6 +42,8 @@ extension Ledger {
             var live = "r.id IN (SELECT id / \(Schema.ordinalLimit) FROM live g"
             if !owedEnds.isEmpty { live += " WHERE " + Self.isNotOwed }
             conditions.add(live + ")", owedEnds.isEmpty ? [] : [try Self.list(owedEnds)])
+        case .pending, .scheduled:
+            conditions.add("r.\(Schema.isWaiting) AND r.state = ?", [state?.rawValue])
         case .some(let state): conditions.add("r.state = ?", [state.rawValue])
         case nil: break
         }
@@ -131,7 +133,7 @@ extension Ledger {
         try reading { db in
             let statement = try db.cachedStatement(
                 sql: """
-                    SELECT \(Self.askColumns), id FROM requests
+                    SELECT \(Self.askColumns), r.id FROM requests r
                     WHERE subject = ? AND idempotency_key = ?
                     """
             )
@@ -211,8 +213,9 @@ extension Ledger {
     private static let grantColumnCount = GrantRows.storedColumns.count
     private static let personColumns = Person.columns.map { "r." + $0.name }
         .joined(separator: ", ")
-    private static let askColumns = "targets, sources, duration, until, reason, ticket"
-    private static let askColumnCount = 6
+    private static let askColumns =
+        "r.targets, r.sources, r.duration, r.until, r.at, r.reason, r.ticket"
+    private static let askColumnCount = 7
 
     private static func person(_ row: Row, at index: Int) throws -> Person {
         guard let person = Person(try row.fields(index..<index + Person.columns.count)) else {
@@ -231,9 +234,17 @@ extension Ledger {
             sources: words(try row.decode(atIndex: index + 1)),
             duration: try row.decode(atIndex: index + 2),
             until: try row.decode(atIndex: index + 3),
-            reason: try row.decode(atIndex: index + 4),
-            ticket: try row.decode(atIndex: index + 5)
+            at: try row.decode(atIndex: index + 4),
+            reason: try row.decode(atIndex: index + 5),
+            ticket: try row.decode(atIndex: index + 6)
         )
+    }
+
+    /// The requests that wait, the newest first.
+    static func waitingRequests(_ db: Database) throws -> [WaitingRequest] {
+        var conditions = Conditions("r.id > ?", 0)
+        conditions.add("r.\(Schema.isWaiting)")
+        return try fetchRequests(db, conditions, limit: .max, [:]).compactMap(\.waiting)
     }
 
     private static func fetchRequests(
@@ -244,40 +255,47 @@ extension Ledger {
     ) throws -> [StoredRequest] {
         let statement = try db.cachedStatement(
             sql: """
-                SELECT \(askColumns), id, state, created_at, decided_at, idempotency_key,
-                    \(personColumns)
-                FROM requests r WHERE \(conditions.sql) ORDER BY r.id DESC LIMIT ?
+                SELECT \(askColumns), r.id, r.state, r.created_at, r.decided_at, r.idempotency_key,
+                    \(personColumns), \(WaitRows.columns)
+                FROM requests r LEFT JOIN waits w ON w.request = r.id
+                WHERE \(conditions.sql) ORDER BY r.id DESC LIMIT ?
                 """
         )
         let grants = try db.cachedStatement(
             sql: """
                 SELECT \(GrantRows.storedColumns.joined(separator: ", ")) FROM grants
-                WHERE id > ?1 * \(Schema.ordinalLimit) AND id < (?1 + 1) * \(Schema.ordinalLimit)
-                ORDER BY id
+                WHERE \(Schema.isOfRequest) ORDER BY id
                 """
         )
         var rows = GrantRows(owedEnds: owedEnds)
         return try Row.fetchAll(statement, arguments: conditions.arguments + [limit]).map { row in
-            let id: Int64 = try row.decode(atIndex: 6)
-            let stateText: String = try row.decode(atIndex: 7)
+            let first = askColumnCount
+            let id: Int64 = try row.decode(atIndex: first)
+            let stateText: String = try row.decode(atIndex: first + 1)
             guard let state = RequestState(rawValue: stateText) else {
-                throw LedgerError(
-                    .corrupt,
-                    "cannot read request \(id) in the ledger: unknown state \"\(stateText)\"; "
-                        + "restore the ledger from a backup"
-                )
+                throw WaitRows.damaged(id, "unknown state \"\(stateText)\"")
             }
-            let decidedAt: Int64? = try row.decode(atIndex: 9)
+            let decidedAt: Int64? = try row.decode(atIndex: first + 3)
             var request = StoredRequest(
                 id: id,
                 state: state,
-                requester: try person(row, at: 11),
+                requester: try person(row, at: first + 5),
                 ask: try ask(row, at: 0),
-                createdAt: Timestamp(milliseconds: try row.decode(atIndex: 8)),
+                createdAt: Timestamp(milliseconds: try row.decode(atIndex: first + 2)),
                 decidedAt: decidedAt.map(Timestamp.init(milliseconds:)),
-                idempotencyKey: try row.decode(atIndex: 10),
+                idempotencyKey: try row.decode(atIndex: first + 4),
                 grants: []
             )
+            let place = first + 5 + Person.columns.count
+            if let known = try WaitRows.wait(db, from: row, at: place, of: id, state) {
+                (request.wait, request.decision, request.decidedBy) = known
+            }
+            if let extended = request.wait?.extends {
+                let conditions = Conditions("r.id = ?", extended)
+                request.grants =
+                    try fetchRequests(db, conditions, limit: 1, owedEnds).first?.grants ?? []
+                return request
+            }
             let cursor = try Row.fetchCursor(grants, arguments: [id])
             while let row = try cursor.next() {
                 let grant = try rows.storedGrant(
@@ -319,7 +337,7 @@ private struct Conditions: Sendable {
         _ arguments: StatementArguments,
         negated: Bool = false
     ) {
-        let exists = ["live", "ended"].map { table in
+        let exists = ["live", "ended", "unopened"].map { table in
             """
             EXISTS (SELECT 1 FROM \(table) g
                 WHERE g.id > r.id * \(Schema.ordinalLimit)
@@ -327,7 +345,7 @@ private struct Conditions: Sendable {
             """
         }
         let either = "(\(exists.joined(separator: " OR ")))"
-        add(negated ? "NOT " + either : either, arguments + arguments)
+        add(negated ? "NOT " + either : either, arguments + arguments + arguments)
     }
 
     mutating func add(ofPeople filter: LedgerFilter) {

@@ -104,14 +104,16 @@ public final class Ledger: Sendable {
     ///   - events: What to record, in this order; a grant may be opened and ended in one go.
     ///   - at: The time of the audit rows.
     ///   - meanwhile: Called while the disk is at work.
+    ///   - afterwards: Called on another thread once all is durable, while this returns.
     /// - Throws: `LedgerError`. `notLive` names the one grant that an event other than `opened` did
     ///   not find live: leave that event out and commit the rest again.
     public func commit(
         _ events: [Event],
         at: Timestamp,
-        meanwhile: () -> Void = {}
+        meanwhile: () -> Void = {},
+        afterwards: @escaping @Sendable () -> Void = {}
     ) async throws(LedgerError) {
-        try await writing(meanwhile) { [self] db in try record(events, at: at, db) }
+        try await writing({ [self] db in try record(events, at: at, db) }, meanwhile, afterwards)
     }
 
     func record(_ events: [Event], at: Timestamp, _ db: Database) throws {
@@ -161,14 +163,14 @@ public final class Ledger: Sendable {
     /// - Throws: `LedgerError` where the ends are not durable; the next commit writes them all the
     ///   same.
     public func secure(_ events: [Event]) async throws(LedgerError) {
-        try await writing { [self] _ in
+        try await writing({ [self] _ in
             let marks = books.withLock { books in
                 books.owed += events
                 return books.marks
             }
             try requireFiles()
             try reserve.keep(events, upTo: marks.request)
-        }
+        })
     }
 
     /// The hash of the newest audit row up to this one.
@@ -205,12 +207,15 @@ public final class Ledger: Sendable {
     /// Not GRDB's `async` functions: when the task is cancelled they interrupt the transaction, and
     /// may throw for one that is on the disk.
     func writing(
+        _ body: @escaping @Sendable (Database) throws -> Void,
         _ meanwhile: () -> Void = {},
-        _ body: @escaping @Sendable (Database) throws -> Void
+        _ afterwards: @escaping @Sendable () -> Void = {}
     ) async throws(LedgerError) {
         let result: Result<Void, any Error> = await withCheckedContinuation { continuation in
             pool.asyncWriteWithoutTransaction { db in
-                continuation.resume(returning: Result { try body(db) })
+                let result = Result { try body(db) }
+                continuation.resume(returning: result)
+                if case .success = result { afterwards() }
             }
             meanwhile()
         }

@@ -16,6 +16,8 @@ public struct Recovered: Sendable {
     /// All live grants, by id; not those whose end an earlier run could only secure, which the next
     /// commit records: see ``Ledger/isBehind``.
     public var live: [LiveGrant]
+    /// The requests that wait.
+    public var waiting: [WaitingRequest] = []
     /// The first number no request has had.
     public var nextRequestID: Int64
     /// The time of the newest audit row.
@@ -58,6 +60,7 @@ extension Ledger {
             let at = try Int64.fetchOne(db, sql: "SELECT at FROM audit ORDER BY id DESC LIMIT 1")
             return Recovered(
                 live: live,
+                waiting: try Self.waitingRequests(db),
                 nextRequestID: books.marks.request + 1,
                 lastRecordedAt: at.map(Timestamp.init(milliseconds:)),
                 lost: books.lost,

@@ -44,10 +44,41 @@ enum Schema {
             },
             Column("duration", "TEXT") { Field($0.ask.duration) },
             Column("until", "TEXT") { Field($0.ask.until) },
+            Column("at", "TEXT") { Field($0.ask.at) },
             Column("reason", "TEXT") { Field($0.ask.reason) },
             Column("ticket", "TEXT") { Field($0.ask.ticket) },
             Column("idempotency_key", "TEXT") { Field($0.idempotencyKey) },
         ]
+
+    /// How a request waits that did not open at once.
+    static let waitColumns: [Column<WaitingRequest>] =
+        [
+            Column("request", "INTEGER PRIMARY KEY") { .integer($0.id) },
+            Column("revision", "INTEGER NOT NULL") { Field($0.wait.revision) },
+            // Milliseconds.
+            Column("duration", "INTEGER NOT NULL") { Field($0.wait.duration.wholeMilliseconds) },
+            Column("starts_at", "INTEGER") { Field($0.wait.startsAt) },
+            Column("pending_until", "INTEGER NOT NULL") { Field($0.wait.pendingUntil) },
+            Column("extends", "INTEGER") { Field($0.wait.extends) },
+            // Those of the requester then, a line each.
+            Column("groups", "TEXT NOT NULL") {
+                .text($0.wait.groups.sorted().joined(separator: "\n"))
+            },
+            // Why it came to nothing, and who decided so.
+            Column("decision", "TEXT") { _ in .null },
+        ] + Person.columns.of { _ in nil }
+
+    /// What is recorded of an approval, besides the request it is of.
+    static let approvalColumns: [Column<Approval>] =
+        [
+            Column("at", "INTEGER NOT NULL") { Field($0.at) },
+            // Milliseconds.
+            Column("duration", "INTEGER") { Field($0.duration?.wholeMilliseconds) },
+            // The names of those it counts under; none has a space.
+            Column("policies", "TEXT NOT NULL") {
+                .text($0.policies.sorted().joined(separator: " "))
+            },
+        ] + Person.columns.of { $0.by }
 
     static let tables = """
         CREATE TABLE boots (
@@ -58,6 +89,28 @@ enum Schema {
         CREATE TABLE requests (\(declarations(requestColumns))) STRICT;
         CREATE UNIQUE INDEX requests_by_key ON requests (subject, idempotency_key)
             WHERE idempotency_key IS NOT NULL;
+        -- Those that wait: few, whatever there has been.
+        CREATE INDEX requests_waiting ON requests (state) WHERE \(isWaiting);
+
+        -- How requests wait, or waited, that did not open at once.
+        CREATE TABLE waits (\(declarations(waitColumns))) STRICT;
+        CREATE INDEX waits_by_extended ON waits (extends) WHERE extends IS NOT NULL;
+
+        CREATE TABLE approvals (
+            id INTEGER PRIMARY KEY,
+            request INTEGER NOT NULL,
+            \(declarations(approvalColumns))
+        ) STRICT;
+        CREATE INDEX approvals_by_request ON approvals (request);
+
+        -- What requests are to open that wait, or were to open that came to nothing; and the grants
+        -- that extensions were asked for.
+        CREATE TABLE unopened (
+            id INTEGER PRIMARY KEY,
+            policy TEXT NOT NULL,
+            port TEXT NOT NULL,
+            source TEXT NOT NULL
+        ) STRICT;
 
         -- The grants that are live: what a start has to read, and no more.
         CREATE TABLE live (
@@ -109,26 +162,53 @@ enum Schema {
         """
 
     static let insertRequest = insert(into: "requests", requestColumns)
+    static let insertWait = insert(into: "waits", waitColumns)
+    static let insertApproval = """
+        INSERT INTO approvals VALUES (?, ?, \(marks(approvalColumns.count)))
+        """
     static let insertAudit = insert(into: "audit", AuditRow.columns)
     static let insertLive = "INSERT INTO live VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     static let insertEnded = """
         INSERT INTO ended
         SELECT id, policy, port, source, starts_at, expires_at, ?2, ?3, ?4 FROM live WHERE id = ?1
         """
-    /// Gives a request the state of the grant that ended just now, where that was the last.
+    /// Gives a request the state of the grant that ended just now, where that was the last, and
+    /// with it the requests that lengthened its grants.
     static let settleRequest = """
-        UPDATE requests SET state = ?1 WHERE id = ?2 AND NOT EXISTS (
+        UPDATE requests SET state = ?1
+        WHERE (id = ?2
+            OR (id IN (SELECT request FROM waits WHERE extends = ?2) AND state = 'active'))
+        AND NOT EXISTS (
             SELECT 1 FROM live
             WHERE live.id > ?2 * \(ordinalLimit) AND live.id < (?2 + 1) * \(ordinalLimit))
         """
+
+    /// Whether a request waits, as the index has it.
+    static let isWaiting = "state IN ('pending', 'scheduled')"
+
+    /// Whether a row is of the request that is bound first.
+    static let isOfRequest = "id > ?1 * \(ordinalLimit) AND id < (?1 + 1) * \(ordinalLimit)"
+
+    /// What a request is to open: policies, ports and sources, each once; and who asked for it.
+    static let selectTargets =
+        "SELECT "
+        + ["policy", "port", "source"].map { column in
+            """
+            (SELECT group_concat(\(column), ' ')
+                FROM (SELECT DISTINCT \(column) FROM unopened WHERE \(isOfRequest)))
+            """
+        }.joined(separator: ", ") + ", subject, name FROM requests WHERE id = ?1"
 
     private static func declarations(_ columns: [Column<some Any>]) -> String {
         columns.map { "\($0.name) \($0.type)" }.joined(separator: ",\n    ")
     }
 
     private static func insert(into table: String, _ columns: [Column<some Any>]) -> String {
-        let marks = Array(repeating: "?", count: columns.count).joined(separator: ", ")
-        return "INSERT INTO \(table) VALUES (\(marks))"
+        "INSERT INTO \(table) VALUES (\(marks(columns.count)))"
+    }
+
+    private static func marks(_ count: Int) -> String {
+        Array(repeating: "?", count: count).joined(separator: ", ")
     }
 
     /// The configuration of every connection.

@@ -42,7 +42,8 @@ public struct StoredGrant: Hashable, Sendable, Identifiable {
 public struct StoredRequest: Hashable, Sendable, Identifiable {
     /// The number, from 1.
     public var id: Int64
-    /// `active` while any grant is live, then the state of the grant that ended last.
+    /// Where it waits; `active` while any grant is live, then the state of the grant that ended
+    /// last.
     public var state: RequestState
     /// Who asked, as recorded then.
     public var requester: Person
@@ -54,8 +55,14 @@ public struct StoredRequest: Hashable, Sendable, Identifiable {
     public var decidedAt: Timestamp?
     /// The key under which a repetition of the request is recognised.
     public var idempotencyKey: String?
-    /// What it opened, in the order of the ids.
+    /// What it opened, in the order of the ids; of an extension what it is to lengthen.
     public var grants: [StoredGrant]
+    /// How it waits, or waited; nil where it opened as soon as it was asked.
+    public var wait: Wait?
+    /// Why it came to nothing.
+    public var decision: String?
+    /// Who decided that it comes to nothing; nil for the agent.
+    public var decidedBy: Person?
 
     /// Takes the parts.
     public init(
@@ -76,6 +83,22 @@ public struct StoredRequest: Hashable, Sendable, Identifiable {
         self.decidedAt = decidedAt
         self.idempotencyKey = idempotencyKey
         self.grants = grants
+    }
+}
+
+extension StoredRequest {
+    /// The request as what waits; nil where it does not.
+    var waiting: WaitingRequest? {
+        wait.map {
+            WaitingRequest(
+                id: id,
+                requester: requester,
+                ask: ask,
+                createdAt: createdAt,
+                idempotencyKey: idempotencyKey,
+                wait: $0
+            )
+        }
     }
 }
 

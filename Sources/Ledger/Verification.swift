@@ -22,7 +22,7 @@ extension Ledger {
             }
         }
         // All that is recorded by now was so before the last batch, or is not in it.
-        try await writing { _ in }
+        try await writing({ _ in })
         return verifier.finish(newest: books.withLock(\.marks))
     }
 }

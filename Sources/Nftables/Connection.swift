@@ -14,6 +14,8 @@ internal import SystemPackage
 ///
 /// ### Changing
 /// - ``commit(_:ifGeneration:)``
+/// - ``prepare(_:ifGeneration:)``
+/// - ``commit(_:)``
 /// - ``generation()``
 ///
 /// ### Reading
@@ -54,24 +56,52 @@ public final class Connection: Sendable {
         _ transaction: Transaction,
         ifGeneration generation: UInt32? = nil
     ) throws(NetlinkError) {
-        guard !transaction.isEmpty else { return }
-        try socket.withLock { (socket) throws(NetlinkError) in
+        try commit(prepare(transaction, ifGeneration: generation))
+    }
+
+    /// Encodes a transaction, so that all that is left for its commit is to send it.
+    ///
+    /// Others may be committed in between; the kernel judges it when it is sent.
+    ///
+    /// - Parameters:
+    ///   - transaction: What to do.
+    ///   - generation: As for ``commit(_:ifGeneration:)``.
+    /// - Throws: `invalid` for what cannot be sent.
+    public func prepare(
+        _ transaction: Transaction,
+        ifGeneration generation: UInt32? = nil
+    ) throws(NetlinkError) -> PreparedTransaction {
+        guard !transaction.isEmpty else {
+            return PreparedTransaction(transaction: transaction, batch: nil)
+        }
+        return try socket.withLock { (socket) throws(NetlinkError) in
             let batch = try transaction.encoded(
                 firstSequence: socket.takeSequence(count: 0),
                 generation: generation
             )
-            let first = socket.takeSequence(count: batch.sequenceCount)
+            _ = socket.takeSequence(count: batch.sequenceCount)
+            return PreparedTransaction(transaction: transaction, batch: batch)
+        }
+    }
+
+    /// Carries out a transaction that this connection has prepared.
+    ///
+    /// - Throws: As ``commit(_:ifGeneration:)``, but never `invalid`.
+    public func commit(_ prepared: consuming PreparedTransaction) throws(NetlinkError) {
+        let transaction = prepared.transaction
+        guard let batch = prepared.batch else { return }
+        try socket.withLock { (socket) throws(NetlinkError) in
             try batch.send(over: &socket)
-            try Self.readAnswers(to: batch, of: transaction, first: first, over: &socket)
+            try Self.readAnswers(to: batch, of: transaction, over: &socket)
         }
     }
 
     private static func readAnswers(
         to batch: borrowing SealedBatch,
         of transaction: Transaction,
-        first: UInt32,
         over socket: inout NetlinkSocket
     ) throws(NetlinkError) {
+        let first = batch.firstSequence
         // The kernel has queued all its answers by the time the batch is sent. All are read, also
         // behind an error, or they would be taken for answers to the next request.
         var failure: (sequence: UInt32, errno: Errno, message: String?, offset: Int?)?
@@ -125,6 +155,13 @@ public final class Connection: Sendable {
         default: throw .batchRefused(failure.errno)
         }
     }
+}
+
+/// A transaction that is encoded: ``Connection/commit(_:)`` sends it, once.
+public struct PreparedTransaction: ~Copyable {
+    fileprivate let transaction: Transaction
+    /// Nil where there is nothing to do.
+    fileprivate let batch: SealedBatch?
 }
 
 /// `ERESTART`, include/linux/errno.h of the kernel: not meant for user space, and yet sent.

@@ -37,7 +37,7 @@ public struct CIDR: TextForm, Comparable {
     ///
     /// Bits set behind the prefix are refused, with the cleared range as the suggestion.
     public init(parsing text: String) throws(ParseError) {
-        guard let slash = text.firstIndex(of: "/") else {
+        guard let slash = text.utf8.firstIndex(of: UInt8(ascii: "/")) else {
             self.init(try IPAddress(parsing: text))
             return
         }
@@ -52,7 +52,7 @@ public struct CIDR: TextForm, Comparable {
             )
         }
         let bits = address.family.bits
-        guard let length = Int(digits: text[slash...].dropFirst().utf8), length <= bits else {
+        guard let length = Int(digits: text.utf8[slash...].dropFirst()), length <= bits else {
             throw ParseError(
                 text,
                 "the prefix length must be a number 0...\(bits)",

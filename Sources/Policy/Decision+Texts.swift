@@ -46,6 +46,24 @@ extension PolicySet {
         return violations
     }
 
+    /// Holds the reason of a denial against what the requester is owed: words.
+    public static func violations(ofDenial reason: String) -> [Violation] {
+        let violations = textViolations(
+            reason,
+            field: "reason",
+            characters: RequestLimits.reasonCharacters
+        )
+        guard violations.isEmpty, !reason.contains(where: \.isLetter) else { return violations }
+        return [
+            Violation(
+                field: "reason",
+                value: printable(reason),
+                allowed: "a reason",
+                message: "cannot deny without a reason: the requester is told it"
+            )
+        ]
+    }
+
     /// Holds the ticket of a request against the policies' patterns.
     static func violations(
         ofTicket ticket: String?,

@@ -1,29 +1,19 @@
 extension PolicySet {
-    /// How long a request opens: what it says, or else the shortest default of the policies.
+    /// When and how long a request opens: what it says, or else at once, and the shortest default
+    /// of the policies.
     static func time(
         of ask: Ask,
         for policies: [AccessPolicy],
         at now: Timestamp
-    ) -> (duration: Duration?, violations: [Violation]) {
+    ) -> (start: Timestamp?, duration: Duration?, violations: [Violation]) {
         let strictest = policies.min { $0.maxDuration < $1.maxDuration }
         var duration = policies.map { min($0.defaultDuration, $0.maxDuration) }.min()
-        var violations: [Violation] = []
+        var (start, violations) = ask.at.map { self.start($0, at: now) } ?? (nil, [])
         if let text = ask.duration {
             do {
                 let asked = try Duration(parsing: text)
                 duration = asked
-                if let strictest, asked > strictest.maxDuration {
-                    let limit = strictest.maxDuration.compactDescription
-                    violations.append(
-                        Violation(
-                            field: "duration",
-                            value: text,
-                            allowed: "at most \(limit)",
-                            message: "cannot open for \(text): policy \(strictest.name) allows "
-                                + "at most \(limit)"
-                        )
-                    )
-                }
+                violations += Self.violations(ofDuration: asked, strictest: strictest)
             } catch {
                 violations.append(
                     Violation(
@@ -50,8 +40,13 @@ extension PolicySet {
             }
             do {
                 let end = try Timestamp(parsing: text)
-                duration = end - now
-                violations += Self.violations(ofEnd: end, strictest: strictest, at: now)
+                duration = end - (start ?? now)
+                violations += Self.violations(
+                    ofEnd: end,
+                    strictest: strictest,
+                    from: start,
+                    at: now
+                )
             } catch {
                 violations.append(
                     Violation(
@@ -64,26 +59,70 @@ extension PolicySet {
                 )
             }
         }
-        return (duration, violations)
+        return (start, duration, violations)
+    }
+
+    /// Reads when a request is to open.
+    private static func start(_ text: String, at now: Timestamp) -> (Timestamp?, [Violation]) {
+        let furthest = now + RequestLimits.furthestStart
+        let message: String
+        let value: String
+        do {
+            let start = try Timestamp(parsing: text)
+            if now < start, start <= furthest { return (start, []) }
+            value = start.description
+            message =
+                start > now
+                ? "cannot open from \(start): a start may lie at most "
+                    + "\(RequestLimits.furthestStart.compactDescription) ahead"
+                : "cannot open from \(start): it is over, now it is \(now); leave it out to open "
+                    + "at once"
+        } catch {
+            value = error.value
+            message = "cannot read \(error.value) as an instant: \(error.message)"
+        }
+        let allowed = "after \(now), at most \(furthest)"
+        return (nil, [Violation(field: "at", value: value, allowed: allowed, message: message)])
+    }
+
+    /// Holds a duration against the policy that allows the least.
+    static func violations(
+        ofDuration duration: Duration,
+        strictest: AccessPolicy?
+    ) -> [Violation] {
+        guard let strictest, duration > strictest.maxDuration else { return [] }
+        let limit = strictest.maxDuration.compactDescription
+        let text = duration.compactDescription
+        return [
+            Violation(
+                field: "duration",
+                value: text,
+                allowed: "at most \(limit)",
+                message: "cannot open for \(text): policy \(strictest.name) allows at most \(limit)"
+            )
+        ]
     }
 
     private static func violations(
         ofEnd end: Timestamp,
         strictest: AccessPolicy?,
+        from start: Timestamp?,
         at now: Timestamp
     ) -> [Violation] {
-        if end <= now {
+        let first = start ?? now
+        if end <= first {
             return [
                 Violation(
                     field: "until",
                     value: end.description,
-                    allowed: "after \(now)",
-                    message: "cannot open until \(end): it is over; now it is \(now)"
+                    allowed: "after \(first)",
+                    message: start.map { "cannot open until \(end): the start is \($0)" }
+                        ?? "cannot open until \(end): it is over; now it is \(now)"
                 )
             ]
         }
-        guard let strictest, end - now > strictest.maxDuration else { return [] }
-        let limit = now + strictest.maxDuration
+        guard let strictest, end - first > strictest.maxDuration else { return [] }
+        let limit = first + strictest.maxDuration
         return [
             Violation(
                 field: "until",

@@ -1,8 +1,8 @@
 extension PolicySet {
     /// What policy says to a request.
     public enum Decision: Hashable, Sendable {
-        /// Open all of this for so long.
-        case open([Opening], for: Duration)
+        /// Open all of this for so long, and at once where no start is named.
+        case open([Opening], for: Duration, from: Timestamp?)
         /// Open nothing: these limits are broken, all of them in the order of the fields.
         case refused([Violation])
         /// Open nothing: the caller may not ask for this, for the reason given.
@@ -31,8 +31,8 @@ extension PolicySet {
         renews: (Opening) -> Bool = { _ in false }
     ) -> Decision {
         let held = roles.roles(of: identity)
-        guard held.contains(.requester) || held.contains(.admin) else {
-            return .notPermitted("cannot ask for access: \(identity.name) is not a requester")
+        if let refusal = refusal(of: identity, holding: held, toAskUnder: []) {
+            return .notPermitted(refusal)
         }
         let targets = resolve(targets: ask.targets)
         let policies = targets.policies
@@ -52,15 +52,27 @@ extension PolicySet {
             + Self.violations(ofReason: ask, for: policies)
             + Self.violations(ofTicket: ask.ticket, for: policies)
         guard violations.isEmpty, let duration = time.duration else { return .refused(violations) }
-        if let refusal = refusal(ofDelegateOf: identity, toAskUnder: policies.map(\.name)) {
+        if let refusal = refusal(of: identity, holding: held, toAskUnder: policies) {
             return .notPermitted(refusal)
         }
-        if let closed = policies.first(where: { !$0.mayAsk(identity, roles: held) }) {
-            return .notPermitted(
-                "cannot open \(closed.name): \(identity.name) is not among its requesters"
-            )
+        return .open(openings, for: duration, from: time.start)
+    }
+
+    /// Why somebody may not ask under these policies; nil where they may.
+    func refusal(
+        of identity: Identity,
+        holding held: Set<Role>,
+        toAskUnder policies: [AccessPolicy]
+    ) -> String? {
+        guard held.contains(.requester) || held.contains(.admin) else {
+            return "cannot ask for access: \(identity.name) is not a requester"
         }
-        return .open(openings, for: duration)
+        if let refusal = refusal(ofDelegateOf: identity, toAskUnder: policies.map(\.name)) {
+            return refusal
+        }
+        return policies.first { !$0.mayAsk(identity, roles: held) }.map {
+            "cannot open \($0.name): \(identity.name) is not among its requesters"
+        }
     }
 
     /// Every opening once, or none where there are too many.
@@ -101,7 +113,7 @@ extension PolicySet {
     }
 
     /// The policies under which the requester would hold too many grants.
-    private static func overcrowded(
+    static func overcrowded(
         _ openings: [Opening],
         in policies: [AccessPolicy],
         by identity: Identity,

@@ -1,6 +1,14 @@
 /// One thing that happened: what the ledger records, what becomes of the plan, and what the audit
 /// trail says all follow from it.
 public enum Event: Hashable, Sendable {
+    /// A request was made that waits: for others to agree, or for its start.
+    case asked(WaitingRequest)
+    /// Somebody agreed to a waiting request, which is then pending, scheduled or about to open;
+    /// nobody where a policy that was changed asks for no more approvals.
+    case approved(Int64, Approval?, then: RequestState)
+    /// A waiting request came to nothing: denied, cancelled, lapsed or failed; `by` is nil for the
+    /// agent.
+    case concluded(Int64, RequestState, at: Timestamp, by: Person?, reason: String?)
     /// A request was granted: all its grants are live.
     case opened(AccessRequest)
     /// A live grant ended; `by` is nil where nobody asked for it.
@@ -13,7 +21,7 @@ public enum Event: Hashable, Sendable {
     case shortened(Grant.ID, deadline: BootTime)
     /// A live grant of an earlier boot goes on in this one; nothing for the audit trail.
     case carriedOver(Grant.ID, deadline: BootTime)
-    /// Something to be known that changes no grant.
+    /// Something to be known that changes neither request nor grant.
     case noted(Notice)
 
     /// Whether it only takes access away, or nothing: then it takes effect even where it cannot be
@@ -21,7 +29,15 @@ public enum Event: Hashable, Sendable {
     public var onlyTakesAway: Bool {
         switch self {
         case .ended, .takenBack, .shortened, .noted: true
-        case .opened, .extended, .carriedOver: false
+        case .asked, .approved, .concluded, .opened, .extended, .carriedOver: false
+        }
+    }
+
+    /// Whether it changes what is open, and so concerns the kernel.
+    public var changesGrants: Bool {
+        switch self {
+        case .asked, .approved, .concluded, .noted: false
+        case .opened, .ended, .extended, .takenBack, .shortened, .carriedOver: true
         }
     }
 }

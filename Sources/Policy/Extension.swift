@@ -30,8 +30,8 @@ extension PolicySet {
         at now: Timestamp
     ) -> ExtensionDecision {
         let held = roles.roles(of: identity)
-        guard held.contains(.requester) || held.contains(.admin) else {
-            return .notPermitted("cannot extend: \(identity.name) is not a requester")
+        if let refusal = refusal(of: identity, holding: held, toAskUnder: []) {
+            return .notPermitted(refusal)
         }
         guard addition > .zero else {
             return .refused([
@@ -45,10 +45,7 @@ extension PolicySet {
         }
         var violations: [Violation] = []
         for grant in grants {
-            guard let policy = policy(named: grant.policy), policy.enabled,
-                policy.ports.contains(where: { $0.contains(grant.port) }),
-                policy.allowedSources.contains(where: { $0.contains(grant.source) })
-            else {
+            guard let policy = policy(named: grant.policy), policy.allows(Opening(grant)) else {
                 violations.append(
                     Violation(
                         field: "id",
@@ -78,17 +75,13 @@ extension PolicySet {
                 )
             }
         }
-        guard violations.isEmpty else { return .refused(violations) }
-        if let refusal = refusal(ofDelegateOf: identity, toAskUnder: grants.map(\.policy)) {
-            return .notPermitted(refusal)
+        violations += grants.compactMap {
+            Self.violation(ofStrange: $0.source, "id", for: identity)
         }
-        if let closed = grants.first(where: { grant in
-            policy(named: grant.policy).map { !$0.mayAsk(identity, roles: held) } ?? true
-        }) {
-            return .notPermitted(
-                "cannot extend grant \(closed.id): \(identity.name) is not among the requesters "
-                    + "of policy \(closed.policy)"
-            )
+        guard violations.isEmpty else { return .refused(violations) }
+        let policies = grants.compactMap { policy(named: $0.policy) }
+        if let refusal = refusal(of: identity, holding: held, toAskUnder: policies) {
+            return .notPermitted(refusal)
         }
         return .extend(
             grants.map { grant in

@@ -11,6 +11,9 @@ public enum RequestState: String, Codable, Hashable, Sendable, CaseIterable {
     /// It never opened: an approver said no, its requester took it back, nobody answered in time,
     /// the kernel refused.
     case denied, cancelled, lapsed, failed
+
+    /// Whether it has opened nothing yet, and may.
+    public var isWaiting: Bool { self == .pending || self == .scheduled }
 }
 
 /// Where a grant stands: as requests do.
@@ -171,6 +174,8 @@ public struct AccessRequest: Hashable, Sendable, Identifiable {
     public var idempotencyKey: String?
     /// What it opens.
     public var grants: [Grant]
+    /// How it waited before; nil where it opened as soon as it was asked.
+    public var wait: Wait?
 
     /// Takes the parts of a request.
     public init(

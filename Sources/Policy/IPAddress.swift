@@ -50,15 +50,17 @@ public struct IPAddress: TextForm, Comparable {
 
     /// The 4 or 16 bytes of the address in network order.
     public var bytes: [UInt8] {
-        (0..<family.bits / 8).map { index in
-            UInt8(truncatingIfNeeded: (index < 8 ? high : low) >> UInt64(56 - index % 8 * 8))
-        }
+        (0..<family.bits / 8).map(byte)
+    }
+
+    private func byte(_ index: Int) -> UInt8 {
+        UInt8(truncatingIfNeeded: (index < 8 ? high : low) >> UInt64(56 - index % 8 * 8))
     }
 
     /// The text form, IPv6 as in RFC 5952.
     public var description: String {
         switch family {
-        case .ipv4: bytes.map(String.init).joined(separator: ".")
+        case .ipv4: "\(byte(0)).\(byte(1)).\(byte(2)).\(byte(3))"
         case .ipv6: groupsText
         }
     }
@@ -95,11 +97,11 @@ extension IPAddress {
         guard text.utf8.count <= 64 else {
             throw ParseError(text, "it is too long for an address")
         }
-        guard !text.contains("%") else {
+        if let zone = text.utf8.firstIndex(of: UInt8(ascii: "%")) {
             throw ParseError(
                 text,
                 "a zone cannot be part of a source; write the address without it",
-                suggestion: (try? Self(parsing: String(text.prefix { $0 != "%" })))?.description
+                suggestion: (try? Self(parsing: String(text[..<zone])))?.description
             )
         }
         let bytes = Array(text.utf8)
@@ -135,12 +137,16 @@ extension IPAddress {
 
     /// Four decimal numbers; nil where the text is anything else.
     private static func ipv4(_ text: ArraySlice<UInt8>) -> UInt32? {
-        let parts = text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard parts.count == 4 else { return nil }
         var number: UInt32 = 0
-        for part in parts {
-            guard let byte = Int(digits: part), byte <= 255 else { return nil }
+        var rest = text
+        for index in 0..<4 {
+            let part = rest.prefix { $0 != UInt8(ascii: ".") }
+            rest = rest.dropFirst(part.count)
+            // A point ends each number but the last.
+            guard let byte = Int(digits: part), byte <= 255, rest.isEmpty == (index == 3)
+            else { return nil }
             number = number << 8 | UInt32(byte)
+            rest = rest.dropFirst()
         }
         return number
     }

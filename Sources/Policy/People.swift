@@ -37,9 +37,25 @@ public struct People: Hashable, Sendable {
         return one == other
     }
 
+    /// Whether two are one and the same person, or one of them acts in the other's session, as root
+    /// does by way of `sudo`.
+    public func areSame(_ a: Person, _ b: Person) -> Bool {
+        a.selves.contains { one in b.selves.contains { areSame(one, $0) } }
+    }
+
     private func entry(of person: (subject: Subject, name: String)) -> Entry? {
         entries.first {
             person.subject.uid == nil ? $0.remote == person.subject : $0.local == person.name
         }
+    }
+}
+
+extension Person {
+    /// Who it is, and who logged in to the session they act in.
+    fileprivate var selves: [(Subject, name: String)] {
+        guard case .process(let process) = origin, let login = process.login else {
+            return [(subject, name: name)]
+        }
+        return [(subject, name: name), (.local(uid: login.uid), name: login.name)]
     }
 }

@@ -119,7 +119,7 @@ public struct Plan: Sendable {
                 move(id, &touched, &undo) { $0.end = end }
             case .shortened(let id, let deadline), .carriedOver(let id, let deadline):
                 move(id, &touched, &undo) { $0.end.deadline = deadline }
-            case .noted: break
+            case .asked, .approved, .concluded, .noted: break
             }
         }
         forgetPastDeadlines()

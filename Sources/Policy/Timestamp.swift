@@ -33,14 +33,18 @@ public struct Timestamp: TextForm, Comparable {
         // Bytes and not strings: every answer about a grant has four of these.
         var text: [UInt8] = []
         text.reserveCapacity(24)
+        if year < 0 { text.append(UInt8(ascii: "-")) }
         Self.append(year, 4, to: &text)
-        for (separator, number) in [
-            ("-", month), ("-", day), ("T", second / 3_600), (":", second / 60 % 60),
-            (":", second % 60),
-        ] as [(Unicode.Scalar, Int64)] {
-            text.append(UInt8(ascii: separator))
-            Self.append(number, 2, to: &text)
-        }
+        text.append(UInt8(ascii: "-"))
+        Self.append(month, 2, to: &text)
+        text.append(UInt8(ascii: "-"))
+        Self.append(day, 2, to: &text)
+        text.append(UInt8(ascii: "T"))
+        Self.append(second / 3_600, 2, to: &text)
+        text.append(UInt8(ascii: ":"))
+        Self.append(second / 60 % 60, 2, to: &text)
+        text.append(UInt8(ascii: ":"))
+        Self.append(second % 60, 2, to: &text)
         if fraction != 0 {
             text.append(UInt8(ascii: "."))
             Self.append(fraction, 3, to: &text)
@@ -198,13 +202,8 @@ extension Timestamp {
 
     /// Appends the digits of a number, with zeros in front where it has fewer.
     private static func append(_ number: Int64, _ width: Int, to text: inout [UInt8]) {
-        if number < 0 { text.append(UInt8(ascii: "-")) }
-        let start = text.count
-        var rest = number.magnitude
-        while rest > 0 || text.count < start + width {
-            text.append(UInt8(ascii: "0") + UInt8(rest % 10))
-            rest /= 10
-        }
-        text[start...].reverse()
+        let (tens, ones) = number.magnitude.quotientAndRemainder(dividingBy: 10)
+        if width > 1 || tens > 0 { append(Int64(tens), width - 1, to: &text) }
+        text.append(UInt8(ascii: "0") + UInt8(ones))
     }
 }

@@ -178,10 +178,9 @@ actor Responder {
         _ target: Target,
         _ asker: Visitor
     ) throws -> (Route, variable: Substring) {
-        let parts = Route.parts(of: target.path)
         var methods: [HTTPMethod] = []
         for route in Route.all {
-            guard let variable = route.match(parts) else { continue }
+            guard let variable = route.match(target.path) else { continue }
             if route.method == method { return (route, variable) }
             methods.append(route.method)
         }

@@ -28,7 +28,9 @@ struct Route: Sendable, CustomStringConvertible {
     let query: Set<String>
     let handler: Handler
 
-    private let parts: [Substring]
+    /// The path around the part that varies; no end where none does.
+    private let start: Substring
+    private let end: Substring?
 
     init(
         _ method: HTTPMethod,
@@ -42,7 +44,9 @@ struct Route: Sendable, CustomStringConvertible {
         self.operation = operation
         self.query = query
         self.handler = handler
-        parts = Self.parts(of: path[...])
+        let around = path.split(separator: "{", maxSplits: 1)
+        start = around[0]
+        end = around.count == 2 ? around[1].drop { $0 != "}" }.dropFirst() : nil
     }
 
     init(
@@ -63,21 +67,15 @@ struct Route: Sendable, CustomStringConvertible {
     /// Method and path: `GET /v1/status`.
     var description: String { "\(method.rawValue) \(path)" }
 
-    /// The parts of a path between its slashes, empty ones too.
-    static func parts(of path: Substring) -> [Substring] {
-        path.split(separator: "/", omittingEmptySubsequences: false)
-    }
-
     /// What stands in the place of the part that varies (nothing for a path without one), where
     /// `path` is a path of this route; nil where it is not.
-    func match(_ path: [Substring]) -> Substring? {
-        guard path.count == parts.count else { return nil }
-        var variable: Substring = ""
-        for (part, given) in zip(parts, path) where part != given {
-            guard part.first == "{", !given.isEmpty else { return nil }
-            variable = given
-        }
-        return variable
+    func match(_ path: Substring) -> Substring? {
+        guard let end else { return path == start ? "" : nil }
+        guard path.utf8.count > start.utf8.count + end.utf8.count,
+            path.hasPrefix(start), path.hasSuffix(end)
+        else { return nil }
+        let variable = path.utf8.dropFirst(start.utf8.count).dropLast(end.utf8.count)
+        return variable.contains(UInt8(ascii: "/")) ? nil : Substring(variable)
     }
 }
 

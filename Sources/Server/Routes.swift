@@ -66,7 +66,11 @@ extension Route {
                 by: caller
             ) { opened in
                 var answer = Answer.json(opened.request)
-                if opened.isNew { answer.status = .created }
+                if opened.request.state.isWaiting {
+                    answer.status = .accepted
+                } else if opened.isNew {
+                    answer.status = .created
+                }
                 answer.fields = [("location", "/v1/requests/\(opened.request.id)")]
                 return answer
             }
@@ -81,6 +85,27 @@ extension Route {
         },
         Route(.GET, "/v1/requests/{id}", .readRequest) { call, caller, service in
             .json(try await service.request(id: try call.requestID(), for: caller))
+        },
+        Route(.POST, "/v1/requests/{id}/approve", .approveRequest) { call, caller, service in
+            .json(
+                try await service.approve(
+                    request: try call.requestID(),
+                    try call.document(ApproveBody.init(json:)),
+                    by: caller
+                )
+            )
+        },
+        Route(.POST, "/v1/requests/{id}/deny", .denyRequest) { call, caller, service in
+            .json(
+                try await service.deny(
+                    request: try call.requestID(),
+                    reason: try call.document(DenyBody.init(json:)).reason,
+                    by: caller
+                )
+            )
+        },
+        Route(.POST, "/v1/requests/{id}/cancel", .cancelRequest) { call, caller, service in
+            .json(try await service.cancel(request: try call.requestID(), by: caller))
         },
         Route(.POST, "/v1/requests/{id}/revoke", .revokeRequest) { call, caller, service in
             .json(try await service.revoke(request: try call.requestID(), by: caller))

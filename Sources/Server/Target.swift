@@ -6,8 +6,9 @@ struct Target {
     private var queryText: Substring?
 
     init(_ text: String) throws(Problem) {
-        path = text.prefix { $0 != "?" }
-        queryText = path.endIndex < text.endIndex ? text[path.endIndex...].dropFirst() : nil
+        let end = text.utf8.firstIndex(of: UInt8(ascii: "?")) ?? text.endIndex
+        path = text[..<end]
+        queryText = end < text.endIndex ? Substring(text.utf8[end...].dropFirst()) : nil
     }
 
     /// The query parameters, each of which must be known and stand there once.

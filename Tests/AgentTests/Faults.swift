@@ -86,10 +86,11 @@ struct FaultyStore: EventStore {
     func commit(
         _ events: [Event],
         at time: Timestamp,
-        meanwhile: () -> Void
+        meanwhile: () -> Void,
+        afterwards: @escaping @Sendable () -> Void
     ) async throws(LedgerError) {
         try await faults.beforeCommit()
-        try await ledger.commit(events, at: time, meanwhile: meanwhile)
+        try await ledger.commit(events, at: time, meanwhile: meanwhile, afterwards: afterwards)
         faults.afterCommit()
     }
 
@@ -170,6 +171,11 @@ struct FaultyGate: GateControl {
             try gate.arm(managed: managed, breakGlass: breakGlass, holding: holding, now: now)
         }
     }
+
+    func prepare(_ changes: [ElementChange], now: BootTime) { gate.prepare(changes, now: now) }
+
+    /// Not before the fault of `apply` is known.
+    func begin(_ changes: [ElementChange], now: BootTime) {}
 
     func apply(_ changes: [ElementChange], now: BootTime) throws(GateError) {
         try faults.during(.apply) { () throws(GateError) in try gate.apply(changes, now: now) }

@@ -91,6 +91,7 @@ final class Host: ConfigurationSource {
             .requester: [
                 .user("alice"), .user("bob"), .asserted(issuer: "corp", group: "ops"),
             ],
+            .approver: [.user("carol"), .user("erin"), .asserted(issuer: "corp", group: "leads")],
             .admin: [.user("dora")],
             .viewer: [.user("vera"), .asserted(issuer: "corp", group: "audit")],
         ])
@@ -357,6 +358,8 @@ let alice = local("alice", 1000, [.requester])
 let bob = local("bob", 1001, [.requester])
 let dora = local("dora", 1002, [.admin])
 let vera = local("vera", 1003, [.viewer])
+let carol = local("carol", 1004, [.approver])
+let erin = local("erin", 1005, [.approver])
 
 // MARK: Asking
 

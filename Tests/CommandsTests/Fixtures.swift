@@ -92,6 +92,7 @@ func request(
         requester: alice,
         reason: nil,
         ticket: nil,
+        duration: "42m",
         createdAt: noon,
         decidedAt: noon,
         grants: grants,
@@ -107,13 +108,13 @@ func waitingRequest(_ id: String, _ state: RequestState = .pending) throws -> Re
         requester: alice,
         reason: "disk full on db3",
         ticket: "OPS-1",
-        createdAt: noon + .seconds(-180),
-        revision: 2,
         duration: "45m",
-        approvals: [ApprovalDocument(who: user(1001, "bob"), at: noon + .seconds(-60))],
-        needs: [NeedDocument(policy: "ssh", approvals: 2, given: 1, approvers: ["group:leads"])],
+        revision: 2,
+        createdAt: noon + .seconds(-180),
         pendingUntil: noon + .seconds(720),
         decidedAt: nil,
+        approvals: [ApprovalDocument(who: user(1001, "bob"), at: noon + .seconds(-60))],
+        needs: [NeedDocument(policy: "ssh", approvals: 2, given: 1, approvers: ["group:leads"])],
         grants: [try grant("\(id).1", state: state, ends: nil)]
     )
 }

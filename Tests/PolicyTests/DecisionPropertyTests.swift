@@ -12,7 +12,7 @@ import TestSupport
             let held = generator.int(0...3)
             let ask = generator.ask()
             let decision = policies.decide(ask, by: alice, at: noon) { _ in held }
-            guard case .open(let openings, let duration) = decision else { continue }
+            guard case .open(let openings, let duration, _) = decision else { continue }
             opened += 1
             #expect(!openings.isEmpty && Set(openings).count == openings.count)
             #expect(duration > .zero)

@@ -90,7 +90,7 @@ func hostPolicies() throws -> PolicySet {
                 )
             }
         }
-        #expect(try decide(ask) == .open(expected, for: .seconds(3_600)))
+        #expect(try decide(ask) == .open(expected, for: .seconds(3_600), from: nil))
     }
 
     @Test(
@@ -101,7 +101,7 @@ func hostPolicies() throws -> PolicySet {
     )
     func opensForTheTimeAsked(duration: String?, until: String?, seconds: Int) throws {
         let decision = try decide(sshAsk(duration: duration, until: until))
-        guard case .open(_, let time) = decision else {
+        guard case .open(_, let time, _) = decision else {
             Issue.record("\(decision)")
             return
         }

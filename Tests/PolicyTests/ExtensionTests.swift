@@ -104,14 +104,12 @@ import Testing
         let rdp = try grant("rdp", "3389/tcp", left: 1)
         #expect(
             try decide([rdp], by: .seconds(1))
-                == .notPermitted(
-                    "cannot extend grant 17.1: alice is not among the requesters of policy rdp"
-                )
+                == .notPermitted("cannot open rdp: alice is not among its requesters")
         )
         let vera = local("vera", uid: 2, groups: ["ops"])
         #expect(
             try decide([grant(left: 1)], by: .seconds(1), vera)
-                == .notPermitted("cannot extend: vera is not a requester")
+                == .notPermitted("cannot ask for access: vera is not a requester")
         )
         guard case .extend = try decide([rdp], by: .seconds(1), root) else {
             Issue.record("root was refused")

@@ -13,7 +13,7 @@ struct PlanModel {
         case .extended(let id, _, let end, _), .takenBack(let id, let end): grants[id]?.end = end
         case .shortened(let id, let deadline), .carriedOver(let id, let deadline):
             grants[id]?.end.deadline = deadline
-        case .noted: break
+        case .asked, .approved, .concluded, .noted: break
         }
     }
 

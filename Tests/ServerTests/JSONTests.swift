@@ -38,6 +38,7 @@ private struct LaxAsk: Decodable {
     var sources: [String]
     var duration: String?
     var until: String?
+    var at: String?
     var reason: String?
     var ticket: String?
 
@@ -47,6 +48,7 @@ private struct LaxAsk: Decodable {
             sources: sources,
             duration: duration,
             until: until,
+            at: at,
             reason: reason,
             ticket: ticket
         )

@@ -97,12 +97,15 @@ struct OpenAPITests {
         try check(AuditPage(events: [Samples.auditRow], next: "17"), is: "AuditPage")
         try check(Samples.verification, is: "AuditVerification")
         try check(ExtendBody(duration: "1h"), is: "Extend")
+        try check(ApproveBody(duration: "1h", revision: 2), is: "Approve")
+        try check(DenyBody(reason: "r"), is: "Deny")
         try check(
             Ask(
                 targets: ["ssh"],
                 sources: ["192.0.2.7"],
                 duration: "1h",
                 until: "2026-12-01T17:00:00Z",
+                at: "2026-12-01T16:00:00Z",
                 reason: "r",
                 ticket: "t"
             ),
@@ -114,6 +117,8 @@ struct OpenAPITests {
         var grant = Samples.grant
         grant.requester = Samples.anybody
         grant.reason = nil
+        grant.startsAt = nil
+        grant.expiresAt = nil
         grant.endedAt = nil
         grant.endReason = nil
         grant.remainingSeconds = nil
@@ -121,10 +126,23 @@ struct OpenAPITests {
         grant.bytes = nil
         try checkRequired(grant, is: "Grant")
         try checkRequired(grant.requester, is: "Who")
+        var approval = Samples.approval
+        approval.duration = nil
+        try checkRequired(approval, is: "Approval")
+        var need = try #require(Samples.request.needs?.first)
+        need.approvers = nil
+        try checkRequired(need, is: "Need")
         var request = Samples.request
         request.reason = nil
         request.ticket = nil
         request.superseded = nil
+        request.startsAt = nil
+        request.pendingUntil = nil
+        request.decidedAt = nil
+        request.decidedBy = nil
+        request.decision = nil
+        request.needs = nil
+        request.extends = nil
         try checkRequired(request, is: "Request")
         try checkRequired(RequestList(requests: [], next: nil), is: "RequestList")
         var status = Samples.status
@@ -157,6 +175,7 @@ struct OpenAPITests {
         (verification.prunedThrough, verification.given) = (nil, nil)
         try checkRequired(verification, is: "AuditVerification")
         try checkRequired(Ask(targets: [], sources: []), is: "Ask")
+        try checkRequired(DenyBody(reason: "r"), is: "Deny")
     }
 
     /// Compares a document that has all fields with its schema, level by level.

@@ -17,6 +17,9 @@ final class RecordingService: AccessService {
         case open(Ask, key: String?)
         case request(Int64)
         case requests(RequestFilter)
+        case approve(Int64, ApproveBody)
+        case deny(Int64, String)
+        case cancel(Int64)
         case revoke(Int64)
         case extend(Int64, Duration)
         case grants(RequestFilter, includeEnded: Bool)
@@ -121,7 +124,11 @@ final class RecordingService: AccessService {
         render: @escaping @Sendable (Opened) throws -> Answer
     ) async throws -> Answer {
         try await note(.open(ask, key: idempotencyKey), caller)
-        return try render(Opened(request: Samples.request, isNew: idempotencyKey != "used"))
+        var request = Samples.request
+        if idempotencyKey?.hasPrefix("waits") == true { request.state = .pending }
+        return try render(
+            Opened(request: request, isNew: idempotencyKey?.hasSuffix("used") != true)
+        )
     }
 
     func request(id: Int64, for caller: Caller) async throws -> RequestDocument {
@@ -132,6 +139,25 @@ final class RecordingService: AccessService {
     func requests(_ filter: RequestFilter, for caller: Caller) async throws -> RequestList {
         try await note(.requests(filter), caller)
         return Samples.requests
+    }
+
+    func approve(request id: Int64, _ body: ApproveBody, by caller: Caller) async throws
+        -> RequestDocument
+    {
+        try await note(.approve(id, body), caller)
+        return Samples.request
+    }
+
+    func deny(request id: Int64, reason: String, by caller: Caller) async throws
+        -> RequestDocument
+    {
+        try await note(.deny(id, reason), caller)
+        return Samples.request
+    }
+
+    func cancel(request id: Int64, by caller: Caller) async throws -> RequestDocument {
+        try await note(.cancel(id), caller)
+        return Samples.request
     }
 
     func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument {

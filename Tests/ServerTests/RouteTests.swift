@@ -83,6 +83,38 @@ struct Example: CustomTestStringConvertible, Sendable {
                 post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: used"),
                 asks: .open(Ask(targets: [], sources: []), key: "used")
             ),
+            Example(
+                "POST /v1/requests",
+                post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: waits"),
+                asks: .open(Ask(targets: [], sources: []), key: "waits"),
+                status: 202
+            ),
+            Example(
+                "POST /v1/requests",
+                post("/v1/requests", #"{"targets":[],"sources":[]}"#, "idempotency-key: waits-used"),
+                asks: .open(Ask(targets: [], sources: []), key: "waits-used"),
+                status: 202
+            ),
+            Example(
+                "POST /v1/requests/{id}/approve",
+                post("/v1/requests/17/approve", #"{"duration":"30m","revision":2}"#),
+                asks: .approve(17, ApproveBody(duration: "30m", revision: 2))
+            ),
+            Example(
+                "POST /v1/requests/{id}/approve",
+                post("/v1/requests/17/approve", ""),
+                asks: .approve(17, ApproveBody())
+            ),
+            Example(
+                "POST /v1/requests/{id}/deny",
+                post("/v1/requests/17/deny", #"{"reason":"not today"}"#),
+                asks: .deny(17, "not today")
+            ),
+            Example(
+                "POST /v1/requests/{id}/cancel",
+                post("/v1/requests/17/cancel", ""),
+                asks: .cancel(17)
+            ),
             Example("GET /v1/requests", get("/v1/requests"), asks: .requests(RequestFilter())),
             Example(
                 "GET /v1/requests",
@@ -172,6 +204,9 @@ private let allowed: [String: Set<Role>] = [
     "PUT /v1/policies/{name}": [.admin],
     "DELETE /v1/policies/{name}": [.admin],
     "POST /v1/requests": [.requester, .admin],
+    "POST /v1/requests/{id}/approve": [.approver, .admin],
+    "POST /v1/requests/{id}/deny": [.approver, .admin],
+    "POST /v1/requests/{id}/cancel": [.requester, .admin],
     "POST /v1/requests/{id}/revoke": [.requester, .admin],
     "POST /v1/requests/{id}/extend": [.requester, .admin],
     "DELETE /v1/grants/{id}": [.requester, .admin],
@@ -263,7 +298,7 @@ private let ofDelegates = "GET /v1/delegation"
 
     @Test(arguments: [
         ("PUT", "/v1/status", "GET"), ("DELETE", "/v1/requests", "POST, GET"),
-        ("PATCH", "/v1/policies/reload", "GET, POST"), ("OPTIONS", "/v1/grants/1.1", "DELETE"),
+        ("PATCH", "/v1/policies/reload", "GET, PUT, DELETE, POST"), ("OPTIONS", "/v1/grants/1.1", "DELETE"),
         ("POST", "/v1/grants", "GET"),
     ])
     func saysWhichMethodsAPathTakes(method: String, path: String, allow: String) async throws {
@@ -293,7 +328,7 @@ private let ofDelegates = "GET /v1/delegation"
         (
             #"{"targets":["a"],"sources":[],"reasn":"x"}"#,
             "cannot read the body: reasn: unknown field \"reasn\"; "
-                + "known are targets, sources, duration, until, reason, ticket"
+                + "known are targets, sources, duration, until, at, reason, ticket"
         ),
         ("[]", "cannot read the body: it is not the document this takes"),
         ("", "cannot read the body: it is not a JSON document"),

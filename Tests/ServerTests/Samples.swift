@@ -70,14 +70,40 @@ enum Samples {
     )
     static let grants = GrantList(grants: [grant], next: "17")
 
+    static let approval = {
+        let person = Person(
+            subject: .local(uid: 1002),
+            name: "carol",
+            origin: .process(Origin.Process(pid: 4712))
+        )
+        var approval = ApprovalDocument(
+            Approval(by: person, at: instant, duration: .seconds(2_700), policies: ["ssh"])
+        )
+        approval.who = who
+        return approval
+    }()
+
     static let request = RequestDocument(
         id: "17",
         state: .active,
         requester: who,
         reason: "disk full",
         ticket: "OPS-1",
+        duration: "45m",
+        revision: 2,
         createdAt: instant,
+        startsAt: instant,
+        pendingUntil: instant,
         decidedAt: instant,
+        decidedBy: who,
+        decision: "not now",
+        approvals: [approval],
+        needs: [
+            NeedDocument(
+                Need(policy: "ssh", approvals: 2, given: 1, approvers: [.group("leads")])
+            )
+        ],
+        extends: "16",
         grants: [grant],
         superseded: [SupersededDocument(id: "16.1", expiresAt: instant)]
     )

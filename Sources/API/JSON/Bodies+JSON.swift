@@ -8,13 +8,14 @@ extension Ask {
         var ask = Ask(targets: [], sources: [])
         try JSONReader.readObject(
             json,
-            fields: ["targets", "sources", "duration", "until", "reason", "ticket"]
+            fields: ["targets", "sources", "duration", "until", "at", "reason", "ticket"]
         ) { name, reader throws(JSONError) in
             switch name {
             case "targets": targets = try reader.readTexts()
             case "sources": sources = try reader.readTexts()
             case "duration": ask.duration = try reader.readOptionalText()
             case "until": ask.until = try reader.readOptionalText()
+            case "at": ask.at = try reader.readOptionalText()
             case "reason": ask.reason = try reader.readOptionalText()
             default: ask.ticket = try reader.readOptionalText()
             }
@@ -36,5 +37,36 @@ extension ExtendBody {
         }
         guard let duration else { throw JSONError(missing: "duration") }
         self.init(duration: duration)
+    }
+}
+
+extension ApproveBody {
+    /// Reads the body of `POST /v1/requests/{id}/approve`.
+    package init(json: [UInt8]) throws(JSONError) {
+        self.init()
+        guard !json.isEmpty else { return }
+        var body = Self()
+        try JSONReader.readObject(
+            json,
+            fields: ["duration", "revision"]
+        ) { name, reader throws(JSONError) in
+            switch name {
+            case "duration": body.duration = try reader.readOptionalText()
+            default: body.revision = try reader.readOptionalNumber()
+            }
+        }
+        self = body
+    }
+}
+
+extension DenyBody {
+    /// Reads the body of `POST /v1/requests/{id}/deny`.
+    package init(json: [UInt8]) throws(JSONError) {
+        var reason: String?
+        try JSONReader.readObject(json, fields: ["reason"]) { _, reader throws(JSONError) in
+            reason = try reader.readText()
+        }
+        guard let reason else { throw JSONError(missing: "reason") }
+        self.init(reason: reason)
     }
 }

@@ -20,10 +20,36 @@ extension RequestDocument: JSONDocument {
         writer.field("requester", requester)
         writer.field("reason", reason)
         writer.field("ticket", ticket)
+        writer.field("duration", duration)
+        writer.field("revision", revision)
         writer.field("createdAt", createdAt.description)
+        writer.field("startsAt", startsAt?.description)
+        writer.field("pendingUntil", pendingUntil?.description)
         writer.field("decidedAt", decidedAt?.description)
+        writer.field("decidedBy", decidedBy)
+        writer.field("decision", decision)
+        writer.field("approvals", approvals)
+        writer.field("needs", needs)
+        writer.field("extends", extends)
         writer.field("grants", grants)
         writer.field("superseded", superseded)
+    }
+}
+
+extension ApprovalDocument: JSONDocument {
+    package func writeFields(to writer: inout JSONWriter) {
+        writer.field("who", who)
+        writer.field("at", at.description)
+        writer.field("duration", duration)
+    }
+}
+
+extension NeedDocument: JSONDocument {
+    package func writeFields(to writer: inout JSONWriter) {
+        writer.field("policy", policy)
+        writer.field("approvals", approvals)
+        writer.field("given", given)
+        writer.field("approvers", approvers)
     }
 }
 

@@ -56,7 +56,7 @@ package struct JSONReader {
         guard reader.next() == UInt8(ascii: "{") else {
             try reader.refuseValue(because: "it is not the document this takes")
         }
-        var seen: Set<String> = []
+        var seen: [String] = []
         try reader.readElements(until: UInt8(ascii: "}")) { reader throws(JSONError) in
             reader.place = nil
             guard reader.next() == UInt8(ascii: "\"") else { throw reader.notJSON }
@@ -68,9 +68,8 @@ package struct JSONReader {
                         + known.joined(separator: ", ")
                 )
             }
-            guard seen.insert(name).inserted else {
-                throw reader.error("this field is there twice")
-            }
+            guard !seen.contains(name) else { throw reader.error("this field is there twice") }
+            seen.append(name)
             guard reader.take(UInt8(ascii: ":")) else { throw reader.notJSON }
             try read(name, &reader)
         }
@@ -94,6 +93,17 @@ package struct JSONReader {
     mutating func readOptionalText() throws(JSONError) -> String? {
         if next() == UInt8(ascii: "n"), takeWord("null") { return nil }
         return try readText()
+    }
+
+    /// Reads a value that must be a whole number of at most nine digits, or null.
+    mutating func readOptionalNumber() throws(JSONError) -> Int? {
+        if next() == UInt8(ascii: "n"), takeWord("null") { return nil }
+        let digits = bytes[position...].prefix { (0x30...0x39).contains($0) }
+        guard (1...9).contains(digits.count), digits.count == 1 || digits.first != 0x30 else {
+            try refuseValue(because: "this is not a whole number")
+        }
+        position += digits.count
+        return digits.reduce(0) { $0 * 10 + Int($1 - 0x30) }
     }
 
     /// Reads a value that must be a list of texts.

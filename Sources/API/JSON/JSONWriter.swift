@@ -50,6 +50,18 @@ package struct JSONWriter {
         bytes.append(UInt8(ascii: "]"))
     }
 
+    /// Writes a field with a list of texts; nothing where there is none.
+    mutating func field(_ name: String, _ texts: [String]?) {
+        guard let texts else { return }
+        self.name(name)
+        bytes.append(UInt8(ascii: "["))
+        for (index, text) in texts.enumerated() {
+            if index > 0 { bytes.append(UInt8(ascii: ",")) }
+            write(text)
+        }
+        bytes.append(UInt8(ascii: "]"))
+    }
+
     private mutating func write(_ document: some JSONDocument) {
         bytes.append(UInt8(ascii: "{"))
         needsComma = false
@@ -61,16 +73,20 @@ package struct JSONWriter {
     private mutating func name(_ name: String) {
         if needsComma { bytes.append(UInt8(ascii: ",")) }
         needsComma = true
-        write(name)
+        // It is one of ours, and needs no escape.
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(contentsOf: name.utf8)
+        bytes.append(UInt8(ascii: "\""))
         bytes.append(UInt8(ascii: ":"))
     }
 
     private mutating func write(_ text: String) {
         bytes.append(UInt8(ascii: "\""))
-        if text.utf8.contains(where: Self.needsEscape) {
+        let start = bytes.count
+        bytes.append(contentsOf: text.utf8)
+        if bytes[start...].contains(where: Self.needsEscape) {
+            bytes.removeSubrange(start...)
             for byte in text.utf8 { appendEscaped(byte) }
-        } else {
-            bytes.append(contentsOf: text.utf8)
         }
         bytes.append(UInt8(ascii: "\""))
     }

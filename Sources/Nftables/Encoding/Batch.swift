@@ -114,6 +114,9 @@ struct SealedBatch: ~Copyable {
 
     fileprivate init(_ batch: consuming Batch) { self.batch = batch }
 
+    /// BEGIN's sequence number.
+    var firstSequence: UInt32 { batch.firstSequence }
+
     /// How many sequence numbers it uses: BEGIN's, one for each message, END's.
     var sequenceCount: Int { batch.origins.count + 2 }
 

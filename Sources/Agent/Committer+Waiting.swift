@@ -1,0 +1,177 @@
+import API
+import Policy
+import Settings
+
+/// What becomes of a waiting request.
+enum Outcome {
+    /// It waits for more people to agree.
+    case waits
+    /// It waits for its start.
+    case scheduled
+    /// It opens; older grants make room for it.
+    case opened(AccessRequest, older: [Grant])
+    /// It comes to nothing.
+    case concluded(RequestState, reason: String)
+}
+
+extension Committer {
+    /// Why no request of somebody may wait; nil where one may.
+    func refusalToWait(for identity: Identity) -> Problem? {
+        let own = waitingRequests.count(of: identity.subject)
+        guard own < RequestLimits.waitingPerPerson else {
+            return Problem(outside: [
+                Violation(
+                    field: "targets",
+                    value: "\(own + 1) waiting requests",
+                    allowed: "at most \(RequestLimits.waitingPerPerson) waiting requests",
+                    message: "cannot ask: \(own) requests of \(identity.name) wait already; "
+                        + "`sallyport cancel ID` takes one back"
+                )
+            ])
+        }
+        guard waitingRequests.count < RequestLimits.waiting else {
+            return Problem(
+                .rateLimited,
+                "cannot ask: \(waitingRequests.count) requests wait already, which is as many as "
+                    + "are kept; ask again when some of them are answered"
+            )
+        }
+        return nil
+    }
+
+    /// A request that begins to wait, and what approvals it waits for.
+    func waiting(
+        _ ask: Ask,
+        _ openings: [Opening],
+        for duration: Duration,
+        from start: Timestamp?,
+        by identity: Identity,
+        at now: Moment,
+        idempotencyKey: String?
+    ) -> (WaitingRequest, [Need]) {
+        let policies = configuration.policySet
+        var request = WaitingRequest(
+            id: takeRequestID(),
+            requester: identity.person,
+            ask: ask,
+            createdAt: now.wall,
+            idempotencyKey: idempotencyKey,
+            wait: Wait(
+                state: .pending,
+                openings: openings,
+                duration: duration,
+                startsAt: start,
+                pendingUntil: now.wall,
+                groups: identity.groups
+            )
+        )
+        let names = request.wait.policies
+        let answeredBy = now.wall + policies.pendingFor(names)
+        request.wait.pendingUntil = request.endsBy.map { min($0, answeredBy) } ?? answeredBy
+        let needs = policies.needs(under: names)
+        if needs.isEmpty { request.wait.state = .scheduled }
+        return (request, needs)
+    }
+
+    /// What happens to a waiting request whose time has come: it starts, or lapses.
+    func eventsOfDue(_ request: WaitingRequest, at now: Moment) -> [Event] {
+        request.wait.state == .scheduled
+            ? outcome(of: request, at: now).events(of: request, at: now)
+            : [.concluded(request.id, .lapsed, at: now.wall, by: nil, reason: nil)]
+    }
+
+    /// What becomes of a request that enough people have agreed to, by what policy says now.
+    func outcome(of request: WaitingRequest, at now: Moment) -> Outcome {
+        if let start = request.wait.startsAt, now.wall < start { return .scheduled }
+        guard request.duration(at: now.wall) > .zero else {
+            return .concluded(.lapsed, reason: "its time was over before it could open")
+        }
+        let subject = request.requester.subject
+        let identity = identity(of: request)
+        let decision = configuration.policySet.decideAgain(
+            request,
+            by: identity,
+            at: now.wall,
+            active: { plan.activeCount(policy: $0, of: subject) },
+            activeOfDelegate: identity.via.map { plan.activeCount(via: $0.name) } ?? 0,
+            renews: { plan.live(port: $0.port, source: $0.source, of: subject) != nil }
+        )
+        switch decision {
+        case .open(let openings, let duration, _):
+            let (opened, older) = opened(request.opened([]), openings, for: duration, at: now)
+            return .opened(opened, older: older)
+        case .refused(let violations):
+            return .concluded(.denied, reason: violations.map(\.message).joined(separator: "; "))
+        case .notPermitted(let reason): return .concluded(.denied, reason: reason)
+        }
+    }
+
+    /// A request with its grants, and the requester's older ones for exactly the same, which make
+    /// room for them.
+    func opened(
+        _ request: AccessRequest,
+        _ openings: [Opening],
+        for duration: Duration,
+        at now: Moment
+    ) -> (AccessRequest, older: [Grant]) {
+        let end = GrantEnd(expiresAt: now.wall + duration, deadline: now.boot + duration)
+        let requester = Requester(
+            subject: request.requester.subject,
+            name: request.requester.name,
+            via: request.requester.via
+        )
+        var request = request
+        request.grants = openings.enumerated().map { index, opening in
+            Grant(
+                id: Grant.ID(request: request.id, ordinal: index + 1),
+                policy: opening.policy,
+                port: opening.port,
+                source: opening.source,
+                requester: requester,
+                startsAt: now.wall,
+                end: end
+            )
+        }
+        let older = openings.compactMap { opening in
+            plan.live(port: opening.port, source: opening.source, of: requester.subject)
+                .flatMap { plan[$0] }
+        }
+        return (request, older)
+    }
+
+    /// Who asked, with the rights of then as far as they are rights now.
+    private func identity(of request: WaitingRequest) -> Identity {
+        Identity(
+            subject: request.requester.subject,
+            name: request.requester.name,
+            groups: request.wait.groups,
+            // Whom a delegate speaks for that is no more, has no rights.
+            via: configuration.delegates.first { $0.name == request.requester.via },
+            origin: request.requester.origin
+        )
+    }
+}
+
+extension Outcome {
+    /// What happens then.
+    func events(of request: WaitingRequest, at now: Moment) -> [Event] {
+        switch self {
+        case .waits, .scheduled: []
+        case .opened(let opened, let older): .opening(opened, superseding: older, at: now)
+        case .concluded(let state, let reason):
+            [.concluded(request.id, state, at: now.wall, by: nil, reason: reason)]
+        }
+    }
+}
+
+extension [Event] {
+    /// What happens where a request opens, and older grants of its requester make room for it.
+    static func opening(
+        _ request: AccessRequest,
+        superseding older: [Grant],
+        at now: Moment
+    ) -> [Event] {
+        older.map { .ended($0.id, .newerRequest, at: now.wall, by: request.requester) }
+            + [.opened(request)]
+    }
+}

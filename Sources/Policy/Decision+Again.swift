@@ -1,0 +1,75 @@
+extension PolicySet {
+    /// Judges a waiting request once more, by the policies as they are when it is about to open.
+    ///
+    /// It opens what was agreed on, for as long as was agreed on, or nothing.
+    ///
+    /// - Parameters:
+    ///   - request: The request as it is.
+    ///   - identity: Who asked, with the groups of then.
+    ///   - now: The instant by the wall clock.
+    ///   - active: How many grants the requester holds under a policy.
+    ///   - activeOfDelegate: How many grants the requester's delegate has asked for that are live.
+    ///   - renews: Whether a grant of the requester is for exactly this and makes room for it.
+    /// - Returns: What to open, or why not.
+    public func decideAgain(
+        _ request: WaitingRequest,
+        by identity: Identity,
+        at now: Timestamp,
+        active: (_ policy: String) -> Int,
+        activeOfDelegate: Int,
+        renews: (Opening) -> Bool
+    ) -> Decision {
+        let openings = request.wait.openings
+        let names = request.wait.policies
+        let policies = names.compactMap(policy(named:))
+        let duration = request.duration(at: now)
+        let strictest = policies.min { $0.maxDuration < $1.maxDuration }
+        let violations =
+            openings.compactMap(outdated)
+            + openings.compactMap { Self.violation(ofStrange: $0.source, "sources", for: identity) }
+            + Self.overcrowded(
+                openings.filter { !renews($0) },
+                in: policies,
+                by: identity,
+                active: active
+            )
+            + Self.overcrowded(openings.count, of: identity, active: activeOfDelegate)
+            + Self.violations(ofDuration: duration, strictest: strictest)
+            + Self.violations(ofReason: request.ask, for: policies)
+            + Self.violations(ofTicket: request.ask.ticket, for: policies)
+        guard violations.isEmpty else { return .refused(violations) }
+        let held = roles.roles(of: identity)
+        if let refusal = refusal(of: identity, holding: held, toAskUnder: policies) {
+            return .notPermitted(refusal)
+        }
+        if let need = needs(under: names, given: request.wait.approvals).first(where: { !$0.isMet })
+        {
+            return .notPermitted(
+                "cannot open \(need.policy): it asks for \(need.approvals) approvals now, and "
+                    + "\(need.given) were given"
+            )
+        }
+        return .open(openings, for: duration, from: nil)
+    }
+
+    /// What is wrong with something that a policy allowed and does not any more.
+    func outdated(_ opening: Opening) -> Violation? {
+        if let policy = policy(named: opening.policy), policy.allows(opening) { return nil }
+        return Violation(
+            field: "targets",
+            value: opening.port.description,
+            allowed: "a new request",
+            message: "cannot open \(opening.port) for \(opening.source): policy \(opening.policy) "
+                + "no longer allows it"
+        )
+    }
+}
+
+extension AccessPolicy {
+    /// Whether it is for this port and source, whoever asks.
+    func allows(_ opening: Opening) -> Bool {
+        enabled && ports.contains { $0.contains(opening.port) }
+            && allowedSources.contains { $0.contains(opening.source) }
+            && opening.source.prefixLength >= widestSource.prefixLength(opening.source.family)
+    }
+}
