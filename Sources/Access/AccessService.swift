@@ -19,7 +19,12 @@ public protocol AccessService: Sendable {
     /// What a delegate is told of the configuration: whose people and which groups mean anything.
     func delegation(of delegate: Delegate) async -> DelegationDocument
 
-    /// The agent, the gate and the policies with their figures.
+    /// Tells the audit trail that somebody was refused before any of the functions below was asked.
+    ///
+    /// Nobody waits for it, and in a flood of them most are only counted.
+    func note(_ refusal: Refusal) async
+
+    /// The agent, the gate and the policies with their figures, and what the caller may do.
     func status(for caller: Caller) async throws -> StatusDocument
 
     /// All policies.
@@ -70,6 +75,13 @@ public protocol AccessService: Sendable {
         by caller: Caller,
         render: @escaping @Sendable (Opened) throws -> Answer
     ) async throws -> Answer
+
+    /// What would be opened if it was asked for now.
+    ///
+    /// Nothing changes, and nothing is recorded.
+    ///
+    /// - Throws: The `Problem` that ``open(_:idempotencyKey:by:render:)`` would.
+    func preview(_ ask: Ask, for caller: Caller) async throws -> PreviewDocument
 
     /// One request.
     func request(id: Int64, for caller: Caller) async throws -> RequestDocument

@@ -30,10 +30,9 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     /// Whose requests and grants a caller may see and change is decided where they are known.
     public var roles: Set<Role> {
         switch self {
-        case .readStatus: [.viewer, .approver, .admin]
         // A delegate about itself; no person.
         case .readDelegation: []
-        case .listPolicies, .readPolicy: Set(Role.allCases)
+        case .readStatus, .listPolicies, .readPolicy: Set(Role.allCases)
         case .reloadPolicies, .changePolicy, .removePolicy: [.admin]
         case .open, .cancelRequest, .extendRequest, .revokeRequest, .closeGrant:
             [.requester, .admin]
@@ -42,6 +41,9 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         case .verifyAudit: [.viewer, .approver, .admin]
         }
     }
+
+    /// Whether it is for a delegate about itself, and so for no person.
+    public var isForDelegates: Bool { self == .readDelegation }
 
     /// Whether it asks for access, which a delegate may do only so often in a minute.
     public var asksForAccess: Bool { [.open, .extendRequest].contains(self) }
@@ -58,7 +60,7 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
 
     /// Throws where it is not for a delegate that does not say for whom it asks.
     public func require(ofDelegate name: String) throws(Problem) {
-        guard self == .readDelegation else {
+        guard isForDelegates else {
             throw Problem(
                 .notAuthenticated,
                 "cannot \(rawValue): \(name) has to say who asks, with header Sallyport-Person"

@@ -17,6 +17,8 @@ public final class Agent: Sendable {
     let logger: Logger
     let source: any ConfigurationSource
     let startedAt: Timestamp
+    /// Reads what was opened in the days before; why it could not be read.
+    let history: Task<LedgerError?, Never>
 
     /// Takes over from the ledger what is live, and puts it into the kernel.
     ///
@@ -92,6 +94,19 @@ public final class Agent: Sendable {
             lost.append(.noted(Notice(.restored, detail: detail)))
         }
         try await committer.begin(recording: events + lost)
+        // Read beside everything else: with a million requests it takes seconds.
+        let past = Result { () throws(LedgerError) in
+            try ledger.pastUsage(since: Usage.start(at: now.wall))
+        }
+        history = Task { [committer] in
+            do throws(LedgerError) {
+                await committer.add(earlier: try await past.get().read())
+                return nil
+            } catch {
+                logger.error("cannot tell what was opened in the last seven days: \(error)")
+                return error
+            }
+        }
     }
 
     /// Books the grants whose time is over, which the kernel has closed by itself, and opens or lets

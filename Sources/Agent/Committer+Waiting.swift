@@ -94,7 +94,7 @@ extension Committer {
             at: now.wall,
             active: { plan.activeCount(policy: $0, of: subject) },
             activeOfDelegate: identity.via.map { plan.activeCount(via: $0.name) } ?? 0,
-            renews: { plan.live(port: $0.port, source: $0.source, of: subject) != nil }
+            renews: { plan.renewed(by: $0, of: subject) != nil }
         )
         switch decision {
         case .open(let openings, let duration, _):
@@ -132,10 +132,7 @@ extension Committer {
                 end: end
             )
         }
-        let older = openings.compactMap { opening in
-            plan.live(port: opening.port, source: opening.source, of: requester.subject)
-                .flatMap { plan[$0] }
-        }
+        let older = openings.compactMap { plan.renewed(by: $0, of: requester.subject) }
         return (request, older)
     }
 

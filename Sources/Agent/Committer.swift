@@ -38,6 +38,8 @@ actor Committer {
     private var configurationFault: ConfigurationError?
     /// What of the configuration in force means nothing on this host.
     private var warnings: [String] = []
+    /// How much was opened in the last seven days, since the start or of what is known of before.
+    private var usage = Usage()
     private var nextRequestID: Int64
     /// What waits for the next commit.
     private(set) var waiting: [any Pending] = []
@@ -134,7 +136,6 @@ actor Committer {
         var warnings: [String]
         var policies: [AccessPolicy]
         var liveGrants: Int
-        var liveGrantsOfPolicy: [String: Int]
         var ledgerFault: String?
     }
 
@@ -147,10 +148,32 @@ actor Committer {
             warnings: warnings,
             policies: configuration.policies,
             liveGrants: plan.count,
-            liveGrantsOfPolicy: plan.allGrants.reduce(into: [:]) { $0[$1.policy, default: 0] += 1 },
             ledgerFault: ledgerFault
         )
     }
+
+    /// How much policies were used, and are.
+    ///
+    /// - Parameters:
+    ///   - policies: Their names.
+    ///   - subject: By whom; nil for everybody.
+    /// - Returns: Of each, the live grants, and the figures of seven days where there are some.
+    func figures(
+        of policies: [String],
+        by subject: Subject?
+    ) -> [String: (liveGrants: Int, used: Usage.Figures?)] {
+        let now = clocks.now().wall
+        let live = subject == nil ? plan.activeCounts : [:]
+        return policies.reduce(into: [:]) { figures, policy in
+            figures[policy] = (
+                subject.map { plan.activeCount(policy: policy, of: $0) } ?? live[policy] ?? 0,
+                usage.figures(of: policy, by: subject, at: now)
+            )
+        }
+    }
+
+    /// Takes over what was opened before the agent started.
+    func add(earlier: Usage) { usage.add(earlier: earlier) }
 
     // MARK: Submitting
 
@@ -217,6 +240,19 @@ actor Committer {
     /// A notice as an event; none where there have been too many like it.
     func noting(_ notice: Notice, at now: Moment) -> [Event] {
         throttle.admit(notice, at: now.boot).map { [.noted($0)] } ?? []
+    }
+
+    /// Records a notice with the next commit; nobody waits for it.
+    ///
+    /// - Parameters:
+    ///   - notice: What is to be known.
+    ///   - crowd: By whose count there may be too many like it.
+    func note(_ notice: Notice, of crowd: NoticeThrottle.Crowd) {
+        guard let notice = throttle.admit(notice, of: crowd, at: clocks.now().boot) else { return }
+        submit(
+            { _, _ throws(Problem) in Submission(events: [.noted(notice)]) {} },
+            reply: { _ in }
+        )
     }
 
     // MARK: Committing
@@ -330,6 +366,7 @@ actor Committer {
             return
         }
         for decided in decided { decided.pending?.finish(nil) }
+        for decided in decided { usage.note(decided.events) }
     }
 
     private func noteKeys(of events: [Event]) {

@@ -15,8 +15,9 @@ public final class Client {
     ///
     /// - Parameters:
     ///   - socket: the path of the agent's socket.
-    ///   - timeout: how long a call may take, connecting included.
-    public init(socket: String, timeout: Duration = .seconds(30)) {
+    ///   - timeout: how long any call may take, connecting included; nil for 5 s where something is
+    ///     asked, 30 s where something is changed, and more where much is read.
+    public init(socket: String, timeout: Duration? = nil) {
         connection = Connection(socket: socket, timeout: timeout)
     }
 
@@ -185,15 +186,14 @@ public final class Client {
         )
     }
 
-    /// Hands on all grants that meet a filter, a page at a time.
+    /// Hands on all live grants that meet a filter, a page at a time.
     public func eachPage(
         of filter: RequestFilter,
-        includeEnded: Bool = false,
         _ body: ([GrantDocument]) throws -> Void
     ) throws {
         var filter = filter
         repeat {
-            let page = try grants(filter, includeEnded: includeEnded)
+            let page = try grants(filter)
             try body(page.grants)
             filter.before = page.next.flatMap { Int64($0) }
         } while filter.before != nil
@@ -212,6 +212,38 @@ public final class Client {
         } while filter.before != nil
     }
 
+    /// Events of the audit trail, newest first; at most as many as the filter says.
+    public func audit(_ filter: AuditFilter) throws(ClientError) -> AuditPage {
+        try get("/v1/audit", parameters(filter) + [("limit", String(filter.limit))])
+    }
+
+    /// Hands on all events that meet a filter, oldest first, as they come.
+    ///
+    /// - Parameters:
+    ///   - filter: The conditions; its limit does not count.
+    ///   - type: The media type of what is handed on: `application/jsonl` or `text/csv`.
+    ///   - body: Takes the next bytes.
+    /// - Throws: ``ClientError``, or what `body` throws.
+    public func audit(
+        _ filter: AuditFilter,
+        as type: String,
+        _ body: (_ bytes: [UInt8]) throws -> Void
+    ) throws {
+        let target = target("/v1/audit", parameters(filter))
+        var call = Call(method: .GET, target: target, patience: .seconds(60))
+        call.headers.add(name: "accept", value: type)
+        let reply = try connection.stream(call) { try body(Array($0.readableBytesView)) }
+        guard reply.isDone else { throw refusal(reply) }
+        guard reply.type?.hasPrefix(type) ?? false else { throw unreadable(reply) }
+    }
+
+    /// Goes through the whole audit trail; `head` is a hash that was the newest once.
+    public func verifyAudit(head: String? = nil) throws(ClientError) -> AuditVerification {
+        // A second for some 200,000 events.
+        let target = target("/v1/audit/verify", [("head", head)])
+        return try exchange(Call(method: .GET, target: target, patience: .seconds(600)))
+    }
+
     /// Ends one grant.
     public func close(grant id: String) throws(ClientError) -> GrantDocument {
         try exchange(Call(method: .DELETE, target: "/v1/grants/\(encoded(id))"))
@@ -223,9 +255,20 @@ extension Client {
         _ path: String,
         _ query: [(name: String, value: String?)] = []
     ) throws(ClientError) -> Document {
+        try exchange(Call(method: .GET, target: target(path, query)))
+    }
+
+    private func target(_ path: String, _ query: [(name: String, value: String?)]) -> String {
         let pairs = query.compactMap { pair in pair.value.map { "\(pair.name)=\(encoded($0))" } }
-        let target = pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
-        return try exchange(Call(method: .GET, target: target))
+        return pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
+    }
+
+    private func parameters(_ filter: AuditFilter) -> [(name: String, value: String?)] {
+        [
+            ("since", filter.since?.description), ("until", filter.until?.description),
+            ("policy", filter.policy), ("user", filter.user), ("event", filter.event?.rawValue),
+            ("source", filter.source), ("request", filter.request.map { String($0) }),
+        ]
     }
 
     private func post<Document: Decodable>(

@@ -43,7 +43,8 @@ struct Failure {
                 .bodyTooLarge, .changedMeanwhile, .configurationInvalid, .rateLimited:
                 .invalid
             case .notAuthenticated, .notPermitted: .notPermitted
-            case .methodNotAllowed, .configurationNotWritten, .ledgerUnavailable, .kernelRefused,
+            case .methodNotAllowed, .unsupportedMediaType, .configurationNotWritten,
+                .ledgerUnavailable, .kernelRefused,
                 .internalError:
                 .internalError
             }

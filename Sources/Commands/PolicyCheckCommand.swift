@@ -34,14 +34,7 @@ extension PolicyCommands {
             let program = try agentProgram(in: surroundings)
             // Behind an equals sign no name is taken for an option.
             let arguments = ["--check-policies=\(file)"] + (shared.json ? ["--json"] : [])
-            do throws(SystemError) {
-                try surroundings.become([program] + arguments)
-            } catch {
-                throw CommandError(
-                    message: "cannot run \(program): \(error.errno.text)",
-                    status: .internalError
-                )
-            }
+            try surroundings.become([program] + arguments)
             return Report()
         }
     }

@@ -130,10 +130,10 @@ func show(
 ) throws -> Report {
     let done = change.policy == nil ? "removed" : change.changes.isEmpty ? "unchanged" : "in force"
     let ended = change.endedGrants
-    var lines = ["policy \(name) \(done) (\(change.file))"]
-    lines += change.changes.map { "  " + $0 }
-    if !ended.isEmpty { lines.append("ended: " + ended.joined(separator: ", ")) }
-    try output.show(change, as: lines.map { Line($0) })
+    var lines: [Line] = ["policy \(name) \(done) (\(change.file))"]
+    lines += change.changes.map { "  \($0)" }
+    if !ended.isEmpty { lines.append("ended: \(ended.joined(separator: ", "))") }
+    try output.show(change, as: lines)
     return Report(notes: change.warning.map { ["sallyport: " + $0] } ?? [])
 }
 

@@ -1,4 +1,3 @@
-import Linux
 import Policy
 
 /// What came of a command, besides what it printed on standard output.
@@ -29,8 +28,6 @@ struct Surroundings: Sendable {
     var environment: @Sendable (String) -> String?
     /// The path of this program; nil where the system does not say.
     var program: String?
-    /// Lets another program do the rest in the place of this one.
-    var become: @Sendable (_ programAndArguments: [String]) throws(SystemError) -> Void
     /// Who the agent takes the caller for.
     var subject: Subject
     /// How instants are told as of the start of the command.
@@ -39,6 +36,8 @@ struct Surroundings: Sendable {
     var now: @Sendable () -> Timestamp
     /// What standard output is.
     var screen: Screen
+    /// Puts a program and its arguments in this one's place; throws where it cannot be run.
+    var become: @Sendable ([String]) throws -> Void
     /// Asks on the terminal for a yes; nil where there is nobody to ask.
     var confirm: (@Sendable (_ question: String) -> Bool)?
 }

@@ -147,61 +147,6 @@ extension Ledger {
         }
     }
 
-    /// How much each policy was used since a moment, for policies that were; by name.
-    ///
-    /// Grants the kernel refused do not count. Requests are taken to be in the order of their
-    /// times: where the clock was set back, some at the edge may be counted or not.
-    public func figures(since: Timestamp) async throws(LedgerError) -> [PolicyFigures] {
-        try await reading { db in
-            let first = try Self.firstRequest(db, since: since)
-            let statement = try db.cachedStatement(
-                sql: """
-                    WITH used AS (
-                        SELECT policy, count(DISTINCT request) AS requests, max(id) AS newest
-                        FROM grants
-                        WHERE id >= ?1 AND starts_at >= ?2 AND state <> 'failed'
-                        GROUP BY policy)
-                    SELECT used.policy, used.requests, g.starts_at, \(Self.personColumns)
-                    FROM used JOIN grants g ON g.id = used.newest JOIN requests r ON r.id = g.request
-                    ORDER BY used.policy
-                    """
-            )
-            return try Row.fetchAll(
-                statement,
-                arguments: [first * Schema.ordinalLimit, since.milliseconds]
-            ).map { row in
-                PolicyFigures(
-                    policy: try row.decode(atIndex: 0),
-                    requests: try row.decode(atIndex: 1),
-                    lastAt: Timestamp(milliseconds: try row.decode(atIndex: 2)),
-                    lastRequester: try Self.person(row, at: 3)
-                )
-            }
-        }
-    }
-
-    /// The first request that was made since a moment, by halving: numbers are in the order of time,
-    /// so that no index has to be written with each request.
-    private static func firstRequest(_ db: Database, since: Timestamp) throws -> Int64 {
-        let statement = try db.cachedStatement(
-            sql: "SELECT id, created_at FROM requests WHERE id >= ? ORDER BY id LIMIT 1"
-        )
-        var (low, high) = (
-            Int64(1), try Int64.fetchOne(db, sql: "SELECT max(id) FROM requests") ?? 0
-        )
-        high += 1
-        while low < high {
-            let middle = low + (high - low) / 2
-            guard let row = try Row.fetchOne(statement, arguments: [middle]) else { return high }
-            if try row.decode(Int64.self, atIndex: 1) < since.milliseconds {
-                low = try row.decode(Int64.self, atIndex: 0) + 1
-            } else {
-                high = middle
-            }
-        }
-        return high
-    }
-
     /// Whether the grant `g` has not ended without the tables' knowing; takes what `list` makes.
     private static let isNotOwed = "g.id NOT IN (SELECT value FROM json_each(?))"
 

@@ -10,7 +10,7 @@ internal import Synchronization
 /// ## Topics
 /// - Writing: ``commit(_:at:)``, ``secure(_:)``, ``isBehind``
 /// - Starting: ``recover()``
-/// - Reading: ``request(_:)``, ``requests(_:state:)``, ``grants(_:state:)``, ``figures(since:)``,
+/// - Reading: ``request(_:)``, ``requests(_:state:)``, ``grants(_:state:)``, ``pastUsage(since:)``,
 ///   ``keyedRequest(subject:idempotencyKey:)``
 /// - The audit trail: ``audit(_:)``, ``verify(head:)``
 public final class Ledger: Sendable {

@@ -135,18 +135,6 @@ public struct LedgerFilter: Hashable, Sendable {
     }
 }
 
-/// How much a policy was used in a period.
-public struct PolicyFigures: Hashable, Sendable {
-    /// The policy's name.
-    public var policy: String
-    /// Requests with a grant of this policy that opened.
-    public var requests: Int
-    /// When the newest of them opened.
-    public var lastAt: Timestamp
-    /// Who asked for it.
-    public var lastRequester: Person
-}
-
 /// An earlier request that carried the same idempotency key.
 public struct KeyedRequest: Hashable, Sendable {
     /// The request's number.

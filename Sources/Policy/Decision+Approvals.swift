@@ -151,7 +151,7 @@ extension PolicySet {
 
 extension AccessPolicy {
     /// Whether an identity with these roles may answer requests here; an admin always may.
-    func mayAnswer(_ identity: Identity, roles: Set<Role>) -> Bool {
+    public func mayAnswer(_ identity: Identity, roles: Set<Role>) -> Bool {
         if roles.contains(.admin) { return true }
         guard roles.contains(.approver) else { return false }
         return approvers?.contains { $0.matches(identity) } ?? true

@@ -89,15 +89,30 @@ struct Call: Sendable {
 }
 
 extension Call {
-    /// The body as a JSON document.
+    /// The body as a JSON document, which must say that it is one: a page of somebody else's cannot
+    /// make a browser say so (Fetch, section 3.2.2).
     func document<Document>(_ read: ([UInt8]) throws(JSONError) -> Document) throws(Problem)
         -> Document
     {
+        guard saysJSON else {
+            throw Problem(
+                .unsupportedMediaType,
+                "cannot read the body: its content-type must be application/json"
+            )
+        }
         do {
             return try read(Array(body.readableBytesView))
         } catch {
             throw Problem(.badRequest, "cannot read the body: \(error)")
         }
+    }
+
+    private var saysJSON: Bool {
+        let type = headers.first(name: "content-type") ?? ""
+        if type == "application/json" { return true }
+        // In any case of letters, and with parameters (RFC 9110, section 8.3.1).
+        let essence = type.split(separator: ";", omittingEmptySubsequences: false)[0]
+        return essence.lowercased().split(separator: " ") == ["application/json"]
     }
 
     /// The headers `If-Match` and `If-None-Match`, of which the latter takes `*` alone: it is for

@@ -59,9 +59,13 @@ extension Route {
             try .json(encoding: try await service.reload(by: caller))
         },
 
-        Route(.POST, "/v1/requests", .open) { call, caller, service in
-            try await service.open(
-                try call.document(Ask.init(json:)),
+        Route(.POST, "/v1/requests", .open, query: ["dry_run"]) { call, caller, service in
+            let ask = try call.document(Ask.init(json:))
+            if try call.flag("dry_run") {
+                return try .json(encoding: try await service.preview(ask, for: caller))
+            }
+            return try await service.open(
+                ask,
                 idempotencyKey: try call.idempotencyKey(),
                 by: caller
             ) { opened in

@@ -92,7 +92,7 @@ import Testing
         Line(arguments: "close --policy ssh", calls: ["GET /v1/grants?policy=ssh"]),
         Line(arguments: "close --all", calls: ["GET /v1/grants"]),
         Line(arguments: "list", calls: ["GET /v1/grants"]),
-        Line(arguments: "list --all", calls: ["GET /v1/grants?all=true"]),
+        Line(arguments: "list --all", calls: ["GET /v1/requests?limit=100"]),
         Line(
             arguments: "list --user böb --policy a&b=c",
             calls: ["GET /v1/grants?policy=a%26b%3Dc&requester=b%C3%B6b"]

@@ -1,6 +1,7 @@
 import API
 import Linux
 import Policy
+import Testing
 
 @testable import Commands
 
@@ -13,11 +14,11 @@ extension Surroundings {
         Surroundings(
             environment: { environment[$0] },
             program: nil,
-            become: { _ in },
             subject: .local(uid: 1000),
             time: TimeTeller(now: noon, local: oneHourAhead),
             now: { noon },
             screen: .none,
+            become: { _ in Issue.record("nothing is run in this one's place") },
             confirm: nil
         )
     }
@@ -100,6 +101,11 @@ func request(
     )
 }
 
+/// What `list --all` reads: a request for each grant.
+func all(_ grants: [GrantDocument], next: String? = nil) -> RequestList {
+    RequestList(requests: grants.map { request($0.request, [$0], state: $0.state) }, next: next)
+}
+
 /// A request of alice's that waits for one of two approvals more.
 func waitingRequest(_ id: String, _ state: RequestState = .pending) throws -> RequestDocument {
     RequestDocument(
@@ -124,5 +130,13 @@ let sshPolicy = PolicyDocument(
         name: "ssh",
         description: "SSH for operators",
         ports: [PortRange(22, 22, .tcp)].compactMap(\.self)
+    )
+)
+
+let rdpPolicy = PolicyDocument(
+    AccessPolicy(
+        name: "rdp",
+        description: "Remote desktops",
+        ports: [PortRange(3389, 3389, .tcp)].compactMap(\.self)
     )
 )

@@ -224,8 +224,8 @@ struct RenderingTests {
     @Test func listReadsAllPages() throws {
         let pages = [[try grant("9.1"), try grant("8.1")], [try grant("7777.1")]]
         let answers = [
-            "GET /v1/grants?all=true": GrantList(grants: pages[0], next: "8"),
-            "GET /v1/grants?before=8&all=true": GrantList(grants: pages[1]),
+            "GET /v1/requests?limit=100": all(pages[0], next: "8"),
+            "GET /v1/requests?before=8&limit=100": all(pages[1]),
         ]
         #expect(
             try carryOut("list --all", answers).output == """
@@ -239,6 +239,17 @@ struct RenderingTests {
         let whole = GrantList(grants: pages[0] + pages[1])
         let outcome = try carryOut("list --all --json", answers)
         #expect(outcome == Printed(output: try jsonText(whole) + "\n"))
+    }
+
+    @Test func listAllShowsAGrantOnceThoughItIsLengthened() throws {
+        var extending = request("18", [try grant("17.1")], state: .pending)
+        extending.extends = "17"
+        let list = RequestList(
+            requests: [extending, request("17", [try grant("17.1")])],
+            next: nil
+        )
+        let outcome = try carryOut("list --all", ["GET /v1/requests?limit=100": list])
+        #expect(outcome.output.split(separator: "\n").count == 2)
     }
 
     @Test func aListThatCannotBeReadToItsEndIsNoDocument() throws {
@@ -272,7 +283,7 @@ struct RenderingTests {
         ])
         let outcome = try carryOut(
             "list --all",
-            ["GET /v1/grants?all=true": list]
+            ["GET /v1/requests?limit=100": all(list.grants)]
         )
         #expect(
             outcome.output == """
@@ -292,7 +303,9 @@ struct RenderingTests {
     ])
     func saysSoWhenThereIsNothing(line: String, note: String) throws {
         let none = GrantList(grants: [])
-        let agent = try ScriptedAgent(["GET /v1/grants": none, "GET /v1/grants?all=true": none])
+        let agent = try ScriptedAgent([
+            "GET /v1/grants": none, "GET /v1/requests?limit=100": all([]),
+        ])
         let outcome = try carryOut(line, agent: agent)
         #expect(outcome == Printed(errors: note))
     }
@@ -398,7 +411,12 @@ struct RenderingTests {
                     enabled: true,
                     activeGrants: 2,
                     requests7d: 31,
-                    lastAccess: LastAccess(at: noon + .seconds(-750), who: alice)
+                    lastAccess: LastAccess(
+                        at: noon + .seconds(-750),
+                        who: alice,
+                        ports: [try PortRange(parsing: "22/tcp")],
+                        sources: [try CIDR(parsing: "198.51.100.7")]
+                    )
                 ),
                 PolicyStatus(
                     name: "winrm",
@@ -412,7 +430,14 @@ struct RenderingTests {
                     requests7d: 0,
                     lastAccess: nil
                 ),
-            ]
+            ],
+            you: YouDocument(
+                who: alice,
+                roles: [.viewer, .requester],
+                may: ["read the status", "ask for access"],
+                asks: ["ssh"],
+                approves: []
+            )
         )
     }
 }

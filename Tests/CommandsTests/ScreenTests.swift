@@ -107,7 +107,7 @@ import Testing
         let outcome = try carryOut(
             line,
             agent: ScriptedAgent([
-                "GET /v1/grants": grants, "GET /v1/grants?all=true": grants,
+                "GET /v1/grants": grants, "GET /v1/requests?limit=100": all(grants.grants),
                 "GET /v1/requests?state=pending&limit=100": RequestList(
                     requests: [pending],
                     next: nil
@@ -124,14 +124,14 @@ import Testing
         let list = GrantList(grants: [try grant("9.1", requester: user(1, "\u{1b}[31m"))])
         let coloured = try carryOut(
             "list --all",
-            agent: ScriptedAgent(["GET /v1/grants?all=true": list]),
+            agent: ScriptedAgent(["GET /v1/requests?limit=100": all(list.grants)]),
             on: Screen(columns: 120, isColoured: true)
         )
         #expect(coloured.output.contains("  \u{1b}[32mactive\u{1b}[0m  "))
         #expect(coloured.output.contains("\\u{1b}[31m"))
         let plain = try carryOut(
             "list --all",
-            agent: ScriptedAgent(["GET /v1/grants?all=true": list]),
+            agent: ScriptedAgent(["GET /v1/requests?limit=100": all(list.grants)]),
             on: Screen(columns: 120, isColoured: false)
         )
         #expect(!plain.output.contains("\u{1b}"))

@@ -111,7 +111,8 @@ import Testing
         #expect(stored.decision == reason && stored.decidedBy == actor)
         #expect(stored.wait?.openings == request.wait.openings)
         #expect(try ledger.recover().waiting.isEmpty)
-        #expect(try await ledger.figures(since: noon).isEmpty)
+        var usage = try await ledger.pastUsage(since: noon).read()
+        #expect(usage.figures(of: "ssh", at: minutes(5)) == nil)
     }
 
     @Test func whatOpensWaitsNoMore() async throws {

@@ -92,6 +92,7 @@ struct OpenAPITests {
         try check(Samples.policyChange, is: "PolicyChange")
         try check(Samples.requests, is: "RequestList")
         try check(Samples.grants, is: "GrantList")
+        try check(Samples.preview, is: "Preview")
         try check(Samples.problem, is: "Problem")
         try check(Samples.delegation, is: "Delegation")
         try check(AuditPage(events: [Samples.auditRow], next: "17"), is: "AuditPage")
@@ -155,6 +156,13 @@ struct OpenAPITests {
         try checkRequired(status.agent, is: "AgentStatus")
         try checkRequired(status.gate, is: "GateStatus")
         try checkRequired(status.policies[0], is: "PolicyStatus")
+        try checkRequired(status.you, is: "You")
+        var preview = Samples.preview
+        (preview.needs, preview.superseded) = (nil, nil)
+        try checkRequired(preview, is: "Preview")
+        try checkRequired(preview.grants[0], is: "Opening")
+        try checkRequired(NeedDocument(policy: "ssh", approvals: 1, given: 0), is: "Need")
+        try checkRequired(Samples.status.policies[0].lastAccess, is: "LastAccess")
         var delegation = Samples.delegation
         delegation.policies = nil
         try checkRequired(delegation, is: "Delegation")

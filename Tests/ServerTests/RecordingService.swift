@@ -15,6 +15,7 @@ final class RecordingService: AccessService {
         case reload
         case change(String, JSONValue?, Precondition, keepingGrants: Bool)
         case open(Ask, key: String?)
+        case preview(Ask)
         case request(Int64)
         case requests(RequestFilter)
         case approve(Int64, ApproveBody)
@@ -31,6 +32,7 @@ final class RecordingService: AccessService {
     private struct State {
         var asked: [Asked] = []
         var callers: [Caller] = []
+        var refusals: [Refusal] = []
     }
 
     private let state = Mutex(State())
@@ -54,6 +56,7 @@ final class RecordingService: AccessService {
 
     var asked: [Asked] { state.withLock { $0.asked } }
     var callers: [Caller] { state.withLock { $0.callers } }
+    var refusals: [Refusal] { state.withLock { $0.refusals } }
 
     private func note(_ asked: Asked, _ caller: Caller? = nil) async throws {
         state.withLock {
@@ -75,6 +78,8 @@ final class RecordingService: AccessService {
         try? await note(.delegation(delegate.name))
         return DelegationDocument(delegate, groups: ["corp": ["ops"]])
     }
+
+    func note(_ refusal: Refusal) async { state.withLock { $0.refusals.append(refusal) } }
 
     func status(for caller: Caller) async throws -> StatusDocument {
         try await note(.status, caller)
@@ -129,6 +134,11 @@ final class RecordingService: AccessService {
         return try render(
             Opened(request: request, isNew: idempotencyKey?.hasSuffix("used") != true)
         )
+    }
+
+    func preview(_ ask: Ask, for caller: Caller) async throws -> PreviewDocument {
+        try await note(.preview(ask), caller)
+        return Samples.preview
     }
 
     func request(id: Int64, for caller: Caller) async throws -> RequestDocument {

@@ -141,9 +141,34 @@ enum Samples {
                 enabled: true,
                 activeGrants: 1,
                 requests7d: 2,
-                lastAccess: LastAccess(at: instant, who: who)
+                lastAccess: LastAccess(
+                    at: instant,
+                    who: who,
+                    ports: parsed([PortRange].self, "22/tcp"),
+                    sources: parsed([CIDR].self, "192.0.2.7/32")
+                )
             )
-        ]
+        ],
+        you: YouDocument(
+            who: who,
+            roles: [.requester],
+            may: ["ask for access"],
+            asks: ["ssh"],
+            approves: ["ssh"]
+        )
+    )
+
+    static let preview = PreviewDocument(
+        duration: .seconds(2700),
+        needs: [NeedDocument(policy: "ssh", approvals: 1, given: 0, approvers: ["group:leads"])],
+        grants: [
+            Opening(
+                policy: "ssh",
+                port: parsed([PortRange].self, "22/tcp")[0],
+                source: parsed([CIDR].self, "192.0.2.7/32")[0]
+            )
+        ],
+        superseded: [SupersededDocument(id: "16.1", expiresAt: instant)]
     )
 
     static let auditRow = {
