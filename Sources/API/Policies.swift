@@ -28,7 +28,7 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
     public var pendingFor: String
     /// Whether a reason is required.
     public var reason: ReasonRule
-    /// How long a reason has to be, in characters.
+    /// How many letters a reason has to have.
     public var reasonMinLength: Int
     /// The pattern a ticket has to match; absent where none is required.
     public var ticketPattern: TicketPattern?

@@ -102,9 +102,14 @@ public protocol AccessService: Sendable {
     /// Ends all live grants of a request.
     func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument
 
-    /// Moves the end of a request's live grants.
-    func extend(request id: Int64, by addition: Duration, by caller: Caller) async throws
-        -> RequestDocument
+    /// Moves the end of a request's live grants; where others have to agree, answers the request
+    /// that waits for it.
+    func extend(
+        request id: Int64,
+        by addition: Duration,
+        for grounds: Grounds,
+        by caller: Caller
+    ) async throws -> RequestDocument
 
     /// Grants, those of the newest request first.
     func grants(_ filter: RequestFilter, includeEnded: Bool, for caller: Caller) async throws
@@ -116,6 +121,9 @@ public protocol AccessService: Sendable {
     /// Events of the audit trail, newest first; the filter's scope is for the service to set.
     func audit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditPage
 
+    /// All events of the audit trail that meet a filter, but for its page and limit, oldest first.
+    func allAudit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditRows
+
     /// Goes through the whole audit trail, and says what in it is not as it was recorded.
     ///
     /// - Parameters:
@@ -125,6 +133,9 @@ public protocol AccessService: Sendable {
     /// - Throws: A `Problem` where the ledger cannot be read.
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification
 }
+
+/// Events of the audit trail, some at a time, which are read when they are asked for.
+public typealias AuditRows = any AsyncSequence<[AuditRow], any Error> & Sendable
 
 /// What must hold of a policy before it is changed (RFC 9110, section 13.1).
 public enum Precondition: Hashable, Sendable {

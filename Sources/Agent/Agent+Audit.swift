@@ -15,6 +15,13 @@ extension Agent {
         return AuditPage(events: events, next: isLast ? nil : events.last.map { "\($0.sequence)" })
     }
 
+    /// All events of the audit trail that meet a filter, oldest first.
+    public func allAudit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditRows {
+        var filter = filter
+        filter.scope = caller.auditScope
+        return ledger.allAudit(filter)
+    }
+
     /// Goes through the whole audit trail.
     public func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification {
         try await reading { () throws(LedgerError) in try await ledger.verify(head: head) }

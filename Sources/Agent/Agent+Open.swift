@@ -108,7 +108,7 @@ extension Agent {
             policy: printable(ask.targets.joined(separator: " ")),
             source: printable(ask.sources.joined(separator: " ")),
             reason: ask.reason.map(printable),
-            detail: problem.violations?.map(\.message).joined(separator: "; ") ?? problem.detail
+            detail: problem.violations?.text ?? problem.detail
         )
         return Submission(events: committer.noting(notice, at: now)) { throw problem }
     }

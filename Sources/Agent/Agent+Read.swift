@@ -83,6 +83,7 @@ extension Agent {
     ) -> GrantDocument {
         var document = GrantDocument(stored, at: now)
         guard let live else { return document }
+        document.expiresAt = live.end.expiresAt
         document.remainingSeconds = live.end.remainingSeconds(at: now)
         // A wide range of ports is not worth as many questions to the kernel.
         let keys = live.elementKeys

@@ -49,6 +49,8 @@ actor Committer {
     /// Whether a clock was stepped since the plan was last held against it.
     private var isClockStepped = false
     private var isHealing = false
+    /// When which fault was logged that lasts.
+    private var loggedFaults: [String: BootTime] = [:]
     private var nextEnd: BootTime?
     /// Who is told of delegates: the server, as long as the agent runs.
     private var delegateFeeds: [AsyncStream<[String]>.Continuation] = []
@@ -336,6 +338,9 @@ actor Committer {
             case .refused: refused.append(pending)
             }
         }
+        for events in endsOfExtensions(after: decided.lazy.flatMap(\.events), at: now) {
+            take(events, of: nil)
+        }
         phase = .recording(decided.map(\.undo))
         do throws(LedgerError) {
             // So that the least is left to do once the disk is done, and that begins before this
@@ -420,21 +425,33 @@ actor Committer {
                 }
             }
         }
+        guard ledgerFault != nil else { return }
         ledgerFault = nil
+        loggedFaults = [:]
+        logger.notice("the ledger has all that is in force again")
+    }
+
+    /// Logs a fault; what lasts, and is tried every second, at once and then every ten minutes.
+    private func log(_ fault: any Error) {
+        let now = clocks.now().boot
+        loggedFaults = loggedFaults.filter { now - $0.value < .seconds(600) }
+        guard loggedFaults["\(fault)"] == nil else { return }
+        loggedFaults["\(fault)"] = now
+        logger.error("\(fault)")
     }
 
     /// Hands over to the ledger what is in force but cannot be recorded now.
     ///
     /// - Returns: Whether it is durable even so.
     private func secure(_ events: [Event], because error: LedgerError) async -> Bool {
-        logger.error("\(error)")
+        log(error)
         ledgerFault = "\(error)"
         healLater()
         do throws(LedgerError) {
             try await store.secure(events)
             return true
         } catch {
-            logger.error("\(error)")
+            log(error)
             return false
         }
     }
@@ -476,7 +493,7 @@ actor Committer {
 
     /// Undoes what opened or lengthened: the kernel did not take it.
     private func takeBack(_ decided: [Decided], because error: any Error) async {
-        logger.error("\(error)")
+        log(error)
         let now = clocks.now()
         var undoing: [Event] = []
         for decided in decided.reversed() where !decided.onlyTakesAway {
@@ -615,7 +632,7 @@ actor Committer {
             let isDue = waitingRequests.nextDue.map { $0 <= clocks.now().wall } ?? false
             if store.isBehind || isDue { try await settle() }
         } catch {
-            logger.error("\(error)")
+            log(error)
         }
     }
 }
@@ -706,7 +723,7 @@ extension Event {
     /// The live grant that this is about, which must be in the ledger.
     fileprivate var grant: Grant.ID? {
         switch self {
-        case .ended(let id, _, _, _), .extended(let id, _, _, _), .takenBack(let id, _),
+        case .ended(let id, _, _, _), .extended(let id, _, _, _, _), .takenBack(let id, _),
             .shortened(let id, _), .carriedOver(let id, _):
             id
         case .asked, .approved, .concluded, .opened, .noted: nil
@@ -716,10 +733,12 @@ extension Event {
     /// What happens where the kernel did not take this.
     fileprivate func takenBack(in plan: Plan, at now: Timestamp) -> [Event] {
         switch self {
+        case .opened(let request) where request.wait?.extends != nil:
+            [.concluded(request.id, .failed, at: now, by: nil, reason: nil)]
         case .opened(let request):
             request.grants.filter { plan[$0.id] != nil }
                 .map { .ended($0.id, .kernelRefused, at: now, by: nil) }
-        case .extended(let id, let old, _, _):
+        case .extended(let id, let old, _, _, _):
             plan[id] == nil ? [] : [.takenBack(id, until: old)]
         case .asked, .approved, .concluded, .ended, .takenBack, .shortened, .carriedOver, .noted: []
         }

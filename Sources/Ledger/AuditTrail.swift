@@ -5,65 +5,176 @@ internal import Synchronization
 extension Ledger {
     /// Events of the audit trail that meet a filter, newest first.
     public func audit(_ filter: AuditFilter) async throws(LedgerError) -> [AuditRow] {
-        try await reading { db in
-            var rows: [AuditRow] = []
-            let (sql, fields) = Self.query(filter, order: "DESC")
-            try db.each(sql, fields) { row in
-                rows.append(AuditRow(row))
-                return true
-            }
-            return rows
+        let scan = AuditScan(filter)
+        let sequences = 1...max(1, (filter.before ?? .max) - 1)
+        guard filter.before != 1 else { return [] }
+        return try await reading { db in
+            try scan.read(sequences, isNewestFirst: true, limit: filter.limit, db)
         }
+    }
+
+    /// All events of the audit trail that meet a filter, but for its page and limit, oldest first.
+    ///
+    /// - Parameters:
+    ///   - filter: Which events.
+    ///   - after: The event before the first.
+    /// - Returns: The events that are recorded by now.
+    public func allAudit(_ filter: AuditFilter, after: Int64 = 0) -> AuditExport {
+        AuditExport(ledger: self, scan: AuditScan(filter), after: after, through: newestEvent)
     }
 
     /// The newest event's number; 0 where there is none.
     public var newestEvent: Int64 { books.withLock(\.marks.sequence) }
+}
 
-    private static func query(
-        _ filter: AuditFilter,
-        order: String
-    ) -> (sql: String, fields: [Field]) {
-        var conditions = ["id < ?"]
-        var fields = [Field.integer(filter.before ?? .max)]
+/// Events of the audit trail, some at a time: the next ones are read when they are asked for, and
+/// nothing is held meanwhile.
+public struct AuditExport: AsyncSequence, Sendable {
+    /// Events that are read at once, of so many that are looked at.
+    private static let most = 256
+    private static let span: Int64 = 64 * AuditBlock.size
+
+    fileprivate let ledger: Ledger
+    fileprivate let scan: AuditScan
+    fileprivate let after: Int64
+    fileprivate let through: Int64
+
+    /// Begins with the first event.
+    public func makeAsyncIterator() -> AsyncIterator {
+        AsyncIterator(export: self, position: after)
+    }
+
+    /// Reads on.
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        fileprivate let export: AuditExport
+        /// Up to which event all was read.
+        public private(set) var position: Int64
+
+        /// The next events, perhaps none; nil behind the last.
+        public mutating func next() async throws -> [AuditRow]? {
+            guard position < export.through else { return nil }
+            let end = Swift.min(export.through, position + span)
+            let rows = try await export.ledger.reading { [export, position] db in
+                try export.scan.read(position + 1...end, isNewestFirst: false, limit: most, db)
+            }
+            position = rows.count == most ? rows.last?.sequence ?? end : end
+            return rows
+        }
+    }
+}
+
+/// A search in the audit trail.
+struct AuditScan: Sendable {
+    private let conditions: String
+    private let fields: [Field]
+    /// What each event has that meets the filter.
+    private let hashes: [UInt64]
+    private let since: Timestamp
+    private let until: Timestamp
+    /// Whether it is for all events.
+    private let isForAll: Bool
+
+    init(_ filter: AuditFilter) {
+        var conditions = ""
+        var fields: [Field] = []
+        var words: [AuditWord] = []
         func add(_ condition: String, _ values: Field...) {
-            conditions.append(condition)
+            conditions += " AND " + condition
             fields += values
         }
         if let since = filter.since { add("at >= ?", Field(since)) }
         if let until = filter.until { add("at < ?", Field(until)) }
+        if let event = filter.event?.rawValue {
+            add("event = ?", .text(event))
+            words.append(AuditWord(.event, event))
+        }
         if let policy = filter.policy {
             add("instr(' ' || policy || ' ', ?)", .text(" \(policy) "))
+            words.append(AuditWord(.policy, policy))
+        }
+        if let source = filter.source.map(AuditRow.sourceText) {
+            add("instr(' ' || source || ' ', ?)", .text(" \(source) "))
+            words.append(AuditWord(.source, source))
         }
         if let user = filter.user {
-            let columns = ["subject", "name", "requester", "requester_name"]
-            add("? IN (\(columns.joined(separator: ", ")))", .text(user))
+            add("? IN (subject, name, requester, requester_name)", .text(user))
+            words.append(AuditWord(.user, user))
         }
-        if let event = filter.event { add("event = ?", .text(event.rawValue)) }
-        if let source = filter.source {
-            let written = [source, (try? CIDR(parsing: source))?.description ?? source]
-            add(
-                "(instr(' ' || source || ' ', ?) OR instr(' ' || source || ' ', ?))",
-                .text(" \(written[0]) "),
-                .text(" \(written[1]) ")
-            )
-        }
-        if let request = filter.request { add("request = ?", .integer(request)) }
         if let subject = filter.scope.subject?.description {
             add("? IN (subject, requester)", .text(subject))
+            words.append(AuditWord(.user, subject))
+        }
+        if let request = filter.request {
+            add("request = ?", .integer(request))
+            words.append(AuditWord(.request, "\(request)"))
         }
         if let policies = filter.scope.policies {
-            conditions.append(
-                "policy IN (\(policies.map { _ in "?" }.joined(separator: ", ")))"
-            )
+            let marks = policies.map { _ in "?" }.joined(separator: ", ")
+            conditions += " AND policy IN (\(marks))"
             fields += policies.sorted().map(Field.text)
         }
-        fields.append(.integer(Int64(filter.limit)))
-        return (
-            """
+        self.conditions = conditions
+        self.fields = fields
+        hashes = AuditWord.hashes(of: words)
+        since = filter.since ?? Timestamp(milliseconds: .min)
+        until = filter.until ?? Timestamp(milliseconds: .max)
+        isForAll = words.isEmpty && filter.since == nil && filter.until == nil
+    }
+
+    /// Reads events, of those with these numbers, block by block until there are enough.
+    func read(
+        _ sequences: ClosedRange<Int64>,
+        isNewestFirst: Bool,
+        limit: Int,
+        _ db: Database
+    ) throws -> [AuditRow] {
+        var (low, high) = (sequences.lowerBound, sequences.upperBound)
+        var rows: [AuditRow] = []
+        let order = isNewestFirst ? "DESC" : "ASC"
+        let sql = """
             SELECT \(AuditRow.columnNames) FROM audit
-            WHERE \(conditions.joined(separator: " AND ")) ORDER BY id \(order) LIMIT ?
-            """,
-            fields
-        )
+            WHERE id BETWEEN ? AND ?\(conditions) ORDER BY id \(order) LIMIT ?
+            """
+        func take(_ first: Int64, _ last: Int64) throws {
+            guard first <= last, rows.count < limit else { return }
+            let bounds = [Field.integer(first), .integer(last)]
+            try db.each(sql, bounds + fields + [.integer(Int64(limit - rows.count))]) { row in
+                rows.append(AuditRow(row))
+                return true
+            }
+        }
+        if !isForAll {
+            try db.each(
+                """
+                SELECT id, CASE WHEN newest >= ? AND oldest < ? THEN words END FROM audit_blocks
+                WHERE id BETWEEN ? AND ? ORDER BY id \(order)
+                """,
+                [
+                    Field(since), Field(until), .integer(AuditBlock.number(of: low)),
+                    .integer(AuditBlock.number(of: high)),
+                ]
+            ) { block in
+                let own = AuditBlock.sequences(of: block[0].integer ?? 0)
+                let mayHold = block[1].bytes.map { AuditBlock.mayHold(hashes, $0) } ?? false
+                // With what is before it and has no block yet.
+                if isNewestFirst {
+                    try take(mayHold ? max(low, own.lowerBound) : own.upperBound + 1, high)
+                    high = own.lowerBound - 1
+                } else {
+                    try take(low, mayHold ? min(high, own.upperBound) : own.lowerBound - 1)
+                    low = own.upperBound + 1
+                }
+                return rows.count < limit
+            }
+        }
+        try take(low, high)
+        return rows
+    }
+}
+
+extension AuditRow {
+    /// A source in the one form it has in the trail, or the word where it is none.
+    static func sourceText(_ word: some StringProtocol) -> String {
+        (try? CIDR(parsing: String(word)))?.description ?? String(word)
     }
 }

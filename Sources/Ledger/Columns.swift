@@ -6,6 +6,7 @@ enum Field: Hashable, Sendable {
     case null
     case integer(Int64)
     case text(String)
+    case bytes([UInt8])
 
     init(_ text: String?) { self = text.map(Field.text) ?? .null }
 
@@ -17,6 +18,7 @@ enum Field: Hashable, Sendable {
 
     var integer: Int64? { if case .integer(let number) = self { number } else { nil } }
     var text: String? { if case .text(let text) = self { text } else { nil } }
+    var bytes: [UInt8]? { if case .bytes(let bytes) = self { bytes } else { nil } }
 }
 
 extension Row {

@@ -70,9 +70,27 @@ extension Database {
                     CInt(bytes.count),
                     nil
                 )
+            case .bytes(let bytes): code = unsafe bind(bytes, statement, place)
             }
             guard code == SQLITE_OK else { throw error(code, sql) }
         }
+    }
+
+    private func bind(_ bytes: [UInt8], _ statement: OpaquePointer, _ place: CInt) -> CInt {
+        unsafe bytes.withUnsafeBytes { bytes in
+            unsafe sqlite3_bind_blob(
+                statement,
+                place,
+                bytes.baseAddress,
+                CInt(bytes.count),
+                Self.copies
+            )
+        }
+    }
+
+    /// SQLITE_TRANSIENT: SQLite makes its own copy before it returns.
+    private static var copies: sqlite3_destructor_type {
+        unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
     }
 
     private func row(of statement: OpaquePointer) -> [Field] {
@@ -84,6 +102,10 @@ extension Database {
                 let count = unsafe Int(sqlite3_column_bytes(statement, column))
                 let bytes = unsafe UnsafeBufferPointer(start: start, count: count)
                 return unsafe .text(String(decoding: bytes, as: UTF8.self))
+            case SQLITE_BLOB:
+                let start = unsafe sqlite3_column_blob(statement, column)
+                let count = unsafe Int(sqlite3_column_bytes(statement, column))
+                return unsafe .bytes(Array(UnsafeRawBufferPointer(start: start, count: count)))
             default: return .null
             }
         }

@@ -10,6 +10,8 @@ struct EventWriter {
     let at: Timestamp
     /// The newest numbers that were used.
     var marks: Marks
+    /// The block of the next audit row.
+    var block: AuditBlock
 
     mutating func write(_ event: Event) throws {
         switch event {
@@ -20,9 +22,9 @@ struct EventWriter {
         case .opened(let request): try open(request)
         case .ended(let id, let reason, let endedAt, let actor):
             try end(id, reason, at: endedAt, by: actor)
-        case .extended(let id, _, let end, let actor):
+        case .extended(let id, _, let end, let actor, let grounds):
             try move(id, "expires_at = ?, deadline = ?", [Field(end.expiresAt), end.deadlineField])
-            try note(.extended, id, by: actor, detail: "until \(end.expiresAt)")
+            try note(.extended, id, by: actor, detail: "until \(end.expiresAt)", grounds)
         case .takenBack(let id, let end):
             try move(id, "expires_at = ?, deadline = ?", [Field(end.expiresAt), end.deadlineField])
             try note(.takenBack, id, by: nil, detail: "until \(end.expiresAt)")
@@ -34,7 +36,8 @@ struct EventWriter {
         case .noted(let notice):
             try append(notice.kind, by: notice.by) { row in
                 row.policy = notice.policy
-                row.source = notice.source
+                row.source = notice.source?.split(separator: " ").map(AuditRow.sourceText)
+                    .joined(separator: " ")
                 row.reason = notice.reason
                 row.detail = notice.detail
             }
@@ -105,7 +108,8 @@ struct EventWriter {
         _ id: Grant.ID,
         by actor: Person?,
         outcome: GrantState = .active,
-        detail: String
+        detail: String,
+        _ grounds: Grounds = Grounds()
     ) throws {
         let live = try db.run(
             "SELECT policy, port, source, subject, name FROM live WHERE id = ?",
@@ -114,6 +118,8 @@ struct EventWriter {
         try append(kind, by: actor) { row in
             row.tell(of: id, by: live[3].text, live[4].text)
             (row.policy, row.port, row.source) = (live[0].text, live[1].text, live[2].text)
+            row.reason = grounds.reason
+            row.ticket = grounds.ticket
             row.outcome = outcome.rawValue
             row.detail = detail
         }
@@ -130,6 +136,18 @@ struct EventWriter {
         row.hash = row.hash(after: marks.hash)
         marks.hash = row.hash
         try db.run(Schema.insertAudit, AuditRow.columns.map { $0.field(row) })
+        try summarize(row)
+    }
+
+    private mutating func summarize(_ row: AuditRow) throws {
+        let number = AuditBlock.number(of: row.sequence)
+        if block.number != number { block = AuditBlock(number: number) }
+        block.add(row)
+        guard AuditBlock.isLast(row.sequence) else { return }
+        try db.run(
+            "INSERT OR REPLACE INTO audit_blocks VALUES (?, ?, ?, ?)",
+            [.integer(number), Field(block.oldest), Field(block.newest), .bytes(block.bits)]
+        )
     }
 }
 

@@ -12,7 +12,7 @@ internal import Synchronization
 /// - Starting: ``recover()``
 /// - Reading: ``request(_:)``, ``requests(_:state:)``, ``grants(_:state:)``, ``pastUsage(since:)``,
 ///   ``keyedRequest(subject:idempotencyKey:)``
-/// - The audit trail: ``audit(_:)``, ``verify(head:)``
+/// - The audit trail: ``audit(_:)``, ``allAudit(_:after:)``, ``verify(head:)``
 public final class Ledger: Sendable {
     let pool: DatabasePool
     let path: String
@@ -30,6 +30,8 @@ public final class Ledger: Sendable {
         var owed: [Event]
         /// The newest numbers there have been: none is used again.
         var marks: Marks
+        /// The block of the next audit row.
+        var block: AuditBlock
         /// The audit rows that an earlier run noted and the tables do not have.
         let lost: ClosedRange<Int64>?
         /// An audit row that is not the one an earlier run noted.
@@ -75,6 +77,7 @@ public final class Ledger: Sendable {
                         hash: noted.sequence > held.sequence ? noted.hash : held.hash,
                         request: max(held.request, noted.request)
                     ),
+                    block: try Self.openBlock(after: max(held.sequence, noted.sequence), db),
                     lost: noted.sequence > held.sequence
                         ? held.sequence + 1...noted.sequence : nil,
                     replaced: isReplaced ? noted.sequence : nil,
@@ -125,7 +128,13 @@ public final class Ledger: Sendable {
             if !books.isBootRecorded {
                 try db.run("INSERT INTO boots VALUES (?, ?)", [.integer(boot), .text(bootID)])
             }
-            var writer = EventWriter(db: db, boot: boot, at: at, marks: books.marks)
+            var writer = EventWriter(
+                db: db,
+                boot: boot,
+                at: at,
+                marks: books.marks,
+                block: books.block
+            )
             for event in books.owed {
                 do {
                     try writer.write(event)
@@ -133,7 +142,7 @@ public final class Ledger: Sendable {
             }
             for event in events { try writer.write(event) }
             try db.run("COMMIT")
-            books.marks = writer.marks
+            (books.marks, books.block) = (writer.marks, writer.block)
         } catch {
             try db.rollback()
             throw error
@@ -159,7 +168,8 @@ public final class Ledger: Sendable {
     /// disk beforehand: when this returns they are durable, and a start finds them. Where even that
     /// room is used up, the next start ends all that was live, as `ledgerFull`.
     ///
-    /// - Parameter events: Such as only take access away; of those only ends survive a crash.
+    /// - Parameter events: Such as only take access away; of those ends, and extensions that are taken
+    ///   back, survive a crash.
     /// - Throws: `LedgerError` where the ends are not durable; the next commit writes them all the
     ///   same.
     public func secure(_ events: [Event]) async throws(LedgerError) {
@@ -182,12 +192,27 @@ public final class Ledger: Sendable {
         )
     }
 
+    /// The block of the next audit row, with what it has already.
+    private static func openBlock(after sequence: Int64, _ db: Database) throws -> AuditBlock {
+        var block = AuditBlock(number: AuditBlock.number(of: sequence + 1))
+        let own = AuditBlock.sequences(of: block.number)
+        try db.each(
+            "SELECT \(AuditRow.columnNames) FROM audit WHERE id BETWEEN ? AND ?",
+            [.integer(own.lowerBound), .integer(own.upperBound)]
+        ) { row in
+            block.add(AuditRow(row))
+            return true
+        }
+        return block
+    }
+
     /// What the entries of the reserve say.
     private static func events(of entries: [Reserve.Entry], _ db: Database) throws -> [Event] {
         try entries.flatMap { entry in
             switch entry {
             case .ended(let ids, let reason, let at, let actor):
                 ids.map { Event.ended($0, reason, at: at, by: actor) }
+            case .takenBack(let id, let end): [.takenBack(id, until: end)]
             case .everything(let request, let at):
                 try Int64.fetchAll(
                     db,

@@ -151,6 +151,13 @@ enum Schema {
             FROM ended;
 
         CREATE TABLE audit (\(declarations(AuditRow.columns))) STRICT;
+        -- What each 1,024 events tell of: see AuditBlock.
+        CREATE TABLE audit_blocks (
+            id INTEGER PRIMARY KEY,
+            oldest INTEGER NOT NULL,
+            newest INTEGER NOT NULL,
+            words BLOB NOT NULL
+        ) STRICT;
         -- The last of the events that were pruned; no row where none were.
         CREATE TABLE audit_anchor (
             id INTEGER PRIMARY KEY CHECK (id = 1),

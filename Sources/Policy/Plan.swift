@@ -125,7 +125,7 @@ public struct Plan: Sendable {
                 }
             case .ended(let id, _, _, _):
                 if let old = close(id, &touched) { undo.grants.append((id, old)) }
-            case .extended(let id, _, let end, _), .takenBack(let id, let end):
+            case .extended(let id, _, let end, _, _), .takenBack(let id, let end):
                 move(id, &touched, &undo) { $0.end = end }
             case .shortened(let id, let deadline), .carriedOver(let id, let deadline):
                 move(id, &touched, &undo) { $0.end.deadline = deadline }

@@ -9,9 +9,15 @@ struct Answer: Sendable {
     var contentType: String
     /// Further header fields.
     var fields: [(name: String, value: String)] = []
-    var body: [UInt8]
+    var body: Body
     /// Whether there is nothing more to say to this client.
     var isLast = false
+
+    /// What stands behind the head.
+    enum Body: Sendable {
+        case bytes([UInt8])
+        case stream(BodyStream)
+    }
 
     /// An answer with a document of those that many requests are answered with.
     static func json(_ document: some JSONDocument) -> Answer {
@@ -33,13 +39,20 @@ struct Answer: Sendable {
     init(_ problem: Problem) {
         status = HTTPResponseStatus(statusCode: problem.status)
         contentType = "application/problem+json"
-        body = JSONWriter.text(of: problem)
+        body = .bytes(JSONWriter.text(of: problem))
     }
 
     private init(status: HTTPResponseStatus, contentType: String, body: [UInt8]) {
         self.status = status
         self.contentType = contentType
-        self.body = body
+        self.body = .bytes(body)
+    }
+
+    /// An answer whose body is made while it is sent.
+    init(contentType: String, stream: BodyStream) {
+        status = .ok
+        self.contentType = contentType
+        body = .stream(stream)
     }
 
     /// The bytes to send (RFC 9112, section 4).
@@ -47,21 +60,33 @@ struct Answer: Sendable {
     /// - Parameters:
     ///   - closing: Whether the connection ends behind it.
     ///   - withBody: False for an answer to `HEAD`.
+    ///   - chunked: Whether a stream is sent in chunks; else it ends with the connection.
     ///   - allocator: Makes the buffer.
-    /// - Returns: Head and body.
-    func message(closing: Bool, withBody: Bool, _ allocator: ByteBufferAllocator) -> ByteBuffer {
+    /// - Returns: Head and body, but for a stream.
+    func message(
+        closing: Bool,
+        withBody: Bool,
+        chunked: Bool,
+        _ allocator: ByteBufferAllocator
+    ) -> ByteBuffer {
+        var bytes: [UInt8]?
+        if case .bytes(let body) = body { bytes = body }
         // Status line and fields take some 150 bytes.
-        var buffer = allocator.buffer(capacity: 256 + body.count)
+        var buffer = allocator.buffer(capacity: 256 + (bytes?.count ?? 0))
         buffer.writeString("HTTP/1.1 ")
         buffer.writeString(String(status.code))
         buffer.writeString(" ")
         buffer.writeString(status.reasonPhrase)
         Self.write("content-type", contentType, to: &buffer)
-        Self.write("content-length", String(body.count), to: &buffer)
+        if let bytes {
+            Self.write("content-length", String(bytes.count), to: &buffer)
+        } else if chunked {
+            Self.write("transfer-encoding", "chunked", to: &buffer)
+        }
         for field in fields { Self.write(field.name, field.value, to: &buffer) }
         if closing { Self.write("connection", "close", to: &buffer) }
         buffer.writeString("\r\n\r\n")
-        if withBody { buffer.writeBytes(body) }
+        if withBody, let bytes { buffer.writeBytes(bytes) }
         return buffer
     }
 

@@ -1,4 +1,5 @@
 import API
+import NIOHTTP1
 import Policy
 
 extension Call {
@@ -28,9 +29,55 @@ extension Call {
         )
     }
 
+    /// The query parameters that choose events where all of them are wanted.
+    func wholeAuditFilter() throws(Problem) -> AuditFilter {
+        for name in ["before", "limit"] where query[name] != nil {
+            throw Problem(
+                .badRequest,
+                "cannot take query parameter \(name): only application/json comes in pages"
+            )
+        }
+        return try auditFilter()
+    }
+
     private func instant(_ name: String) throws(Problem) -> Timestamp? {
         try parameter(name, "an instant like 2026-12-01T17:00:00Z") {
             try? Timestamp(parsing: $0)
         }
+    }
+}
+
+/// What the audit trail is sent as.
+enum AuditFormat: String, CaseIterable {
+    case page = "application/json"
+    case lines = "application/jsonl"
+    case table = "text/csv"
+
+    /// The first of these in the header `Accept` (RFC 9110, section 12.5.1); pages where none is.
+    init(_ headers: HTTPHeaders) {
+        let wanted = headers[canonicalForm: "accept"].lazy
+            .map { $0.prefix { $0 != ";" && $0 != " " }.lowercased() }
+        self = wanted.compactMap(Self.init(rawValue:)).first ?? .page
+    }
+}
+
+extension Answer {
+    /// Events, oldest first, as lines of JSON or as a table.
+    static func stream(
+        _ rows: some AsyncSequence<[AuditRow], any Error> & Sendable,
+        as format: AuditFormat
+    ) -> Answer {
+        let isTable = format == .table
+        let parts = rows.map { rows in
+            rows.reduce(into: [UInt8]()) { part, row in
+                part +=
+                    isTable
+                    ? AuditCSV.line(of: row) : JSONWriter.text(of: row) + [UInt8(ascii: "\n")]
+            }
+        }
+        return Answer(
+            contentType: isTable ? "text/csv; charset=utf-8; header=present" : format.rawValue,
+            stream: BodyStream(start: isTable ? AuditCSV.header : [], parts: parts)
+        )
     }
 }

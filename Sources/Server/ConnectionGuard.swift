@@ -24,6 +24,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
         case waiting
         /// A request was read whole and is being answered.
         case answering
+        /// The head of an answer was written, and its body is being made.
+        case streaming(BodySender)
         /// An answer was written, and the client has to read before more is written.
         case draining
         /// The last answer is being written; what the client still sends is not read.
@@ -45,6 +47,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private var asker: Asker?
     private var claim = Claim.none
     private var isHead = false
+    /// Whether the client takes a body in chunks; else it ends with the connection.
+    private var takesChunks = true
     private var isLast = false
     /// Whether the client has ended its side; what it asked before is answered.
     private var hasEnded = false
@@ -80,6 +84,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
     var idleSince: NIODeadline? {
         switch state {
         case .waiting, .answering: nil
+        case .streaming(let sender): sender.isPaused ? deadline - timeout : nil
         case .reading, .draining, .closing: deadline - timeout
         }
     }
@@ -87,7 +92,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
     /// Ends the connection: at once where no request is being answered, after the answer otherwise.
     func stop() {
         isLast = true
-        if case .reading = state { close() }
+        switch state {
+        case .reading: close()
+        case .streaming(let sender) where sender.isEndless: sender.cancel()
+        default: break
+        }
     }
 
     /// Ends the connection at once.
@@ -104,14 +113,18 @@ final class ConnectionGuard: ChannelDuplexHandler {
         timer?.cancel()
         timer = nil
         self.context = nil
-        if case .waiting = state, let asker { turns.forget(self, asker) }
+        switch state {
+        case .waiting: if let asker { turns.forget(self, asker) }
+        case .streaming(let sender): sender.cancel()
+        default: break
+        }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let part = unwrapInboundIn(data)
         switch state {
         case .reading: pass(part, context)
-        case .waiting, .answering, .draining: hold(part)
+        case .waiting, .answering, .streaming, .draining: hold(part)
         case .closing: break
         }
     }
@@ -126,7 +139,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
         if held.count < Self.mostHeld {
             held.append(part)
         } else {
-            if case .waiting = state, let asker { turns.forget(self, asker) }
+            switch state {
+            case .waiting: if let asker { turns.forget(self, asker) }
+            case .streaming(let sender): sender.cancel()
+            default: break
+            }
             state = .closing
             isLast = true
             held.removeAll()
@@ -175,6 +192,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
         guard let head, let asker, let context else { return }
         state = .answering
         isHead = head.method == .HEAD
+        takesChunks = head.version == .http1_1
         turns.begin(asker)
         let request = Request(head: head, body: body, peer: peer, claim: claim)
         self.head = nil
@@ -185,9 +203,19 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
     /// The work on the request is over.
     private func finish(_ reply: Reply) {
-        if let asker { turns.end(asker) }
         connections.settle(self, isWelcome: reply.isWelcome)
-        if let context { send(reply.answer, context) }
+        if let context, case .stream(let stream) = reply.answer.body {
+            if stream.isEndless { endTurn() }
+            start(stream, of: reply.answer, context)
+        } else {
+            endTurn()
+            if let context { send(reply.answer, context) }
+        }
+    }
+
+    private func endTurn() {
+        if let asker { turns.end(asker) }
+        asker = nil
     }
 
     private var tooLarge: Problem {
@@ -223,21 +251,67 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
     private func send(_ answer: Answer, _ context: ChannelHandlerContext) {
         isLast = isLast || answer.isLast
-        let isFinal = isLast || hasEnded && held.isEmpty
+        conclude(message(answer, context), context)
+    }
+
+    private func message(_ answer: Answer, _ context: ChannelHandlerContext) -> ByteBuffer {
+        answer.message(
+            closing: isFinal,
+            withBody: !isHead,
+            chunked: takesChunks,
+            context.channel.allocator
+        )
+    }
+
+    /// Whether nothing follows the answer that is being written.
+    private var isFinal: Bool { isLast || hasEnded && held.isEmpty }
+
+    /// Writes the end of an answer.
+    private func conclude(_ message: ByteBuffer, _ context: ChannelHandlerContext) {
+        let isFinal = isFinal
         state = isFinal ? .closing : .draining
         deadline = .now() + timeout
         startTimer(context)
-        let message = answer.message(
-            closing: isFinal,
-            withBody: !isHead,
-            context.channel.allocator
-        )
         if isFinal {
             closeAfter(message, context)
         } else {
             context.writeAndFlush(wrapOutboundOut(message), promise: nil)
             goOn(context)
         }
+    }
+
+    /// Begins to send an answer whose body is made meanwhile.
+    private func start(
+        _ stream: BodyStream,
+        of answer: Answer,
+        _ context: ChannelHandlerContext
+    ) {
+        let head = message(answer, context)
+        context.writeAndFlush(wrapOutboundOut(head), promise: nil)
+        let sender = BodySender(stream, on: responder.executor)
+        state = .streaming(sender)
+        sender.start(send: sendPart, onEnd: endStream)
+    }
+
+    private func sendPart(_ part: [UInt8]) -> Bool {
+        guard let context else { return true }
+        var buffer = context.channel.allocator.buffer(capacity: part.count + 16)
+        if takesChunks { buffer.writeString("\(String(part.count, radix: 16))\r\n") }
+        buffer.writeBytes(part)
+        if takesChunks { buffer.writeString("\r\n") }
+        context.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
+        if context.channel.isWritable { return true }
+        deadline = .now() + timeout
+        startTimer(context)
+        return false
+    }
+
+    private func endStream(_ failure: (any Error)?) {
+        endTurn()
+        if let failure { responder.report(failure) }
+        guard let context, case .streaming = state else { return }
+        guard failure == nil else { return close() }
+        conclude(ByteBuffer(string: takesChunks ? "0\r\n\r\n" : ""), context)
     }
 
     private func closeAfter(_ message: ByteBuffer, _ context: ChannelHandlerContext) {
@@ -267,7 +341,13 @@ final class ConnectionGuard: ChannelDuplexHandler {
         closeAfter(ByteBuffer(), context)
     }
 
-    func channelWritabilityChanged(context: ChannelHandlerContext) { goOn(context) }
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if case .streaming(let sender) = state {
+            if context.channel.isWritable { sender.goOn() }
+        } else {
+            goOn(context)
+        }
+    }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard case .inputClosed? = event as? ChannelEvent else {

@@ -27,7 +27,7 @@ struct Reply: Sendable {
 actor Responder {
     private let service: any AccessService
     private let identities: IdentityResolver
-    private let executor: LoopExecutor
+    nonisolated let executor: LoopExecutor
     private let logger: Logger
     private var rates = RateLimiter()
 
@@ -65,6 +65,9 @@ actor Responder {
             }
         }
     }
+
+    /// Tells the log why a body was cut short.
+    nonisolated func report(_ error: any Error) { logger.error("cannot go on answering: \(error)") }
 
     /// The answer to one request; whatever goes wrong is the answer, too.
     private func reply(to request: Request) async -> Reply {

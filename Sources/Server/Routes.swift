@@ -115,13 +115,19 @@ extension Route {
             .json(try await service.revoke(request: try call.requestID(), by: caller))
         },
         Route(.POST, "/v1/requests/{id}/extend", .extendRequest) { call, caller, service in
-            .json(
-                try await service.extend(
-                    request: try call.requestID(),
-                    by: try call.document(ExtendBody.init(json:)).parsed(),
-                    by: caller
-                )
+            let body = try call.document(ExtendBody.init(json:))
+            let request = try await service.extend(
+                request: try call.requestID(),
+                by: try body.parsed(),
+                for: Grounds(reason: body.reason, ticket: body.ticket),
+                by: caller
             )
+            var answer = Answer.json(request)
+            if request.state.isWaiting {
+                answer.status = .accepted
+                answer.fields = [("location", "/v1/requests/\(request.id)")]
+            }
+            return answer
         },
 
         Route(
@@ -146,7 +152,12 @@ extension Route {
             call,
             caller,
             service in
-            .json(try await service.audit(try call.auditFilter(), for: caller))
+            let format = AuditFormat(call.headers)
+            guard format != .page else {
+                return .json(try await service.audit(try call.auditFilter(), for: caller))
+            }
+            let rows = try await service.allAudit(try call.wholeAuditFilter(), for: caller)
+            return .stream(rows, as: format)
         },
         Route(.GET, "/v1/audit/verify", .verifyAudit, query: ["head"]) { call, caller, service in
             try .json(

@@ -140,3 +140,68 @@ let rdpPolicy = PolicyDocument(
         ports: [PortRange(3389, 3389, .tcp)].compactMap(\.self)
     )
 )
+
+/// An armed agent with two policies, as a requester sees it.
+func status() throws -> StatusDocument {
+    StatusDocument(
+        agent: AgentStatus(
+            version: "0.1.0",
+            pid: 812,
+            startedAt: noon + .seconds(-74 * 3600 - 59),
+            configuredAt: noon + .seconds(-7500),
+            configuration: .files,
+            configurationError: nil,
+            warnings: [],
+            liveGrants: 2
+        ),
+        gate: GateStatus(
+            armed: true,
+            fault: nil,
+            table: "inet sallyport",
+            owned: true,
+            kernel: "6.18.0",
+            droppedPackets: 1204,
+            breakGlass: [
+                BreakGlassStatus(source: try CIDR(parsing: "192.0.2.10"), packets: 1),
+                BreakGlassStatus(source: try CIDR(parsing: "2001:db8::/64"), packets: 0),
+            ]
+        ),
+        ledgerFault: nil,
+        policies: [
+            PolicyStatus(
+                name: "ssh",
+                description: nil,
+                ports: [try PortRange(parsing: "22/tcp")],
+                sessions: .keep,
+                enabled: true,
+                activeGrants: 2,
+                requests7d: 31,
+                lastAccess: LastAccess(
+                    at: noon + .seconds(-750),
+                    who: alice,
+                    ports: [try PortRange(parsing: "22/tcp")],
+                    sources: [try CIDR(parsing: "198.51.100.7")]
+                )
+            ),
+            PolicyStatus(
+                name: "winrm",
+                description: nil,
+                ports: [
+                    try PortRange(parsing: "5985-5986/tcp"), try PortRange(parsing: "443/udp"),
+                ],
+                sessions: .keep,
+                enabled: false,
+                activeGrants: 0,
+                requests7d: 0,
+                lastAccess: nil
+            ),
+        ],
+        you: YouDocument(
+            who: alice,
+            roles: [.viewer, .requester],
+            may: ["read the status", "ask for access"],
+            asks: ["ssh"],
+            approves: []
+        )
+    )
+}

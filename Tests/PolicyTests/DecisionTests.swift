@@ -254,16 +254,16 @@ func hostPolicies() throws -> PolicySet {
         arguments: [
             (
                 nil,
-                "reason |  | at least 10 characters | cannot open without a reason: policy ssh requires one"
+                "reason |  | at least 10 letters | cannot open without a reason: policy ssh requires one"
             ),
             (
                 " \n ",
-                "reason |  | at least 10 characters | cannot open without a reason: policy ssh requires one"
+                "reason |  | at least 10 letters | cannot open without a reason: policy ssh requires one"
             ),
             (
                 "  disk full ",
-                "reason | disk full | at least 10 characters | cannot take a reason of 9 "
-                    + "characters: policy ssh asks for at least 10 characters"
+                "reason | disk full | at least 10 letters | cannot take a reason of 8 "
+                    + "letters: policy ssh asks for at least 10 letters"
             ),
             (
                 "disk\nis full",

@@ -61,7 +61,7 @@ import Testing
                 .change("a/b", definition, .matches(tags: [Samples.tag]), keepingGrants: false),
                 .change("a/b", nil, .none, keepingGrants: true),
                 .open(ask, key: "k"), .open(ask, key: nil), .request(17), .requests(filter),
-                .revoke(17), .extend(17, .seconds(1800)),
+                .revoke(17), .extend(17, .seconds(1800), Grounds()),
                 .grants(
                     RequestFilter(
                         policy: filter.policy,

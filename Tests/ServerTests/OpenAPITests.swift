@@ -97,7 +97,7 @@ struct OpenAPITests {
         try check(Samples.delegation, is: "Delegation")
         try check(AuditPage(events: [Samples.auditRow], next: "17"), is: "AuditPage")
         try check(Samples.verification, is: "AuditVerification")
-        try check(ExtendBody(duration: "1h"), is: "Extend")
+        try check(ExtendBody(duration: "1h", reason: "r", ticket: "t"), is: "Extend")
         try check(ApproveBody(duration: "1h", revision: 2), is: "Approve")
         try check(DenyBody(reason: "r"), is: "Deny")
         try check(

@@ -22,10 +22,11 @@ final class RecordingService: AccessService {
         case deny(Int64, String)
         case cancel(Int64)
         case revoke(Int64)
-        case extend(Int64, Duration)
+        case extend(Int64, Duration, Grounds)
         case grants(RequestFilter, includeEnded: Bool)
         case closeGrant(Grant.ID)
         case audit(AuditFilter)
+        case allAudit(AuditFilter)
         case verifyAudit(head: String?)
     }
 
@@ -39,6 +40,7 @@ final class RecordingService: AccessService {
     private let roles: @Sendable (Identity) -> Set<Role>
     private let delegates: [Delegate]
     private let users: AsyncStream<[String]>
+    private let rows: AuditRows
     /// Runs within each call, where a test needs time to pass or an error.
     private let during: @Sendable () async throws -> Void
 
@@ -46,11 +48,13 @@ final class RecordingService: AccessService {
         roles: @escaping @Sendable (Identity) -> Set<Role> = { _ in [.admin] },
         delegates: [Delegate] = [],
         delegateUsers: AsyncStream<[String]>? = nil,
+        rows: AuditRows = AsyncThrowingStream { $0.finish() },
         during: @escaping @Sendable () async throws -> Void = {}
     ) {
         self.roles = roles
         self.delegates = delegates
         users = delegateUsers ?? AsyncStream { $0.yield(delegates.map(\.user)) }
+        self.rows = rows
         self.during = during
     }
 
@@ -175,11 +179,16 @@ final class RecordingService: AccessService {
         return Samples.request
     }
 
-    func extend(request id: Int64, by addition: Duration, by caller: Caller) async throws
-        -> RequestDocument
-    {
-        try await note(.extend(id, addition), caller)
-        return Samples.request
+    func extend(
+        request id: Int64,
+        by addition: Duration,
+        for grounds: Grounds,
+        by caller: Caller
+    ) async throws -> RequestDocument {
+        try await note(.extend(id, addition, grounds), caller)
+        var request = Samples.request
+        if grounds.ticket == "waits" { request.state = .pending }
+        return request
     }
 
     func grants(_ filter: RequestFilter, includeEnded: Bool, for caller: Caller) async throws
@@ -197,6 +206,11 @@ final class RecordingService: AccessService {
     func audit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditPage {
         try await note(.audit(filter), caller)
         return AuditPage(events: [Samples.auditRow], next: "16")
+    }
+
+    func allAudit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditRows {
+        try await note(.allAudit(filter), caller)
+        return rows
     }
 
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification {

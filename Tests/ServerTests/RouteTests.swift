@@ -15,7 +15,7 @@ struct Example: CustomTestStringConvertible, Sendable {
     /// The route it belongs to, as in the table.
     var route: String
     var status = 200
-    var isOpen: Bool { if case .open = asked { true } else { false } }
+    var isOpen: Bool { if case .open = asked { true } else { status == 202 } }
     /// Whether it is answered with a policy, or with the change of one that is there then.
     var hasTag: Bool {
         switch asked {
@@ -180,7 +180,16 @@ struct Example: CustomTestStringConvertible, Sendable {
             Example(
                 "POST /v1/requests/{id}/extend",
                 post("/v1/requests/17/extend", #"{"duration":"30m"}"#),
-                asks: .extend(17, .seconds(1800))
+                asks: .extend(17, .seconds(1800), Grounds())
+            ),
+            Example(
+                "POST /v1/requests/{id}/extend",
+                post(
+                    "/v1/requests/17/extend",
+                    #"{"duration":"30m","reason":"not done","ticket":"waits"}"#
+                ),
+                asks: .extend(17, .seconds(1800), Grounds(reason: "not done", ticket: "waits")),
+                status: 202
             ),
             Example(
                 "GET /v1/grants",
