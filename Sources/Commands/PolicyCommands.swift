@@ -31,7 +31,7 @@ struct PolicyCommands: ParsableCommand {
             to output: Output
         ) throws -> Report {
             let list = try agent.policies()
-            try output.show(list, as: lines(list))
+            try output.show(list, as: lines(list, output.screen))
             return Report(notes: list.policies.isEmpty ? [noPolicies] : [])
         }
     }
@@ -48,7 +48,10 @@ struct PolicyCommands: ParsableCommand {
                 """
         )
 
-        @Argument(help: ArgumentHelp("The policy.", valueName: "name"))
+        @Argument(
+            help: ArgumentHelp("The policy.", valueName: "name"),
+            completion: .custom(completePolicies)
+        )
         var name: String
 
         @OptionGroup var shared: SharedOptions
@@ -82,7 +85,7 @@ struct PolicyCommands: ParsableCommand {
             to output: Output
         ) throws -> Report {
             let list = try agent.reload()
-            try output.show(list, as: lines(list))
+            try output.show(list, as: lines(list, output.screen))
             return Report(notes: ["reloaded"])
         }
     }
@@ -90,21 +93,23 @@ struct PolicyCommands: ParsableCommand {
 
 let noPolicies = "no policies: no port is managed"
 
-private func lines(_ list: PolicyList) -> [Line] {
+private func lines(_ list: PolicyList, _ screen: Screen) -> [Line] {
     guard !list.policies.isEmpty else { return [] }
-    var table = Table(columns: [
-        .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "LONGEST"),
-        .init(title: "REASON"), .init(title: "TICKET"), .init(title: "DESCRIPTION"),
-    ])
+    var table = Table(
+        columns: [
+            .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "LONGEST"),
+            .init(title: "REASON"), .init(title: "TICKET"), .init(title: "DESCRIPTION"),
+        ],
+        on: screen
+    )
     return table.lines(
         adding: list.policies.map { policy in
             [
-                policy.enabled ? policy.name : "\(policy.name) (disabled)",
-                policy.ports.map(\.description).joined(separator: ", "),
-                policy.maxDuration,
-                policy.reason.rawValue,
-                policy.ticketPattern == nil ? "-" : "required",
-                policy.description ?? "-",
+                Table.Cell(policy.enabled ? policy.name : "\(policy.name) (disabled)"),
+                Table.Cell(policy.ports.map(\.description).joined(separator: ", ")),
+                Table.Cell(policy.maxDuration), Table.Cell(policy.reason.rawValue),
+                Table.Cell(policy.ticketPattern == nil ? "-" : "required"),
+                Table.Cell(policy.description ?? "-"),
             ]
         }
     )

@@ -22,7 +22,10 @@ extension PolicyCommands {
                 """
         )
 
-        @Argument(help: ArgumentHelp("The policy.", valueName: "name"))
+        @Argument(
+            help: ArgumentHelp("The policy.", valueName: "name"),
+            completion: .custom(completePolicies)
+        )
         var name: String
 
         @OptionGroup(title: "Keys of the policy") var keys: PolicyKeys
@@ -104,7 +107,10 @@ extension PolicyCommands {
                 """
         )
 
-        @Argument(help: ArgumentHelp("The policy.", valueName: "name"))
+        @Argument(
+            help: ArgumentHelp("The policy.", valueName: "name"),
+            completion: .custom(completePolicies)
+        )
         var name: String
 
         @Flag(help: "Let its grants go on to their end.")

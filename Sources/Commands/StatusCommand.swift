@@ -76,6 +76,8 @@ private func header(_ status: StatusDocument, _ time: TimeTeller) -> [Line] {
             ("agent", agent(status.agent, time)),
             ("policies", policies(status.agent, time)),
         ]
+            + (status.agent.warnings.isEmpty
+                ? [] : [("warnings", status.agent.warnings.joined(separator: "\n"))])
             + status.gate.breakGlass.enumerated().map {
                 let use = "\($1.source): \(counted($1.packets, "connection")) let in"
                 return ($0 == 0 ? "break glass" : "", use)

@@ -19,7 +19,8 @@ extension PolicySet {
                 value: "\(added) grants",
                 allowed: "at most \(free) grants",
                 message: "cannot open \(added) more through \(delegate.name): its people hold "
-                    + "\(active) of at most \(delegate.limits.liveGrants) grants"
+                    + "\(active) of at most \(delegate.limits.liveGrants) grants; "
+                    + "ask again when some have ended"
             )
         ]
     }

@@ -129,7 +129,8 @@ extension PolicySet {
                 value: "\(added) grants",
                 allowed: "at most \(free) grants",
                 message: "cannot open \(added) more under policy \(policy.name): \(identity.name) "
-                    + "holds \(held) of at most \(policy.maxActivePerRequester) grants"
+                    + "holds \(held) of at most \(policy.maxActivePerRequester) grants; "
+                    + "`sallyport close ID` makes room"
             )
         }
     }

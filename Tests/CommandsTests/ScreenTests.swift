@@ -12,7 +12,9 @@ import Testing
         var table = Table(columns: [
             .init(title: "A"), .init(title: "N", isNumeric: true), .init(title: "LAST"),
         ])
-        let rows = [["long", "1", "x"], ["é", "100", ""], ["\u{1b}", "7", "end"]]
+        let rows: [[Table.Cell]] = [
+            ["long", "1", "x"], ["é", "100", ""], ["\u{1b}", "7", "end"],
+        ]
         #expect(
             text(table.lines(adding: rows)) == [
                 "A         N  LAST", "long      1  x", "é       100  ", "\\u{1b}    7  end",
@@ -73,7 +75,11 @@ import Testing
         )
         let id = String(repeating: "9", count: 20)
         func long(_ text: String, _ count: Int) -> String { String(repeating: text, count: count) }
-        let lines = text(table.lines(adding: [[id, long("日", 20), long("x", 90)]]))
+        let lines = text(
+            table.lines(adding: [
+                [Table.Cell(id), Table.Cell(long("日", 20)), Table.Cell(long("x", 90))]
+            ])
+        )
         // Half a wide character is none.
         #expect(lines.last == "\(id)  \(long("日", 13))…   \(long("x", 27))…")
         #expect(lines.allSatisfy { Terminal.width(of: $0) <= 80 })

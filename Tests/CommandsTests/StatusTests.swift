@@ -114,6 +114,7 @@ import Testing
         var document = try status()
         document.you.may = (1...9).map { "do the thing number \($0)" }
         document.you.approves = ["rdp", "winrm"]
+        document.agent.warnings = ["a.yaml:1:2: no such group", "a.yaml:2:2: no such user"]
         let outcome = try carryOut("status", ["GET /v1/status": document])
         #expect(
             outcome.output.contains(
@@ -126,6 +127,16 @@ import Testing
                 ask under    ssh
                 answer for   rdp, winrm
                 gate         armed
+                """
+            )
+        )
+        #expect(
+            outcome.output.contains(
+                """
+                policies     loaded 2h5m ago
+                warnings     a.yaml:1:2: no such group
+                             a.yaml:2:2: no such user
+
                 """
             )
         )

@@ -291,7 +291,7 @@ func portal(
         #expect(
             try refusals(decide(["ssh"], sources, via: small, held: 4)) == [
                 "targets | 2 grants | at most 1 grants | cannot open 2 more through portal: its "
-                    + "people hold 4 of at most 5 grants"
+                    + "people hold 4 of at most 5 grants; ask again when some have ended"
             ]
         )
         #expect(try refusals(decide(["ssh"], sources, via: small, held: .max)).count == 1)
