@@ -120,13 +120,17 @@ extension Agent {
         // A request that waits no more is looked up when what became of it is recorded. That it
         // waits again by then, since that could not be recorded, does not go on for ever.
         for _ in 0..<10 {
-            let answered: RequestDocument? = try await committer.submit { [extended]
+            let answered: RequestDocument? = try await committer.submit {
+                [extended]
                 committer,
                 now throws(Problem) in
                 guard let request = committer.waitingRequests[id] else {
                     return Submission(events: []) { nil }
                 }
-                guard caller.maySee(request) else { throw .noSuch("request \(id)") }
+                let holder = committer.liveGrants(extendedBy: request).first?.requester.subject
+                let isVisible = [request.requester.subject, holder].compactMap(\.self)
+                    .contains { caller.maySee(requestOf: $0, under: request.wait.policies) }
+                guard isVisible else { throw .noSuch("request \(id)") }
                 return try decide(request, extended, committer, now)
             }
             if let answered { return answered }
@@ -161,11 +165,6 @@ extension Submission<RequestDocument?> {
 }
 
 extension Caller {
-    /// Whether the caller may see a request that waits.
-    func maySee(_ request: WaitingRequest) -> Bool {
-        maySee(requestOf: request.requester.subject, under: request.wait.policies)
-    }
-
     /// Whether the caller may end, extend and take back the requests of somebody.
     func mayChange(requestsOf owner: Subject) -> Bool {
         owner == identity.subject || roles.contains(.admin)

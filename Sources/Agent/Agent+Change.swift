@@ -182,11 +182,13 @@ extension Caller {
             && policies.allSatisfy { identity.via?.mayAsk(under: $0) != false }
     }
 
+    /// Whether the caller may see a request, of their own or for more time of their own grants.
     func maySee(_ stored: StoredRequest) -> Bool {
-        maySee(
-            requestOf: stored.requester.subject,
-            under: stored.grants.map(\.grant.policy) + (stored.wait?.policies ?? [])
-        )
+        let policies = stored.grants.map(\.grant.policy) + (stored.wait?.policies ?? [])
+        return maySee(requestOf: stored.requester.subject, under: policies)
+            || stored.grants.first.map {
+                maySee(requestOf: $0.requester.subject, under: policies)
+            } ?? false
     }
 
     /// The end of a grant that this caller closes.

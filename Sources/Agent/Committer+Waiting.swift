@@ -41,11 +41,8 @@ extension Committer {
         return nil
     }
 
-    /// A request that begins to wait, and what approvals it waits for.
-    ///
-    /// - Parameters:
-    ///   - extended: The request and its live grants that it is to lengthen; nil where it opens some
-    ///     of its own.
+    /// A request that begins to wait, and what approvals it waits for; where it is to lengthen live
+    /// grants of another, that is `extended`.
     func waiting(
         _ ask: Ask,
         _ openings: [Opening],

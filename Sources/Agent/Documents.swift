@@ -80,7 +80,12 @@ extension RequestDocument {
 
     /// A request that waits, as what becomes of it just now.
     ///
-    /// - Parameter extended: The request that it lengthens, as the ledger has it.
+    /// - Parameters:
+    ///   - request: The request with the approval that was given.
+    ///   - extended: The request that it lengthens, as the ledger has it.
+    ///   - needs: The approvals that it takes.
+    ///   - outcome: What becomes of it.
+    ///   - now: When.
     init(
         _ request: WaitingRequest,
         _ extended: StoredRequest?,
@@ -109,7 +114,9 @@ extension RequestDocument {
 extension StoredRequest {
     /// A request that waits, as the ledger will have it.
     ///
-    /// - Parameter grants: Those that it is to lengthen.
+    /// - Parameters:
+    ///   - request: The request.
+    ///   - grants: Those that it is to lengthen.
     init(_ request: WaitingRequest, lengthening grants: [StoredGrant] = []) {
         self.init(
             id: request.id,

@@ -208,11 +208,11 @@ public final class Ledger: Sendable {
 
     /// What the entries of the reserve say.
     private static func events(of entries: [Reserve.Entry], _ db: Database) throws -> [Event] {
-        try entries.flatMap { entry in
+        try entries.flatMap { entry -> [Event] in
             switch entry {
             case .ended(let ids, let reason, let at, let actor):
                 ids.map { Event.ended($0, reason, at: at, by: actor) }
-            case .takenBack(let id, let end): [.takenBack(id, until: end)]
+            case .takenBack(let id, let end): [Event.takenBack(id, until: end)]
             case .everything(let request, let at):
                 try Int64.fetchAll(
                     db,

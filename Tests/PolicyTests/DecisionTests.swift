@@ -266,6 +266,16 @@ func hostPolicies() throws -> PolicySet {
                     + "letters: policy ssh asks for at least 10 letters"
             ),
             (
+                ".... . . . . . ....",
+                "reason | .... . . . . . .... | at least 10 letters | cannot take a reason of 0 "
+                    + "letters: policy ssh asks for at least 10 letters"
+            ),
+            (
+                "12345678901 ok",
+                "reason | 12345678901 ok | at least 10 letters | cannot take a reason of 2 "
+                    + "letters: policy ssh asks for at least 10 letters"
+            ),
+            (
                 "disk\nis full",
                 "reason | disk\\u{a}is full | no control characters | cannot take a reason "
                     + "with control characters or line breaks"
@@ -292,6 +302,20 @@ func hostPolicies() throws -> PolicySet {
     )
     func refusesReasons(reason: String?, expected: String) throws {
         #expect(try refusals(sshAsk(reason: reason)) == [expected])
+    }
+
+    @Test(arguments: [
+        "disk is full", "διορθώνω τον δίσκο", "修复生产数据库的磁盘故障", "ремонт диска",
+        "एक दो तीन चार पाँच छह सात आठ", "إصلاح القرص الصلب",
+    ])
+    func countsLettersOfAnyScript(reason: String) throws {
+        #expect(try refusals(sshAsk(reason: reason)).isEmpty)
+    }
+
+    /// Where no policy asks for a reason, what is given as one is nobody's business.
+    @Test(arguments: ["42", "...", nil]) func takesAnyReasonThatIsOptional(reason: String?) throws {
+        let ask = Ask(targets: ["winrm"], sources: ["10.0.0.1"], reason: reason)
+        #expect(try refusals(ask).isEmpty)
     }
 
     @Test(

@@ -258,9 +258,9 @@ package struct JSONReader {
     }
 
     private func text(_ bytes: ArraySlice<UInt8>) throws(JSONError) -> String {
-        guard let text = String(validating: bytes, as: UTF8.self) else {
+        guard let text = try? UTF8Span(validating: bytes.span) else {
             throw error("it is not UTF-8")
         }
-        return text
+        return String(copying: text)
     }
 }
