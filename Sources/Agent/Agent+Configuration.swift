@@ -32,10 +32,10 @@ extension Agent {
         }
         let open = old.policySet.ports(notManagedBy: new.policySet)
         warn(ofOpenPorts: open)
-        logger.info("configuration loaded: \(new.policies.count) policies")
+        let policies = counted(new.policies.count, "policy", "policies")
+        logger.info("configuration loaded: \(policies)")
         let detail =
-            ["\(new.policies.count) policies"] + new.differences(from: old)
-            + open.map { "\($0) no longer managed" }
+            [policies] + new.differences(from: old) + open.map { "\($0) no longer managed" }
         try? await note(
             Notice(.configurationLoaded, by: person, detail: detail.joined(separator: "; "))
         )

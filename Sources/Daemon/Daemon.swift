@@ -32,13 +32,14 @@ public struct DaemonOptions: Sendable {
 public enum Daemon {
     /// Reads the configuration and says what is wrong with it.
     ///
-    /// - Returns: How many policies it has, and what is valid in it but means nothing on this host.
+    /// - Returns: How many policies it has (`2 policies`), and what is valid in it but means nothing on this host.
     /// - Throws: An error whose text names file, line, column and key of each fault.
     public static func check(
         _ options: DaemonOptions
-    ) throws -> (policies: Int, warnings: [String]) {
+    ) throws -> (policies: String, warnings: [String]) {
         let configuration = try AgentConfiguration.load(file: options.configuration)
-        return (configuration.policies.count, configuration.warnings().map(\.description))
+        let policies = counted(configuration.policies.count, "policy", "policies")
+        return (policies, configuration.warnings().map(\.description))
     }
 
     /// Reads a policy file and says what is wrong with it.
@@ -91,7 +92,8 @@ public enum Daemon {
             holding: .whatIsThere,
             now: { clocks.now().boot }
         )
-        logger.info("gate armed: \(managed.count) managed ports")
+        let ports = managed.map(\.range.portCount).reduce(0, +)
+        logger.info("gate armed: \(counted(ports, "managed port", "managed ports"))")
         let ledger: Ledger
         do throws(LedgerError) {
             ledger = try Ledger(directory: start.stateDirectory, bootID: clocks.bootID)

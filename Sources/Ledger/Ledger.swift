@@ -15,6 +15,8 @@ internal import Synchronization
 /// - The audit trail: ``audit(_:)``, ``allAudit(_:after:)``, ``verify(head:)``
 public final class Ledger: Sendable {
     let pool: DatabasePool
+    /// For look-ups on the agent's own thread: readers of the pool may all be busy.
+    let lookups: DatabaseQueue
     let path: String
     /// `boots.id` of the running boot.
     let boot: Int64
@@ -87,6 +89,9 @@ public final class Ledger: Sendable {
             }
             files = Mutex(try OpenFiles(directory))
             self.pool = pool
+            var readOnly = Schema.configuration
+            readOnly.readonly = true
+            lookups = try DatabaseQueue(path: path, configuration: readOnly)
             self.boot = boot
             self.books = Mutex(books)
         } catch {

@@ -53,6 +53,9 @@ struct Parts {
         if source.prefixLength == 0 {
             field.fault("\(source) would open every managed port to everybody")
         }
+        if let kind = source.nobodysKind {
+            field.fault("nobody comes from \(source), a \(kind) address; name where you would be")
+        }
         return source
     }
 

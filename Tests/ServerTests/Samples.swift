@@ -160,6 +160,7 @@ enum Samples {
 
     static let preview = PreviewDocument(
         duration: .seconds(2700),
+        startsAt: instant,
         needs: [NeedDocument(policy: "ssh", approvals: 1, given: 0, approvers: ["group:leads"])],
         grants: [
             Opening(
