@@ -54,7 +54,6 @@ extension Agent {
             configuration = try source.read()
         } catch {
             await committer.refuse(error)
-            logger.warning("the configuration was not reloaded, the running one stays: \(error)")
             try? await note(Notice(.configurationRefused, by: person, detail: "\(error)"))
             throw Problem(error)
         }
@@ -73,7 +72,6 @@ extension Agent {
                 "\(port) is no longer managed as before: what of it no policy names is open"
             )
         }
-        logger.info("configuration loaded: \(configuration.policies.count) policies")
         try? await note(
             Notice(
                 .configurationLoaded,

@@ -25,6 +25,8 @@ actor Committer {
     private let logger: Logger
     /// Is told when the next grant ends, or a request that waits starts or lapses.
     private let wake: @Sendable (BootTime?) -> Void
+    /// Is told that something was recorded.
+    private let recorded: @Sendable () -> Void
 
     /// The live grants, with what is on its way into the ledger.
     private(set) var plan: Plan
@@ -46,6 +48,7 @@ actor Committer {
     private var isClockStepped = false
     private var isHealing = false
     private var nextEnd: BootTime?
+    private var prunedAt: BootTime?
     /// Who is told of delegates: the server, as long as the agent runs.
     private var delegateFeeds: [AsyncStream<[String]>.Continuation] = []
     /// What break-glass sources had let in when the audit trail was last told.
@@ -89,6 +92,7 @@ actor Committer {
         clocks: any Clocks,
         executor: any SerialExecutor & TaskExecutor,
         logger: Logger,
+        recorded: @escaping @Sendable () -> Void,
         wake: @escaping @Sendable (BootTime?) -> Void
     ) {
         self.plan = plan
@@ -103,6 +107,7 @@ actor Committer {
         self.clocks = clocks
         self.executor = executor
         self.logger = logger
+        self.recorded = recorded
         self.wake = wake
     }
 
@@ -191,6 +196,17 @@ actor Committer {
     func clockStepped() async throws {
         isClockStepped = true
         try await settle()
+    }
+
+    /// Before when events of the audit trail may go; nil where all are kept, or it was asked for in
+    /// the last minute.
+    func takeTurnToPrune() -> Timestamp? {
+        let now = clocks.now()
+        guard let keep = configuration.auditKeep,
+            prunedAt.map({ now.boot - $0 >= .seconds(60) }) ?? true
+        else { return nil }
+        prunedAt = now.boot
+        return now.wall + (.zero - keep)
     }
 
     /// A number that no request has had.
@@ -380,6 +396,7 @@ actor Committer {
             }
         }
         ledgerFault = nil
+        recorded()
     }
 
     /// Hands over to the ledger what is in force but cannot be recorded now.
