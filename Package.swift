@@ -125,7 +125,7 @@ let package = Package(
         .target(
             name: "Agent",
             dependencies: [
-                "API", "Access", "Gate", "Ledger", "Linux", "Policy", "Settings", logging,
+                "API", "Access", "Gate", "Ledger", "Linux", "Policy", "Settings", crypto, logging,
             ],
             swiftSettings: memorySafe
         ),

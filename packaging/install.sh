@@ -29,10 +29,27 @@ install_new() { # FILE TARGET: never over what an administrator may have changed
   fi
 }
 
+# Where bash, zsh and fish look by themselves, and the name each of them looks for.
+completions() { # COMMAND: called with a shell and its file
+  "$1" bash "$PREFIX/share/bash-completion/completions/sallyport"
+  "$1" zsh "$PREFIX/share/zsh/site-functions/_sallyport"
+  "$1" fish "$PREFIX/share/fish/vendor_completions.d/sallyport.fish"
+}
+
+install_completion() { # SHELL FILE
+  install -D -m 0644 /dev/null "$DESTDIR$2"
+  "$DESTDIR$PREFIX/bin/sallyport" --generate-completion-script "$1" >"$DESTDIR$2"
+}
+
+remove_completion() { # SHELL FILE
+  rm -f "$DESTDIR$2"
+}
+
 do_install() {
   local bin=${1:?where are the built programs?} policies=$DESTDIR$config/policy.d
   install -D -m 0755 "$bin/sallyportd" "$DESTDIR$PREFIX/sbin/sallyportd"
   install -D -m 0755 "$bin/sallyport" "$DESTDIR$PREFIX/bin/sallyport"
+  completions install_completion
   install -D -m 0644 ../systemd/sallyport.sysusers "$DESTDIR$SYSUSERSDIR/sallyport.conf"
   install -D -m 0644 ../systemd/sallyportd.service "$DESTDIR$UNITDIR/sallyportd.service"
   sed -i -E -e "s#/usr/local/(s?bin)/#$PREFIX/\1/#" -e "s#/etc/sallyport#$config#" \
@@ -42,12 +59,15 @@ do_install() {
   install_new ../config/sallyport.yaml "$config/sallyport.yaml"
   live || return 0
 
+  # First, or the configuration would name groups that are not there yet.
+  if has_systemd; then systemd-sysusers "$SYSUSERSDIR/sallyport.conf"; fi
   "$PREFIX/sbin/sallyportd" --config "$config/sallyport.yaml" --check
   if ! has_systemd; then
     echo "Installed. systemd does not run here: start $PREFIX/sbin/sallyportd by hand or by your own service manager."
     return
   fi
-  systemd-sysusers "$SYSUSERSDIR/sallyport.conf"
+  # The agent writes what `sallyport policy set` and `remove` change.
+  chown sallyport "$policies"
   systemctl daemon-reload
   systemctl enable --quiet sallyportd.service
   systemctl restart sallyportd.service
@@ -76,6 +96,7 @@ do_uninstall() {
   fi
   rm -f "$DESTDIR$PREFIX/sbin/sallyportd" "$DESTDIR$PREFIX/bin/sallyport" \
     "$DESTDIR$UNITDIR/sallyportd.service" "$DESTDIR$SYSUSERSDIR/sallyport.conf"
+  completions remove_completion
   live || return 0
   if has_systemd; then systemctl daemon-reload; fi
   # Stopping the agent leaves the gate in place; with the programs gone nobody could open it any more.
@@ -87,8 +108,8 @@ do_uninstall() {
   cat <<MESSAGE
 Sallyport is removed and its ports are as open as they were without it.
 Left in place: $config (configuration), /var/lib/sallyport (ledger), the user and groups
-sallyport and sallyport-admin. Remove them with:
-    rm -r $config /var/lib/sallyport; userdel sallyport; groupdel sallyport-admin
+sallyport, sallyport-admin and sallyport-approver. Remove them with:
+    rm -r $config /var/lib/sallyport; userdel sallyport; groupdel sallyport-admin; groupdel sallyport-approver
 MESSAGE
 }
 

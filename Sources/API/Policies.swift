@@ -28,7 +28,7 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
     public var pendingFor: String
     /// Whether a reason is required.
     public var reason: ReasonRule
-    /// How long a reason has to be, in characters.
+    /// How many letters a reason has to have.
     public var reasonMinLength: Int
     /// The pattern a ticket has to match; absent where none is required.
     public var ticketPattern: TicketPattern?
@@ -80,4 +80,39 @@ public struct PolicyList: Codable, Hashable, Sendable {
 
     /// Makes it of its parts.
     public init(policies: [PolicyDocument]) { self.policies = policies }
+}
+
+/// The answer to a change of a policy.
+public struct PolicyChangeDocument: Codable, Hashable, Sendable {
+    /// The policy as it is now; absent where it was removed.
+    public var policy: PolicyDocument?
+    /// The path of its file.
+    public var file: String
+    /// How it differs from what it was: `max_duration 3h -> 1h`; empty where nothing was changed.
+    public var changes: [String]
+    /// The grants that were ended, because they are no longer allowed.
+    public var endedGrants: [String]
+    /// Ports that were managed and are no longer, and so are open to everybody.
+    public var openPorts: [PortRange]
+    /// What has to be known before it is too late; absent where there is nothing.
+    public var warning: String?
+
+    /// Makes it of its parts; the warning follows from them.
+    public init(
+        policy: PolicyDocument?,
+        file: String,
+        changes: [String],
+        endedGrants: [String],
+        openPorts: [PortRange]
+    ) {
+        self.policy = policy
+        self.file = file
+        self.changes = changes
+        self.endedGrants = endedGrants
+        self.openPorts = openPorts
+        guard !openPorts.isEmpty else { return }
+        let list = openPorts.map(\.description).joined(separator: ", ")
+        warning =
+            "OPEN TO EVERYBODY: \(list) is no longer managed; whoever reaches this host reaches it"
+    }
 }

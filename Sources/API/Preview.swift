@@ -6,6 +6,8 @@ public struct PreviewDocument: Codable, Hashable, Sendable {
     public var allowed: Bool
     /// How long it would open: `45m`.
     public var duration: String
+    /// When it would open; absent for at once, or as soon as enough people agree.
+    public var startsAt: Timestamp?
     /// Which approvals its policies ask for first; absent where none does.
     public var needs: [NeedDocument]?
     /// What it would open, each once.
@@ -17,12 +19,14 @@ public struct PreviewDocument: Codable, Hashable, Sendable {
     /// Makes it of its parts.
     public init(
         duration: Duration,
+        startsAt: Timestamp? = nil,
         needs: [NeedDocument]?,
         grants: [Opening],
         superseded: [SupersededDocument]?
     ) {
         allowed = true
         self.duration = duration.compactDescription
+        self.startsAt = startsAt
         self.needs = needs
         self.grants = grants.map(OpeningDocument.init)
         self.superseded = superseded

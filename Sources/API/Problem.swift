@@ -22,8 +22,14 @@ public struct Problem: Error, Codable, Hashable, Sendable {
         case idempotencyConflict = "idempotency-conflict"
         /// The body is larger than the agent reads.
         case bodyTooLarge = "body-too-large"
+        /// What is to be changed is not what the caller thinks it is (`If-Match`, `If-None-Match`).
+        case changedMeanwhile = "changed-meanwhile"
+        /// The body is not of a type that the route takes.
+        case unsupportedMediaType = "unsupported-media-type"
         /// A policy or configuration file was refused; `violations` names each place.
         case configurationInvalid = "configuration-invalid"
+        /// The file of a policy could not be written; nothing was changed.
+        case configurationNotWritten = "configuration-not-written"
         /// Too many requests in a minute.
         case rateLimited = "rate-limited"
         /// The ledger cannot be written or read; nothing was opened.
@@ -42,11 +48,13 @@ public struct Problem: Error, Codable, Hashable, Sendable {
             case .notFound: 404
             case .methodNotAllowed: 405
             case .wrongState, .idempotencyConflict: 409
+            case .changedMeanwhile: 412
             case .bodyTooLarge: 413
+            case .unsupportedMediaType: 415
             case .outsidePolicy, .configurationInvalid: 422
             case .rateLimited: 429
             case .internalError: 500
-            case .ledgerUnavailable, .kernelRefused: 503
+            case .configurationNotWritten, .ledgerUnavailable, .kernelRefused: 503
             }
         }
 
@@ -62,7 +70,10 @@ public struct Problem: Error, Codable, Hashable, Sendable {
             case .wrongState: "Not possible in this state"
             case .idempotencyConflict: "The idempotency key belongs to another request"
             case .bodyTooLarge: "The body is too large"
+            case .changedMeanwhile: "It was changed meanwhile"
+            case .unsupportedMediaType: "The body is of a type not taken here"
             case .configurationInvalid: "The configuration is invalid"
+            case .configurationNotWritten: "The configuration cannot be written"
             case .rateLimited: "Too many requests"
             case .ledgerUnavailable: "The ledger is not available"
             case .kernelRefused: "The kernel refused the change"

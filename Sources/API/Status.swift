@@ -8,20 +8,54 @@ public struct StatusDocument: Codable, Hashable, Sendable {
     public var gate: GateStatus
     /// Why the ledger takes nothing, and so nothing opens; absent where it does.
     public var ledgerFault: String?
-    /// Every policy, in the order of the files.
+    /// The policies the caller may see, in the order of the files: to a requester those it may ask
+    /// under, with figures of its own requests alone.
     public var policies: [PolicyStatus]
+    /// Who asked, and what this person may do.
+    public var you: YouDocument
 
     /// Makes it of its parts.
     public init(
         agent: AgentStatus,
         gate: GateStatus,
         ledgerFault: String?,
-        policies: [PolicyStatus]
+        policies: [PolicyStatus],
+        you: YouDocument
     ) {
         self.agent = agent
         self.gate = gate
         self.ledgerFault = ledgerFault
         self.policies = policies
+        self.you = you
+    }
+}
+
+/// The caller, as the agent knows them.
+public struct YouDocument: Codable, Hashable, Sendable {
+    /// Who it is.
+    public var who: WhoDocument
+    /// The roles that count.
+    public var roles: [Role]
+    /// What these roles allow, in words: `ask for access`.
+    public var may: [String]
+    /// The policies that the caller may ask under.
+    public var asks: [String]
+    /// The policies that ask for approvals which the caller may give.
+    public var approves: [String]
+
+    /// Makes it of its parts.
+    public init(
+        who: WhoDocument,
+        roles: Set<Role>,
+        may: [String],
+        asks: [String],
+        approves: [String]
+    ) {
+        self.who = who
+        self.roles = Role.allCases.filter(roles.contains)
+        self.may = may
+        self.asks = asks
+        self.approves = approves
     }
 }
 
@@ -37,9 +71,13 @@ public struct AgentStatus: Codable, Hashable, Sendable {
     public var configuredAt: Timestamp
     /// Where they come from.
     public var configuration: ConfigurationOrigin
-    /// Why the files, as they are now, were refused; absent where they were not.
+    /// Why the files, as they are now, were refused; absent where they were not, and for who does not
+    /// see all policies.
     public var configurationError: String?
-    /// Grants live now.
+    /// What of the running configuration means nothing on this host: users and groups that it does
+    /// not know, each with its place.
+    public var warnings: [String]
+    /// Grants live now, of those that the caller may see.
     public var liveGrants: Int
 
     /// Makes it of its parts.
@@ -50,6 +88,7 @@ public struct AgentStatus: Codable, Hashable, Sendable {
         configuredAt: Timestamp,
         configuration: ConfigurationOrigin,
         configurationError: String?,
+        warnings: [String],
         liveGrants: Int
     ) {
         self.version = version
@@ -58,6 +97,7 @@ public struct AgentStatus: Codable, Hashable, Sendable {
         self.configuredAt = configuredAt
         self.configuration = configuration
         self.configurationError = configurationError
+        self.warnings = warnings
         self.liveGrants = liveGrants
     }
 }
@@ -76,7 +116,7 @@ public struct GateStatus: Codable, Hashable, Sendable {
     public var kernel: String
     /// Packets to managed ports that were dropped since the gate was armed.
     public var droppedPackets: UInt64
-    /// Sources that are always let in.
+    /// Sources that are always let in; none for who is but a requester.
     public var breakGlass: [BreakGlassStatus]
 
     /// Makes it of its parts.
@@ -129,7 +169,7 @@ public struct PolicyStatus: Codable, Hashable, Sendable {
     public var activeGrants: Int
     /// Requests granted in the last seven days.
     public var requests7d: Int
-    /// The newest grant of the last seven days; absent where there is none.
+    /// The request of the last seven days that opened last; absent where there is none.
     public var lastAccess: LastAccess?
 
     /// Makes it of its parts.
@@ -154,17 +194,23 @@ public struct PolicyStatus: Codable, Hashable, Sendable {
     }
 }
 
-/// When a policy was last used, and by whom.
+/// When a policy was last used, by whom, and for what.
 public struct LastAccess: Codable, Hashable, Sendable {
     /// When it was opened.
     public var at: Timestamp
     /// Who asked.
     public var who: WhoDocument
+    /// The ports that were opened under the policy.
+    public var ports: [PortRange]
+    /// The addresses that were let in.
+    public var sources: [CIDR]
 
     /// Makes it of its parts.
-    public init(at: Timestamp, who: WhoDocument) {
+    public init(at: Timestamp, who: WhoDocument, ports: [PortRange], sources: [CIDR]) {
         self.at = at
         self.who = who
+        self.ports = ports
+        self.sources = sources
     }
 }
 

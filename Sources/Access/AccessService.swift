@@ -19,20 +19,43 @@ public protocol AccessService: Sendable {
     /// What a delegate is told of the configuration: whose people and which groups mean anything.
     func delegation(of delegate: Delegate) async -> DelegationDocument
 
-    /// The agent, the gate and the policies with their figures.
+    /// Tells the audit trail that somebody was refused before any of the functions below was asked.
+    ///
+    /// Nobody waits for it, and in a flood of them most are only counted.
+    func note(_ refusal: Refusal) async
+
+    /// The agent, the gate and the policies with their figures, and what the caller may do.
     func status(for caller: Caller) async throws -> StatusDocument
 
     /// All policies.
     func policies(for caller: Caller) async throws -> PolicyList
 
-    /// One policy.
-    func policy(named name: String, for caller: Caller) async throws -> PolicyDocument
+    /// One policy, and the tag of what it is now.
+    func policy(
+        named name: String,
+        for caller: Caller
+    ) async throws -> (policy: PolicyDocument, tag: String)
+
+    /// Changes a policy in its file and puts it in force.
+    ///
+    /// - Parameters:
+    ///   - name: The policy's name.
+    ///   - definition: An object with the keys of the policy file, `name` left out or the same; nil
+    ///     to remove the policy.
+    ///   - condition: What must hold of the policy as it is.
+    ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
+    ///   - caller: Who wants it.
+    /// - Returns: What was done.
+    func change(
+        policy name: String,
+        to definition: JSONValue?,
+        if condition: Precondition,
+        keepingGrants: Bool,
+        by caller: Caller
+    ) async throws -> PolicyChanged
 
     /// Reads the configuration again; answers the policies in force then.
     func reload(by caller: Caller) async throws -> PolicyList
-
-    /// What a text would be as a policy file.
-    func check(policyText: String) async throws -> PolicyList
 
     /// Opens what is asked for, all of it or nothing; where others have to agree, or the start lies
     /// ahead, it waits.
@@ -51,6 +74,13 @@ public protocol AccessService: Sendable {
         by caller: Caller,
         render: @escaping @Sendable (Opened) throws -> Answer
     ) async throws -> Answer
+
+    /// What would be opened if it was asked for now.
+    ///
+    /// Nothing changes, and nothing is recorded.
+    ///
+    /// - Throws: The `Problem` that ``open(_:idempotencyKey:by:render:)`` would.
+    func preview(_ ask: Ask, for caller: Caller) async throws -> PreviewDocument
 
     /// One request.
     func request(id: Int64, for caller: Caller) async throws -> RequestDocument
@@ -71,9 +101,14 @@ public protocol AccessService: Sendable {
     /// Ends all live grants of a request.
     func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument
 
-    /// Moves the end of a request's live grants.
-    func extend(request id: Int64, by addition: Duration, by caller: Caller) async throws
-        -> RequestDocument
+    /// Moves the end of a request's live grants; where others have to agree, answers the request
+    /// that waits for it.
+    func extend(
+        request id: Int64,
+        by addition: Duration,
+        for grounds: Grounds,
+        by caller: Caller
+    ) async throws -> RequestDocument
 
     /// Grants, those of the newest request first.
     func grants(_ filter: RequestFilter, includeEnded: Bool, for caller: Caller) async throws
@@ -112,6 +147,34 @@ public typealias StreamedEvents = any AsyncSequence<[StreamedEvent], any Error> 
 
 /// Events of the audit trail, some at a time, which are read when they are asked for.
 public typealias AuditRows = any AsyncSequence<[AuditRow], any Error> & Sendable
+
+/// What must hold of a policy before it is changed (RFC 9110, section 13.1).
+public enum Precondition: Hashable, Sendable {
+    case none
+    /// It is there.
+    case exists
+    /// It is what one of these tags stands for.
+    case matches(tags: Set<String>)
+    /// There is none of the name.
+    case isAbsent
+}
+
+/// The answer to a change of a policy.
+public struct PolicyChanged: Sendable {
+    /// What was done.
+    public var document: PolicyChangeDocument
+    /// The tag of the policy as it is now; nil where it was removed.
+    public var tag: String?
+    /// Whether there was none of the name.
+    public var isNew: Bool
+
+    /// Takes the parts.
+    public init(document: PolicyChangeDocument, tag: String?, isNew: Bool) {
+        self.document = document
+        self.tag = tag
+        self.isNew = isNew
+    }
+}
 
 /// The answer to a request for access.
 public struct Opened: Sendable {

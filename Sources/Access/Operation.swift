@@ -10,7 +10,8 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     case listPolicies = "list policies"
     case readPolicy = "read a policy"
     case reloadPolicies = "reload the policies"
-    case checkPolicies = "check policies"
+    case changePolicy = "change a policy"
+    case removePolicy = "remove a policy"
     case open = "ask for access"
     case listRequests = "list requests"
     case readRequest = "read a request"
@@ -30,11 +31,10 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     /// Whose requests and grants a caller may see and change is decided where they are known.
     public var roles: Set<Role> {
         switch self {
-        case .readStatus: [.viewer, .approver, .admin]
         // A delegate about itself; no person.
         case .readDelegation: []
-        case .listPolicies, .readPolicy, .checkPolicies: Set(Role.allCases)
-        case .reloadPolicies: [.admin]
+        case .readStatus, .listPolicies, .readPolicy: Set(Role.allCases)
+        case .reloadPolicies, .changePolicy, .removePolicy: [.admin]
         case .open, .cancelRequest, .extendRequest, .revokeRequest, .closeGrant:
             [.requester, .admin]
         case .approveRequest, .denyRequest: [.approver, .admin]
@@ -42,6 +42,9 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         case .verifyAudit: [.viewer, .approver, .admin]
         }
     }
+
+    /// Whether it is for a delegate about itself, and so for no person.
+    public var isForDelegates: Bool { self == .readDelegation }
 
     /// Whether it asks for access, which a delegate may do only so often in a minute.
     public var asksForAccess: Bool { [.open, .extendRequest].contains(self) }
@@ -58,7 +61,7 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
 
     /// Throws where it is not for a delegate that does not say for whom it asks.
     public func require(ofDelegate name: String) throws(Problem) {
-        guard self == .readDelegation else {
+        guard isForDelegates else {
             throw Problem(
                 .notAuthenticated,
                 "cannot \(rawValue): \(name) has to say who asks, with header Sallyport-Person"

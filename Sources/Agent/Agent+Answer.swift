@@ -11,7 +11,11 @@ extension Agent {
         _ body: ApproveBody,
         by caller: Caller
     ) async throws -> RequestDocument {
-        try await answer(id, "approve", by: caller) { request, committer, now throws(Problem) in
+        try await answer(id, "approve", by: caller) {
+            request,
+            extended,
+            committer,
+            now throws(Problem) in
             let policies = committer.configuration.policySet
             guard request.wait.state == .pending else {
                 throw .wrongState(id, request.wait.state, to: "approve")
@@ -22,6 +26,7 @@ extension Agent {
             let decision = policies.decideApproval(
                 of: request,
                 by: caller.identity,
+                holder: committer.liveGrants(extendedBy: request).first?.requester,
                 shortenedTo: body.duration,
                 people: committer.configuration.people,
                 at: now.wall
@@ -42,11 +47,13 @@ extension Agent {
             let outcome =
                 needs.allSatisfy(\.isMet) ? committer.outcome(of: agreed, at: now) : .waits
             if case .scheduled = outcome { agreed.wait.state = .scheduled }
-            return Submission(
-                events: [.approved(id, approval, then: agreed.wait.state)]
-                    + outcome.events(of: agreed, at: now)
-            ) { [agreed] in
-                RequestDocument(agreed, needs: needs, outcome, at: now)
+            let events =
+                [.approved(id, approval, then: agreed.wait.state)]
+                + outcome.events(of: agreed, at: now)
+            var lengthened = extended
+            lengthened?.follow(events, live: committer.liveGrants(extendedBy: request))
+            return Submission(events: events) { [agreed, lengthened] in
+                RequestDocument(agreed, lengthened, needs: needs, outcome, at: now)
             }
         }
     }
@@ -59,7 +66,11 @@ extension Agent {
     ) async throws -> RequestDocument {
         let violations = PolicySet.violations(ofDenial: reason)
         guard violations.isEmpty else { throw Problem(outside: violations) }
-        return try await answer(id, "deny", by: caller) { request, committer, now throws(Problem) in
+        return try await answer(id, "deny", by: caller) {
+            request,
+            extended,
+            committer,
+            now throws(Problem) in
             let names = request.wait.policies
             let policies = committer.configuration.policySet
             guard !policies.answerable(names, by: caller.identity).isEmpty else {
@@ -69,23 +80,27 @@ extension Agent {
                         + "of \(names.joined(separator: ", "))"
                 )
             }
-            return .concluding(request, .denied, by: caller, reason: reason, at: now)
+            return .concluding(request, extended, .denied, by: caller, reason: reason, at: now)
         }
     }
 
     /// Takes a waiting request back.
     public func cancel(request id: Int64, by caller: Caller) async throws -> RequestDocument {
-        try await answer(id, "cancel", by: caller) { request, _, now throws(Problem) in
+        try await answer(id, "cancel", by: caller) {
+            request,
+            extended,
+            _,
+            now throws(Problem) in
             guard caller.mayChange(requestsOf: request.requester.subject) else {
                 throw .notOwn(id, of: request.requester.name, to: "cancel")
             }
-            return .concluding(request, .cancelled, by: caller, reason: nil, at: now)
+            return .concluding(request, extended, .cancelled, by: caller, reason: nil, at: now)
         }
     }
 
     private typealias Answer =
-        @Sendable (WaitingRequest, isolated Committer, Moment) throws(Problem)
-        -> Submission<RequestDocument?>
+        @Sendable (WaitingRequest, _ extended: StoredRequest?, isolated Committer, Moment)
+        throws(Problem) -> Submission<RequestDocument?>
 
     /// Answers a request that waits; of several that do so at once, one does.
     private func answer(
@@ -94,17 +109,29 @@ extension Agent {
         by caller: Caller,
         _ decide: @escaping Answer
     ) async throws -> RequestDocument {
+        // What an extension lengthens is read before: what was done is never answered with what
+        // cannot be read.
+        var extended: StoredRequest?
+        if let number = await committer.waitingRequests[id]?.wait.extends {
+            let live = await committer.plan.grants(ofRequest: number)
+            extended = try await stored(request: number, for: caller)
+            if extended == nil, !live.isEmpty { extended = StoredRequest(live: live) }
+        }
         // A request that waits no more is looked up when what became of it is recorded. That it
         // waits again by then, since that could not be recorded, does not go on for ever.
         for _ in 0..<10 {
             let answered: RequestDocument? = try await committer.submit {
+                [extended]
                 committer,
                 now throws(Problem) in
                 guard let request = committer.waitingRequests[id] else {
                     return Submission(events: []) { nil }
                 }
-                guard caller.maySee(request) else { throw .noSuch("request \(id)") }
-                return try decide(request, committer, now)
+                let holder = committer.liveGrants(extendedBy: request).first?.requester.subject
+                let isVisible = [request.requester.subject, holder].compactMap(\.self)
+                    .contains { caller.maySee(requestOf: $0, under: request.wait.policies) }
+                guard isVisible else { throw .noSuch("request \(id)") }
+                return try decide(request, extended, committer, now)
             }
             if let answered { return answered }
             let stored = try await self.stored(request: id, for: caller)
@@ -120,26 +147,24 @@ extension Submission<RequestDocument?> {
     /// A waiting request comes to nothing.
     fileprivate static func concluding(
         _ request: WaitingRequest,
+        _ extended: StoredRequest?,
         _ state: RequestState,
         by caller: Caller,
         reason: String?,
         at now: Moment
     ) -> Self {
         let person = caller.identity.person
+        var stored = StoredRequest(request, lengthening: extended?.grants ?? [])
+        stored.conclude(state, by: person, reason: reason, at: now.wall)
         return Self(
             events: [.concluded(request.id, state, at: now.wall, by: person, reason: reason)]
-        ) {
-            RequestDocument(request, concluded: state, by: person, reason: reason, at: now)
+        ) { [stored] in
+            RequestDocument(stored, at: now)
         }
     }
 }
 
 extension Caller {
-    /// Whether the caller may see a request that waits.
-    func maySee(_ request: WaitingRequest) -> Bool {
-        maySee(requestOf: request.requester.subject, under: request.wait.policies)
-    }
-
     /// Whether the caller may end, extend and take back the requests of somebody.
     func mayChange(requestsOf owner: Subject) -> Bool {
         owner == identity.subject || roles.contains(.admin)

@@ -8,7 +8,7 @@ extension Agent {
     /// Closes all live grants of a request.
     public func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument {
         try await change(request: id, "close", by: caller) { live, _, _, now in
-            live.map { caller.end($0, at: now.wall) }
+            .does(live.map { caller.end($0, at: now.wall) })
         }
     }
 
@@ -23,7 +23,7 @@ extension Agent {
                 let isKnown = request.grants.contains { $0.id == id }
                 throw isKnown ? .notLive("grant \(id)") : .noSuch("grant \(id)")
             }
-            return [caller.end(grant, at: now.wall)]
+            return .does([caller.end(grant, at: now.wall)])
         }
         guard let grant = request.grants.first(where: { $0.id == id.description }) else {
             throw Problem.noSuch("grant \(id)")
@@ -31,20 +31,23 @@ extension Agent {
         return grant
     }
 
-    /// Moves the end of a request's live grants.
+    /// Moves the end of a request's live grants, or asks others to agree to that.
     public func extend(
         request id: Int64,
         by addition: Duration,
+        for grounds: Grounds,
         by caller: Caller
     ) async throws -> RequestDocument {
         try await change(request: id, "extend", by: caller) {
             live,
-            _,
-            policies,
+            request,
+            committer,
             now throws(Problem) in
+            let policies = committer.configuration.policySet
             let decision = policies.decideExtension(
                 of: live,
                 by: addition,
+                for: grounds,
                 requester: caller.identity,
                 at: now.wall
             )
@@ -52,14 +55,39 @@ extension Agent {
             case .notPermitted(let reason): throw Problem(.notPermitted, reason)
             case .refused(let violations): throw Problem(outside: violations)
             case .extend(let ends):
-                let person = caller.identity.person
-                return ends.map { .extended($0.id, from: $0.from, until: $0.until, by: person) }
+                let openings = live.map { Opening($0) }
+                guard policies.takeApprovals(openings) else {
+                    return .does(ends.extended(by: caller.identity.person, grounds))
+                }
+                if let problem = committer.refusalToWait(for: caller.identity) { throw problem }
+                let (waiting, needs) = committer.waiting(
+                    Ask(
+                        targets: Wait.policies(of: openings),
+                        sources: [],
+                        duration: addition.compactDescription,
+                        reason: grounds.reason ?? request.ask.reason,
+                        ticket: grounds.ticket ?? request.ask.ticket
+                    ),
+                    openings,
+                    for: addition,
+                    extending: (id, live),
+                    by: caller.identity,
+                    at: now
+                )
+                return .asks(waiting, needs)
             }
         }
     }
 
+    /// What comes of a change that is wanted.
+    private enum Wanted {
+        case does([Event])
+        /// Others have to agree first.
+        case asks(WaitingRequest, [Need])
+    }
+
     private typealias Change =
-        @Sendable ([Grant], StoredRequest, PolicySet, Moment) throws(Problem) -> [Event]
+        @Sendable ([Grant], StoredRequest, isolated Committer, Moment) throws(Problem) -> Wanted
 
     private enum Changed {
         case done(RequestDocument)
@@ -101,10 +129,23 @@ extension Agent {
                     return Submission(events: []) { Changed.unread(ended) }
                 }
                 request.grants.removeAll { ended.contains($0.id) }
-                let events = try decide(live, request, committer.configuration.policySet, now)
-                request.follow(events, live: live)
-                return Submission(events: events) { [request] in
-                    Changed.done(RequestDocument(request, at: now))
+                switch try decide(live, request, committer, now) {
+                case .does(let events):
+                    request.follow(events, live: live)
+                    return Submission(events: events) { [request] in
+                        Changed.done(RequestDocument(request, at: now))
+                    }
+                case .asks(let waiting, let needs):
+                    request.follow([], live: live)
+                    return Submission(events: [.asked(waiting)]) { [request] in
+                        Changed.done(
+                            RequestDocument(
+                                StoredRequest(waiting, lengthening: request.grants),
+                                needs: needs,
+                                at: now
+                            )
+                        )
+                    }
                 }
             }
             switch changed {
@@ -141,11 +182,13 @@ extension Caller {
             && policies.allSatisfy { identity.via?.mayAsk(under: $0) != false }
     }
 
+    /// Whether the caller may see a request, of their own or for more time of their own grants.
     func maySee(_ stored: StoredRequest) -> Bool {
-        maySee(
-            requestOf: stored.requester.subject,
-            under: stored.grants.map(\.grant.policy) + (stored.wait?.policies ?? [])
-        )
+        let policies = stored.grants.map(\.grant.policy) + (stored.wait?.policies ?? [])
+        return maySee(requestOf: stored.requester.subject, under: policies)
+            || stored.grants.first.map {
+                maySee(requestOf: $0.requester.subject, under: policies)
+            } ?? false
     }
 
     /// The end of a grant that this caller closes.
@@ -162,7 +205,7 @@ extension Caller {
 
 extension StoredRequest {
     /// What is known of a request without the ledger.
-    fileprivate init(live: [Grant]) {
+    init(live: [Grant]) {
         let first = live[0]
         let requester = Person(
             subject: first.requester.subject,
@@ -192,7 +235,7 @@ extension StoredRequest {
     }
 
     /// Makes the live grants what the plan says of them, and what follows from events.
-    fileprivate mutating func follow(_ events: [Event], live: [Grant]) {
+    mutating func follow(_ events: [Event], live: [Grant]) {
         for index in grants.indices {
             guard let grant = live.first(where: { $0.id == grants[index].id }) else { continue }
             grants[index].grant = grant
@@ -205,7 +248,7 @@ extension StoredRequest {
                 grants[index].endedAt = at
                 grants[index].endReason = reason
                 if !grants.contains(where: { $0.state == .active }) { state = .revoked }
-            case .extended(let id, _, let end, _):
+            case .extended(let id, _, let end, _, _):
                 guard let index = grants.firstIndex(where: { $0.id == id }) else { continue }
                 grants[index].grant.end = end
             case .asked, .approved, .concluded, .opened, .takenBack, .shortened, .carriedOver,

@@ -1,41 +1,11 @@
 public import API
 public import Access
+import Linux
 import Logging
 public import Policy
 import Settings
 
 extension Agent {
-    /// All policies that the caller's delegate may ask under.
-    public func policies(for caller: Caller) async throws -> PolicyList {
-        let policies = await committer.configuration.policies
-        return PolicyList(
-            policies: policies.filter(caller.mayAsk(under:)).map(PolicyDocument.init)
-        )
-    }
-
-    /// One policy.
-    public func policy(named name: String, for caller: Caller) async throws -> PolicyDocument {
-        let policies = await committer.configuration.policies.filter(caller.mayAsk(under:))
-        guard let policy = policies.first(where: { $0.name == name }) else {
-            let names = policies.map(\.name).joined(separator: ", ")
-            throw Problem(
-                .notFound,
-                "there is no policy \"\(printable(name))\"; there are: \(names)"
-            )
-        }
-        return PolicyDocument(policy)
-    }
-
-    /// What a text would be as a policy file.
-    public func check(policyText: String) async throws -> PolicyList {
-        do throws(ConfigurationError) {
-            let policies = try AgentConfiguration.checkPolicies(text: policyText, named: "-")
-            return PolicyList(policies: policies.map(PolicyDocument.init))
-        } catch {
-            throw Problem(error)
-        }
-    }
-
     /// Reads the configuration again; answers the policies in force then.
     public func reload(by caller: Caller) async throws -> PolicyList {
         try await reload(by: caller.identity.person)
@@ -49,60 +19,65 @@ extension Agent {
     /// - Parameter person: Who wants it; nil for a signal.
     /// - Throws: `Problem` with every fault of the files.
     public func reload(by person: Person?) async throws {
-        let configuration: AgentConfiguration
-        do throws(ConfigurationError) {
-            configuration = try source.read()
-        } catch {
-            await committer.refuse(error)
+        let old: AgentConfiguration
+        let new: AgentConfiguration
+        do {
+            (old, new) = try await committer.reload(from: source)
+        } catch let error as ConfigurationError {
             try? await note(Notice(.configurationRefused, by: person, detail: "\(error)"))
             throw Problem(error)
-        }
-        let old = await committer.configuration
-        do {
-            try await committer.adopt(configuration)
         } catch {
             throw Problem(.kernelRefused, "the old policies stay: \(error)")
         }
-        source.remember(configuration)
-        let managed = configuration.policySet.managedPorts.map(\.range)
-        let open = old.policySet.managedPorts.map(\.range)
-            .filter { port in !managed.contains { $0.contains(port) } }
-        for port in open {
-            logger.warning(
-                "\(port) is no longer managed as before: what of it no policy names is open"
-            )
-        }
+        let open = old.policySet.ports(notManagedBy: new.policySet)
+        warn(ofOpenPorts: open)
+        let policies = counted(new.policies.count, "policy", "policies")
+        let detail =
+            [policies] + new.differences(from: old) + open.map { "\($0) no longer managed" }
         try? await note(
-            Notice(
-                .configurationLoaded,
-                by: person,
-                detail: (["\(configuration.policies.count) policies"]
-                    + open.map { "\($0) no longer managed" }).joined(separator: "; ")
-            )
+            Notice(.configurationLoaded, by: person, detail: detail.joined(separator: "; "))
         )
+        checkNamesLater()
+    }
+
+    /// Looks up the users and groups that the configuration names, which may take long, and says
+    /// which of them this host does not know.
+    public func checkNames() async {
+        let configuration = await committer.configuration
+        let faults = await onOwnThread { configuration.warnings() } ?? []
+        for fault in faults { logger.warning("\(fault)") }
+        await committer.warn(faults.map(\.description), about: configuration)
+    }
+
+    /// The same, with nobody to wait for it.
+    func checkNamesLater() {
+        Task(executorPreference: committer.executor) { await self.checkNames() }
     }
 }
 
-extension Caller {
-    func mayAsk(under policy: AccessPolicy) -> Bool {
-        identity.via?.mayAsk(under: policy.name) ?? true
+extension AgentConfiguration {
+    /// How the policies differ from those of another configuration, a text for each that does.
+    fileprivate func differences(from old: AgentConfiguration) -> [String] {
+        func named(_ policies: [AccessPolicy]) -> [String: AccessPolicy] {
+            Dictionary(policies.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        }
+        let (before, after) = (named(old.policies), named(policies))
+        let changed = policies.compactMap { policy -> String? in
+            guard let old = before[policy.name] else { return "\(policy.name) is new" }
+            let changes = AccessPolicy.differences(from: old, to: policy)
+            return changes.isEmpty ? nil : "\(policy.name): " + changes.joined(separator: ", ")
+        }
+        return changed + before.keys.filter { after[$0] == nil }.sorted().map { "\($0) is gone" }
     }
 }
 
-extension Problem {
-    fileprivate init(_ error: ConfigurationError) {
-        self.init(
-            .configurationInvalid,
-            error.faults.count == 1
-                ? "\(error)" : "the configuration has \(error.faults.count) faults",
-            violations: error.faults.map {
-                Violation(
-                    field: "\($0.file):\($0.line):\($0.column)",
-                    value: $0.key,
-                    allowed: "",
-                    message: $0.message
-                )
-            }
-        )
+/// Runs what may block for long on a thread of its own; nil where none can be had.
+func onOwnThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value? {
+    await withCheckedContinuation { continuation in
+        do throws(SystemError) {
+            try OwnThread.start { continuation.resume(returning: body()) }
+        } catch {
+            continuation.resume(returning: nil)
+        }
     }
 }

@@ -52,16 +52,7 @@ extension Agent {
                 return Submission(events: []) { .openedBefore(id) }
             }
         }
-        let plan = committer.plan
-        let decision = committer.configuration.policySet.decide(
-            ask,
-            by: identity,
-            at: now.wall,
-            active: { plan.activeCount(policy: $0, of: subject) },
-            activeOfDelegate: identity.via.map { plan.activeCount(via: $0.name) } ?? 0,
-            renews: { plan.live(port: $0.port, source: $0.source, of: subject) != nil }
-        )
-        switch decision {
+        switch committer.decision(on: ask, by: identity, at: now) {
         case .notPermitted(let reason):
             let problem = Problem(.notPermitted, reason)
             return refusal(of: ask, by: identity, problem, committer, now)
@@ -117,7 +108,7 @@ extension Agent {
             policy: printable(ask.targets.joined(separator: " ")),
             source: printable(ask.sources.joined(separator: " ")),
             reason: ask.reason.map(printable),
-            detail: problem.violations?.map(\.message).joined(separator: "; ") ?? problem.detail
+            detail: problem.violations?.text ?? problem.detail
         )
         return Submission(events: committer.noting(notice, at: now)) { throw problem }
     }

@@ -30,19 +30,54 @@ extension Agent: AccessService {
         )
     }
 
-    /// The agent, the gate and the policies with their figures.
+    /// Tells the audit trail that somebody was refused before any use case was asked.
+    public func note(_ refusal: Refusal) async {
+        let who = refusal.who
+        let (kind, crowd): (AuditKind, NoticeThrottle.Crowd) =
+            switch refusal.kind {
+            case .caller: (.refused, who.via.map { .delegate($0) } ?? .person(who.subject))
+            case .stranger: (.refused, .strangers)
+            case .delegate(let name): (.delegateRefused, .delegate(name))
+            }
+        await committer.note(
+            Notice(kind, by: who, detail: printable(refusal.detail)),
+            of: crowd
+        )
+    }
+
+    /// The agent, the gate and the policies, each as far as the caller may see it, and what the
+    /// caller may do.
     public func status(for caller: Caller) async throws -> StatusDocument {
-        let now = clocks.now().wall
+        let pastFault = await history.value
         let state = await committer.summary
-        var figures: [PolicyFigures] = []
-        var ledgerFault = state.ledgerFault
-        do throws(LedgerError) {
-            figures = try await ledger.figures(since: now + .seconds(-7 * 24 * 3600))
-        } catch {
-            ledgerFault = ledgerFault ?? "\(error)"
+        let policies = state.policies.filter(caller.maySee)
+        let figures = await committer.figures(
+            of: policies.map(\.name),
+            by: caller.maySeeAll ? nil : caller.identity.subject
+        )
+        var ledgerFault = state.ledgerFault ?? pastFault.map { "\($0)" }
+        var statuses: [PolicyStatus] = []
+        for policy in policies {
+            let (liveGrants, used) = figures[policy.name] ?? (0, nil)
+            var last: StoredRequest?
+            do throws(LedgerError) {
+                if let used { last = try await ledger.request(used.newest) }
+            } catch {
+                ledgerFault = ledgerFault ?? "\(error)"
+            }
+            statuses.append(
+                PolicyStatus(
+                    name: policy.name,
+                    description: policy.description,
+                    ports: policy.ports,
+                    sessions: policy.sessions,
+                    enabled: policy.enabled,
+                    activeGrants: liveGrants,
+                    requests7d: used?.requests ?? 0,
+                    lastAccess: last.flatMap { LastAccess($0, under: policy.name) }
+                )
+            )
         }
-        let used = Dictionary(figures.map { ($0.policy, $0) }) { first, _ in first }
-        let gate = gateStatus()
         return StatusDocument(
             agent: AgentStatus(
                 version: version,
@@ -50,35 +85,26 @@ extension Agent: AccessService {
                 startedAt: startedAt,
                 configuredAt: state.configuredAt,
                 configuration: state.origin,
-                configurationError: state.configurationError,
-                liveGrants: state.liveGrants
+                configurationError: caller.maySeeAllPolicies ? state.configurationError : nil,
+                warnings: caller.maySeeAllPolicies ? state.warnings : [],
+                liveGrants: caller.maySeeAllPolicies
+                    ? state.liveGrants : statuses.map(\.activeGrants).reduce(0, +)
             ),
-            gate: gate,
+            gate: gateStatus(for: caller),
             ledgerFault: ledgerFault,
-            policies: state.policies.filter(caller.mayAsk(under:)).map { policy in
-                PolicyStatus(
-                    name: policy.name,
-                    description: policy.description,
-                    ports: policy.ports,
-                    sessions: policy.sessions,
-                    enabled: policy.enabled,
-                    activeGrants: state.liveGrantsOfPolicy[policy.name] ?? 0,
-                    requests7d: used[policy.name]?.requests ?? 0,
-                    lastAccess: used[policy.name].map {
-                        LastAccess(at: $0.lastAt, who: WhoDocument($0.lastRequester))
-                    }
-                )
-            }
+            policies: statuses,
+            you: YouDocument(caller, policies)
         )
     }
 
-    private func gateStatus() -> GateStatus {
+    private func gateStatus(for caller: Caller) -> GateStatus {
         var report = GateReport(fault: nil, droppedPackets: 0, breakGlass: [])
         do throws(GateError) {
             report = try gate.inspect()
         } catch {
             report.fault = "\(error)"
         }
+        let breakGlass = caller.maySeeAll ? report.breakGlass : []
         return GateStatus(
             armed: report.fault == nil,
             fault: report.fault,
@@ -86,9 +112,49 @@ extension Agent: AccessService {
             owned: gate.isOwned,
             kernel: (try? firstLine(of: "/proc/sys/kernel/osrelease")) ?? "unknown",
             droppedPackets: report.droppedPackets,
-            breakGlass: report.breakGlass.map {
+            breakGlass: breakGlass.map {
                 BreakGlassStatus(source: $0.source, packets: $0.packets)
             }
+        )
+    }
+}
+
+extension Caller {
+    /// Whether the status shows a policy: to who is but a requester only what may be asked under.
+    fileprivate func maySee(_ policy: AccessPolicy) -> Bool {
+        mayAsk(under: policy)
+            && (maySeeAll || policy.enabled && policy.mayAsk(identity, roles: roles))
+    }
+
+    fileprivate var maySeeAllPolicies: Bool { maySeeAll && identity.via?.policies == nil }
+}
+
+extension YouDocument {
+    /// What a caller may do; the policies are those the caller may see.
+    fileprivate init(_ caller: Caller, _ policies: [AccessPolicy]) {
+        let (who, roles) = (caller.identity, caller.roles)
+        self.init(
+            who: WhoDocument(who.person),
+            roles: roles,
+            may: Operation.allCases.filter { !$0.roles.isDisjoint(with: roles) }.map(\.rawValue),
+            asks: policies.filter { $0.enabled && $0.mayAsk(who, roles: roles) }.map(\.name),
+            approves: policies.filter {
+                $0.enabled && $0.approvals > 0 && $0.mayAnswer(who, roles: roles)
+            }.map(\.name)
+        )
+    }
+}
+
+extension LastAccess {
+    /// What a request opened under a policy.
+    fileprivate init?(_ request: StoredRequest, under policy: String) {
+        let grants = request.grants.map(\.grant).filter { $0.policy == policy }
+        guard let at = grants.map(\.startsAt).max() else { return nil }
+        self.init(
+            at: at,
+            who: WhoDocument(request.requester),
+            ports: Set(grants.map(\.port)).sorted(),
+            sources: Set(grants.map(\.source)).sorted()
         )
     }
 }

@@ -21,6 +21,8 @@ public final class Agent: Sendable {
     /// Says that something was recorded; for one who follows.
     public let recordings: AsyncStream<Void>
     let recorded: @Sendable () -> Void
+    /// Reads what was opened in the days before; why it could not be read.
+    let history: Task<LedgerError?, Never>
 
     /// Takes over from the ledger what is live, and puts it into the kernel.
     ///
@@ -107,6 +109,19 @@ public final class Agent: Sendable {
             lost.append(.noted(Notice(.restored, detail: detail)))
         }
         try await committer.begin(recording: events + lost)
+        // Read beside everything else: with a million requests it takes seconds.
+        let past = Result { () throws(LedgerError) in
+            try ledger.pastUsage(since: Usage.start(at: now.wall))
+        }
+        history = Task { [committer] in
+            do throws(LedgerError) {
+                await committer.add(earlier: try await past.get().read())
+                return nil
+            } catch {
+                logger.error("cannot tell what was opened in the last seven days: \(error)")
+                return error
+            }
+        }
     }
 
     /// Books the grants whose time is over, which the kernel has closed by itself, and opens or lets

@@ -10,6 +10,8 @@ enum Outcome {
     case scheduled
     /// It opens; older grants make room for it.
     case opened(AccessRequest, older: [Grant])
+    /// It lengthens grants, which end then.
+    case extended(AccessRequest, [PolicySet.NewEnd])
     /// It comes to nothing.
     case concluded(RequestState, reason: String)
 }
@@ -39,15 +41,17 @@ extension Committer {
         return nil
     }
 
-    /// A request that begins to wait, and what approvals it waits for.
+    /// A request that begins to wait, and what approvals it waits for; where it is to lengthen live
+    /// grants of another, that is `extended`.
     func waiting(
         _ ask: Ask,
         _ openings: [Opening],
         for duration: Duration,
-        from start: Timestamp?,
+        from start: Timestamp? = nil,
+        extending extended: (id: Int64, live: [Grant])? = nil,
         by identity: Identity,
         at now: Moment,
-        idempotencyKey: String?
+        idempotencyKey: String? = nil
     ) -> (WaitingRequest, [Need]) {
         let policies = configuration.policySet
         var request = WaitingRequest(
@@ -62,12 +66,14 @@ extension Committer {
                 duration: duration,
                 startsAt: start,
                 pendingUntil: now.wall,
+                extends: extended?.id,
                 groups: identity.groups
             )
         )
         let names = request.wait.policies
         let answeredBy = now.wall + policies.pendingFor(names)
-        request.wait.pendingUntil = request.endsBy.map { min($0, answeredBy) } ?? answeredBy
+        let ends = [request.endsBy, extended?.live.map(\.end.expiresAt).max()].compactMap(\.self)
+        request.wait.pendingUntil = min(ends.min() ?? answeredBy, answeredBy)
         let needs = policies.needs(under: names)
         if needs.isEmpty { request.wait.state = .scheduled }
         return (request, needs)
@@ -88,21 +94,84 @@ extension Committer {
         }
         let subject = request.requester.subject
         let identity = identity(of: request)
+        if let extended = request.wait.extends {
+            return outcome(ofExtension: request, of: extended, by: identity, at: now)
+        }
         let decision = configuration.policySet.decideAgain(
             request,
             by: identity,
             at: now.wall,
             active: { plan.activeCount(policy: $0, of: subject) },
             activeOfDelegate: identity.via.map { plan.activeCount(via: $0.name) } ?? 0,
-            renews: { plan.live(port: $0.port, source: $0.source, of: subject) != nil }
+            renews: { plan.renewed(by: $0, of: subject) != nil }
         )
         switch decision {
         case .open(let openings, let duration, _):
             let (opened, older) = opened(request.opened([]), openings, for: duration, at: now)
             return .opened(opened, older: older)
         case .refused(let violations):
-            return .concluded(.denied, reason: violations.map(\.message).joined(separator: "; "))
+            return .concluded(.denied, reason: violations.text)
         case .notPermitted(let reason): return .concluded(.denied, reason: reason)
+        }
+    }
+
+    private func outcome(
+        ofExtension request: WaitingRequest,
+        of extended: Int64,
+        by identity: Identity,
+        at now: Moment
+    ) -> Outcome {
+        let live = plan.grants(ofRequest: extended)
+        let policies = configuration.policySet
+        guard !live.isEmpty else {
+            return .concluded(.lapsed, reason: "request \(extended) has no live grant")
+        }
+        if let refusal = policies.refusal(ofApprovalsOf: request) {
+            return .concluded(.denied, reason: refusal)
+        }
+        let decision = policies.decideExtension(
+            of: live,
+            by: request.wait.duration,
+            requester: identity,
+            at: now.wall
+        )
+        return switch decision {
+        case .extend(let ends): .extended(request.opened([]), ends)
+        case .refused(let violations): .concluded(.denied, reason: violations.text)
+        case .notPermitted(let reason): .concluded(.denied, reason: reason)
+        }
+    }
+
+    /// The live grants that a request is to lengthen.
+    func liveGrants(extendedBy request: WaitingRequest) -> [Grant] {
+        request.wait.extends.map(plan.grants(ofRequest:)) ?? []
+    }
+
+    /// What becomes of extensions that wait while nothing is left of what they were to extend.
+    ///
+    /// - Parameters:
+    ///   - events: What happens just now, and may be why.
+    ///   - now: When.
+    /// - Returns: The events of each.
+    func endsOfExtensions(after events: some Sequence<Event>, at now: Moment) -> [[Event]] {
+        waitingRequests.extensions.compactMap { request in
+            guard let extended = request.wait.extends, plan.grants(ofRequest: extended).isEmpty
+            else { return nil }
+            var closer: Person?
+            var isClosed = false
+            for case .ended(let id, let reason, _, let actor) in events
+            where id.request == extended {
+                (closer, isClosed) = (actor, reason != .expired)
+            }
+            return [
+                .concluded(
+                    request.id,
+                    isClosed ? .cancelled : .lapsed,
+                    at: now.wall,
+                    by: closer,
+                    reason: "request \(extended) has ended"
+                )
+            ]
         }
     }
 
@@ -132,10 +201,7 @@ extension Committer {
                 end: end
             )
         }
-        let older = openings.compactMap { opening in
-            plan.live(port: opening.port, source: opening.source, of: requester.subject)
-                .flatMap { plan[$0] }
-        }
+        let older = openings.compactMap { plan.renewed(by: $0, of: requester.subject) }
         return (request, older)
     }
 
@@ -158,10 +224,29 @@ extension Outcome {
         switch self {
         case .waits, .scheduled: []
         case .opened(let opened, let older): .opening(opened, superseding: older, at: now)
+        case .extended(let opened, let ends):
+            ends.extended(by: request.requester, Grounds(opened.ask)) + [.opened(opened)]
         case .concluded(let state, let reason):
             [.concluded(request.id, state, at: now.wall, by: nil, reason: reason)]
         }
     }
+}
+
+extension [PolicySet.NewEnd] {
+    /// What happens where grants end so.
+    func extended(by person: Person, _ grounds: Grounds) -> [Event] {
+        map { .extended($0.id, from: $0.from, until: $0.until, by: person, grounds) }
+    }
+}
+
+extension Grounds {
+    /// Those of a request.
+    init(_ ask: Ask) { self.init(reason: ask.reason, ticket: ask.ticket) }
+}
+
+extension [Violation] {
+    /// All of them in one line.
+    var text: String { map(\.message).joined(separator: "; ") }
 }
 
 extension [Event] {

@@ -38,6 +38,10 @@ actor Committer {
     private var configurationOrigin: ConfigurationOrigin
     /// Why the files, as they were last read, are not what is in force.
     private var configurationFault: ConfigurationError?
+    /// What of the configuration in force means nothing on this host.
+    private var warnings: [String] = []
+    /// How much was opened in the last seven days, since the start or of what is known of before.
+    private var usage = Usage()
     private var nextRequestID: Int64
     /// What waits for the next commit.
     private(set) var waiting: [any Pending] = []
@@ -47,6 +51,8 @@ actor Committer {
     /// Whether a clock was stepped since the plan was last held against it.
     private var isClockStepped = false
     private var isHealing = false
+    /// When which fault was logged that lasts.
+    private var loggedFaults: [String: BootTime] = [:]
     private var nextEnd: BootTime?
     private var prunedAt: BootTime?
     /// Who is told of delegates: the server, as long as the agent runs.
@@ -134,9 +140,9 @@ actor Committer {
         var configuredAt: Timestamp
         var origin: ConfigurationOrigin
         var configurationError: String?
+        var warnings: [String]
         var policies: [AccessPolicy]
         var liveGrants: Int
-        var liveGrantsOfPolicy: [String: Int]
         var ledgerFault: String?
     }
 
@@ -146,12 +152,35 @@ actor Committer {
             configuredAt: configuredAt,
             origin: configurationOrigin,
             configurationError: configurationFault.map { "\($0)" },
+            warnings: warnings,
             policies: configuration.policies,
             liveGrants: plan.count,
-            liveGrantsOfPolicy: plan.allGrants.reduce(into: [:]) { $0[$1.policy, default: 0] += 1 },
             ledgerFault: ledgerFault
         )
     }
+
+    /// How much policies were used, and are.
+    ///
+    /// - Parameters:
+    ///   - policies: Their names.
+    ///   - subject: By whom; nil for everybody.
+    /// - Returns: Of each, the live grants, and the figures of seven days where there are some.
+    func figures(
+        of policies: [String],
+        by subject: Subject?
+    ) -> [String: (liveGrants: Int, used: Usage.Figures?)] {
+        let now = clocks.now().wall
+        let live = subject == nil ? plan.activeCounts : [:]
+        return policies.reduce(into: [:]) { figures, policy in
+            figures[policy] = (
+                subject.map { plan.activeCount(policy: policy, of: $0) } ?? live[policy] ?? 0,
+                usage.figures(of: policy, by: subject, at: now)
+            )
+        }
+    }
+
+    /// Takes over what was opened before the agent started.
+    func add(earlier: Usage) { usage.add(earlier: earlier) }
 
     // MARK: Submitting
 
@@ -229,6 +258,19 @@ actor Committer {
     /// A notice as an event; none where there have been too many like it.
     func noting(_ notice: Notice, at now: Moment) -> [Event] {
         throttle.admit(notice, at: now.boot).map { [.noted($0)] } ?? []
+    }
+
+    /// Records a notice with the next commit; nobody waits for it.
+    ///
+    /// - Parameters:
+    ///   - notice: What is to be known.
+    ///   - crowd: By whose count there may be too many like it.
+    func note(_ notice: Notice, of crowd: NoticeThrottle.Crowd) {
+        guard let notice = throttle.admit(notice, of: crowd, at: clocks.now().boot) else { return }
+        submit(
+            { _, _ throws(Problem) in Submission(events: [.noted(notice)]) {} },
+            reply: { _ in }
+        )
     }
 
     // MARK: Committing
@@ -312,6 +354,9 @@ actor Committer {
             case .refused: refused.append(pending)
             }
         }
+        for events in endsOfExtensions(after: decided.lazy.flatMap(\.events), at: now) {
+            take(events, of: nil)
+        }
         phase = .recording(decided.map(\.undo))
         do throws(LedgerError) {
             // So that the least is left to do once the disk is done, and that begins before this
@@ -342,6 +387,7 @@ actor Committer {
             return
         }
         for decided in decided { decided.pending?.finish(nil) }
+        for decided in decided { usage.note(decided.events) }
     }
 
     private func noteKeys(of events: [Event]) {
@@ -395,22 +441,40 @@ actor Committer {
                 }
             }
         }
-        ledgerFault = nil
         recorded()
+        guard let fault = ledgerFault else { return }
+        ledgerFault = nil
+        loggedFaults = [:]
+        submit { committer, now throws(Problem) in
+            let detail = "all that is in force is recorded again; before: \(fault)"
+            return Submission(
+                events: committer.noting(Notice(.ledgerRepaired, detail: detail), at: now)
+            ) {}
+        } reply: { _ in
+        }
+    }
+
+    /// Logs a fault; what lasts, and is tried every second, at once and then every ten minutes.
+    private func log(_ fault: any Error) {
+        let now = clocks.now().boot
+        loggedFaults = loggedFaults.filter { now - $0.value < .seconds(600) }
+        guard loggedFaults["\(fault)"] == nil else { return }
+        loggedFaults["\(fault)"] = now
+        logger.error("\(fault)")
     }
 
     /// Hands over to the ledger what is in force but cannot be recorded now.
     ///
     /// - Returns: Whether it is durable even so.
     private func secure(_ events: [Event], because error: LedgerError) async -> Bool {
-        logger.error("\(error)")
+        log(error)
         ledgerFault = "\(error)"
         healLater()
         do throws(LedgerError) {
             try await store.secure(events)
             return true
         } catch {
-            logger.error("\(error)")
+            log(error)
             return false
         }
     }
@@ -452,7 +516,7 @@ actor Committer {
 
     /// Undoes what opened or lengthened: the kernel did not take it.
     private func takeBack(_ decided: [Decided], because error: any Error) async {
-        logger.error("\(error)")
+        log(error)
         let now = clocks.now()
         var undoing: [Event] = []
         for decided in decided.reversed() where !decided.onlyTakesAway {
@@ -528,6 +592,7 @@ actor Committer {
             throw error
         }
         self.configuration = configuration
+        warnings = []
         configurationOrigin = .files
         configurationFault = nil
         configuredAt = clocks.now().wall
@@ -550,6 +615,11 @@ actor Committer {
         feed.yield(configuration.delegates.map(\.user))
         delegateFeeds.append(feed)
         return users
+    }
+
+    /// Notes what of a configuration means nothing on this host, where it still is in force.
+    func warn(_ warnings: [String], about configuration: AgentConfiguration) {
+        if self.configuration == configuration { self.warnings = warnings }
     }
 
     /// Notes that the files cannot be put in force as they are.
@@ -585,7 +655,7 @@ actor Committer {
             let isDue = waitingRequests.nextDue.map { $0 <= clocks.now().wall } ?? false
             if store.isBehind || isDue { try await settle() }
         } catch {
-            logger.error("\(error)")
+            log(error)
         }
     }
 }
@@ -676,7 +746,7 @@ extension Event {
     /// The live grant that this is about, which must be in the ledger.
     fileprivate var grant: Grant.ID? {
         switch self {
-        case .ended(let id, _, _, _), .extended(let id, _, _, _), .takenBack(let id, _),
+        case .ended(let id, _, _, _), .extended(let id, _, _, _, _), .takenBack(let id, _),
             .shortened(let id, _), .carriedOver(let id, _):
             id
         case .asked, .approved, .concluded, .opened, .noted: nil
@@ -686,10 +756,12 @@ extension Event {
     /// What happens where the kernel did not take this.
     fileprivate func takenBack(in plan: Plan, at now: Timestamp) -> [Event] {
         switch self {
+        case .opened(let request) where request.wait?.extends != nil:
+            [.concluded(request.id, .failed, at: now, by: nil, reason: nil)]
         case .opened(let request):
             request.grants.filter { plan[$0.id] != nil }
                 .map { .ended($0.id, .kernelRefused, at: now, by: nil) }
-        case .extended(let id, let old, _, _):
+        case .extended(let id, let old, _, _, _):
             plan[id] == nil ? [] : [.takenBack(id, until: old)]
         case .asked, .approved, .concluded, .ended, .takenBack, .shortened, .carriedOver, .noted: []
         }

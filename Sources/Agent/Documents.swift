@@ -79,39 +79,45 @@ extension RequestDocument {
     }
 
     /// A request that waits, as what becomes of it just now.
-    init(_ request: WaitingRequest, needs: [Need], _ outcome: Outcome, at now: Moment) {
+    ///
+    /// - Parameters:
+    ///   - request: The request with the approval that was given.
+    ///   - extended: The request that it lengthens, as the ledger has it.
+    ///   - needs: The approvals that it takes.
+    ///   - outcome: What becomes of it.
+    ///   - now: When.
+    init(
+        _ request: WaitingRequest,
+        _ extended: StoredRequest?,
+        needs: [Need],
+        _ outcome: Outcome,
+        at now: Moment
+    ) {
+        var stored = StoredRequest(request, lengthening: extended?.grants ?? [])
         switch outcome {
-        case .waits: self.init(request, needs: needs, at: now)
+        case .waits: self.init(stored, needs: needs, at: now)
         case .scheduled:
-            var stored = StoredRequest(request)
             stored.decidedAt = now.wall
             self.init(stored, needs: needs, at: now)
         case .opened(let opened, let older): self.init(opened, superseding: older, at: now)
+        case .extended:
+            stored.state = .active
+            stored.decidedAt = now.wall
+            self.init(stored, at: now)
         case .concluded(let state, let reason):
-            self.init(request, concluded: state, by: nil, reason: reason, at: now)
+            stored.conclude(state, by: nil, reason: reason, at: now.wall)
+            self.init(stored, at: now)
         }
-    }
-
-    /// A request that comes to nothing just now.
-    init(
-        _ request: WaitingRequest,
-        concluded state: RequestState,
-        by person: Person?,
-        reason: String?,
-        at now: Moment
-    ) {
-        var stored = StoredRequest(request)
-        stored.state = state
-        stored.decidedAt = now.wall
-        stored.decidedBy = person
-        stored.decision = reason
-        self.init(stored, at: now)
     }
 }
 
 extension StoredRequest {
     /// A request that waits, as the ledger will have it.
-    fileprivate init(_ request: WaitingRequest) {
+    ///
+    /// - Parameters:
+    ///   - request: The request.
+    ///   - grants: Those that it is to lengthen.
+    init(_ request: WaitingRequest, lengthening grants: [StoredGrant] = []) {
         self.init(
             id: request.id,
             state: request.wait.state,
@@ -121,9 +127,22 @@ extension StoredRequest {
             decidedAt: request.wait.state == .scheduled
                 ? request.wait.approvals.last?.at ?? request.createdAt : nil,
             idempotencyKey: request.idempotencyKey,
-            grants: []
+            grants: grants
         )
         wait = request.wait
+    }
+
+    /// Makes it a request that came to nothing.
+    mutating func conclude(
+        _ state: RequestState,
+        by person: Person?,
+        reason: String?,
+        at now: Timestamp
+    ) {
+        self.state = state
+        decidedAt = now
+        decidedBy = person
+        decision = reason
     }
 }
 

@@ -15,8 +15,9 @@ public final class Client {
     ///
     /// - Parameters:
     ///   - socket: the path of the agent's socket.
-    ///   - timeout: how long a call may take, connecting included.
-    public init(socket: String, timeout: Duration = .seconds(30)) {
+    ///   - timeout: how long any call may take, connecting included; nil for 5 s where something is
+    ///     asked, 30 s where something is changed, and more where much is read.
+    public init(socket: String, timeout: Duration? = nil) {
         connection = Connection(socket: socket, timeout: timeout)
     }
 
@@ -40,13 +41,58 @@ public final class Client {
         try post("/v1/policies/reload")
     }
 
-    /// What a text would be as a policy file; refused with every fault that is in it.
-    public func check(policyText: String) throws(ClientError) -> PolicyList {
-        try post(
-            "/v1/policies/check",
-            ByteBuffer(string: policyText),
-            type: "application/yaml"
+    /// One policy, with the tag of what it is now.
+    public func taggedPolicy(
+        named name: String
+    ) throws(ClientError) -> (policy: PolicyDocument, tag: String?) {
+        let call = Call(method: .GET, target: "/v1/policies/\(encoded(name))")
+        let reply = try connection.exchange(call)
+        return (try document(of: reply, to: call), reply.tag)
+    }
+
+    /// Makes or changes a policy.
+    ///
+    /// - Parameters:
+    ///   - name: The policy's name.
+    ///   - definition: An object with the keys of the policy file.
+    ///   - tag: What the policy must be; empty: there must be none; nil: whatever it is.
+    ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
+    public func set(
+        policy name: String,
+        to definition: JSONValue,
+        replacing tag: String?,
+        keepingGrants: Bool
+    ) throws(ClientError) -> PolicyChangeDocument {
+        let body = ByteBuffer(string: definition.description)
+        var headers: HTTPHeaders = [
+            "content-type": "application/json", "content-length": String(body.readableBytes),
+        ]
+        if let tag {
+            headers.add(
+                name: tag.isEmpty ? "if-none-match" : "if-match",
+                value: tag.isEmpty ? "*" : tag
+            )
+        }
+        return try exchange(
+            Call(
+                method: .PUT,
+                target: policyTarget(name, keepingGrants),
+                headers: headers,
+                body: body
+            )
         )
+    }
+
+    /// Removes a policy.
+    public func remove(
+        policy name: String,
+        keepingGrants: Bool
+    ) throws(ClientError) -> PolicyChangeDocument {
+        try exchange(Call(method: .DELETE, target: policyTarget(name, keepingGrants)))
+    }
+
+    private func policyTarget(_ name: String, _ keepingGrants: Bool) -> String {
+        "/v1/policies/\(encoded(name))" + (keepingGrants ? "?keep_grants=true" : "")
     }
 
     /// Asks for access.
@@ -138,15 +184,14 @@ public final class Client {
         )
     }
 
-    /// Hands on all grants that meet a filter, a page at a time.
+    /// Hands on all live grants that meet a filter, a page at a time.
     public func eachPage(
         of filter: RequestFilter,
-        includeEnded: Bool = false,
         _ body: ([GrantDocument]) throws -> Void
     ) throws {
         var filter = filter
         repeat {
-            let page = try grants(filter, includeEnded: includeEnded)
+            let page = try grants(filter)
             try body(page.grants)
             filter.before = page.next.flatMap { Int64($0) }
         } while filter.before != nil
@@ -165,6 +210,38 @@ public final class Client {
         } while filter.before != nil
     }
 
+    /// Events of the audit trail, newest first; at most as many as the filter says.
+    public func audit(_ filter: AuditFilter) throws(ClientError) -> AuditPage {
+        try get("/v1/audit", parameters(filter) + [("limit", String(filter.limit))])
+    }
+
+    /// Hands on all events that meet a filter, oldest first, as they come.
+    ///
+    /// - Parameters:
+    ///   - filter: The conditions; its limit does not count.
+    ///   - type: The media type of what is handed on: `application/jsonl` or `text/csv`.
+    ///   - body: Takes the next bytes.
+    /// - Throws: ``ClientError``, or what `body` throws.
+    public func audit(
+        _ filter: AuditFilter,
+        as type: String,
+        _ body: (_ bytes: [UInt8]) throws -> Void
+    ) throws {
+        let target = target("/v1/audit", parameters(filter))
+        var call = Call(method: .GET, target: target, patience: .seconds(60))
+        call.headers.add(name: "accept", value: type)
+        let reply = try connection.stream(call) { try body(Array($0.readableBytesView)) }
+        guard reply.isDone else { throw refusal(reply) }
+        guard reply.type?.hasPrefix(type) ?? false else { throw unreadable(reply) }
+    }
+
+    /// Goes through the whole audit trail; `head` is a hash that was the newest once.
+    public func verifyAudit(head: String? = nil) throws(ClientError) -> AuditVerification {
+        // A second for some 200,000 events.
+        let target = target("/v1/audit/verify", [("head", head)])
+        return try exchange(Call(method: .GET, target: target, patience: .seconds(600)))
+    }
+
     /// Ends one grant.
     public func close(grant id: String) throws(ClientError) -> GrantDocument {
         try exchange(Call(method: .DELETE, target: "/v1/grants/\(encoded(id))"))
@@ -176,19 +253,29 @@ extension Client {
         _ path: String,
         _ query: [(name: String, value: String?)] = []
     ) throws(ClientError) -> Document {
+        try exchange(Call(method: .GET, target: target(path, query)))
+    }
+
+    private func target(_ path: String, _ query: [(name: String, value: String?)]) -> String {
         let pairs = query.compactMap { pair in pair.value.map { "\(pair.name)=\(encoded($0))" } }
-        let target = pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
-        return try exchange(Call(method: .GET, target: target))
+        return pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
+    }
+
+    private func parameters(_ filter: AuditFilter) -> [(name: String, value: String?)] {
+        [
+            ("since", filter.since?.description), ("until", filter.until?.description),
+            ("policy", filter.policy), ("user", filter.user), ("event", filter.event?.rawValue),
+            ("source", filter.source), ("request", filter.request.map { String($0) }),
+        ]
     }
 
     private func post<Document: Decodable>(
         _ path: String,
         _ body: ByteBuffer = ByteBuffer(),
-        type: String = "application/json",
         headers: HTTPHeaders = [:]
     ) throws(ClientError) -> Document {
         var headers = headers
-        if body.readableBytes > 0 { headers.add(name: "content-type", value: type) }
+        if body.readableBytes > 0 { headers.add(name: "content-type", value: "application/json") }
         headers.add(name: "content-length", value: String(body.readableBytes))
         return try exchange(Call(method: .POST, target: path, headers: headers, body: body))
     }
@@ -204,7 +291,13 @@ extension Client {
     }
 
     private func exchange<Document: Decodable>(_ call: Call) throws(ClientError) -> Document {
-        let reply = try connection.exchange(call)
+        try document(of: try connection.exchange(call), to: call)
+    }
+
+    private func document<Document: Decodable>(
+        of reply: Reply,
+        to call: Call
+    ) throws(ClientError) -> Document {
         guard reply.isDone else { throw refusal(reply) }
         do {
             return try JSONDecoder().decode(Document.self, from: Data(reply.body.readableBytesView))

@@ -5,22 +5,20 @@ import SystemPackage
 
 /// The connection to the agent, made when it is needed and made anew when it was closed.
 final class Connection {
-    /// How long a question may take: what takes longer has stopped, and nobody knows when it goes on.
-    private static let patience = Duration.seconds(5)
-
     private let socket: String
-    private let timeout: Duration
+    /// How long any call may take; nil for what each says.
+    private let timeout: Duration?
     /// The stream of the last call, where the agent keeps it open.
     private var kept: UnixStream?
 
-    init(socket: String, timeout: Duration) {
+    init(socket: String, timeout: Duration?) {
         self.socket = socket
         self.timeout = timeout
     }
 
     /// Sends a call and waits for its answer.
     func exchange(_ call: Call) throws(ClientError) -> Reply {
-        let timeout = time(for: call)
+        let timeout = self.timeout ?? call.patience
         let deadline = Deadline(after: timeout)
         do throws(Failure) {
             if let idle = kept.take(), idle.isIdle {
@@ -48,7 +46,7 @@ final class Connection {
 
     /// Sends a call and hands on its answer's body as it comes; each part in the time of a call.
     func stream(_ call: Call, _ body: (ByteBuffer) throws -> Void) throws -> Reply {
-        let timeout = time(for: call)
+        let timeout = self.timeout ?? call.patience
         do {
             let stream = try UnixStream(path: socket, until: Deadline(after: timeout))
             let exchange = try begin(call, over: stream, until: Deadline(after: timeout))
@@ -65,7 +63,7 @@ final class Connection {
 
     /// Sends a call whose answer goes on for ever, and waits until it begins.
     func events(_ call: Call) throws(ClientError) -> EventStream {
-        let timeout = time(for: call)
+        let timeout = self.timeout ?? call.patience
         let deadline = Deadline(after: timeout)
         do throws(Failure) {
             let stream = try UnixStream(path: socket, until: deadline)
@@ -74,10 +72,6 @@ final class Connection {
         } catch {
             throw ClientError(error, at: socket, after: timeout)
         }
-    }
-
-    private func time(for call: Call) -> Duration {
-        call.method == .GET ? min(timeout, Self.patience) : timeout
     }
 
     /// Sends a call whose answer is read as it comes.

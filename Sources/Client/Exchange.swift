@@ -6,8 +6,26 @@ import NIOHTTP1
 struct Call {
     var method: HTTPMethod
     var target: String
-    var headers: HTTPHeaders = [:]
-    var body = ByteBuffer()
+    var headers: HTTPHeaders
+    var body: ByteBuffer
+    /// How long it may take, connecting included.
+    var patience: Duration
+
+    /// Makes a call; a question that takes longer than 5 s is asked of an agent that hangs, but a
+    /// change may be on its way to a busy disk.
+    init(
+        method: HTTPMethod,
+        target: String,
+        headers: HTTPHeaders = [:],
+        body: ByteBuffer = ByteBuffer(),
+        patience: Duration? = nil
+    ) {
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.body = body
+        self.patience = patience ?? .seconds(method == .GET ? 5 : 30)
+    }
 
     /// Whether doing it twice is the same as doing it once, and is answered alike.
     var isRepeatable: Bool { method == .GET || headers.contains(name: "idempotency-key") }
@@ -17,6 +35,8 @@ struct Call {
 struct Reply {
     var status: Int
     var type: String?
+    /// What stands for the state of what was read.
+    var tag: String?
     var body = ByteBuffer()
     /// Whether the connection may carry another call.
     var keepsConnection: Bool
@@ -97,6 +117,7 @@ final class Exchange {
             reply = Reply(
                 status: Int(head.status.code),
                 type: head.headers.first(name: "content-type"),
+                tag: head.headers.first(name: "etag"),
                 keepsConnection: head.isKeepAlive
             )
         case .body(var body):

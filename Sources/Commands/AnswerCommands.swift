@@ -153,14 +153,15 @@ private func asking(
         let limit = $0.duration.map { ", for \($0)" } ?? ""
         return "\($0.who.text), \(time.relative($0.at))\(limit)"
     }
+    let start = request.startsAt == nil ? ", from when it opens" : ""
     let who = request.requester
     let pairs: [(name: String, value: String?)] = [
         ("requester", "\(who.text) (\(who.subject)), \(time.relative(request.createdAt))"),
         ("comes from", who.address?.description),
-        ("extends", request.extends.map { "request \($0)" }),
         ("reason", request.reason ?? "none"),
         ("ticket", request.ticket),
-        ("for", duration + (request.startsAt == nil ? ", from when it opens" : "")),
+        ("for", request.extends == nil ? duration + start : nil),
+        ("more time", request.extends.map { "\(duration), for what is open of request \($0)" }),
         ("opens", request.startsAt.map(time.both)),
         ("approved by", approvals.isEmpty ? nil : approvals.joined(separator: "\n")),
         ("lapses", request.pendingUntil.map(time.both)),

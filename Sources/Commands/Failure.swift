@@ -40,10 +40,12 @@ struct Failure {
         status =
             switch problem.code {
             case .badRequest, .outsidePolicy, .notFound, .wrongState, .idempotencyConflict,
-                .bodyTooLarge, .configurationInvalid, .rateLimited:
+                .bodyTooLarge, .changedMeanwhile, .configurationInvalid, .rateLimited:
                 .invalid
             case .notAuthenticated, .notPermitted: .notPermitted
-            case .methodNotAllowed, .ledgerUnavailable, .kernelRefused, .internalError:
+            case .methodNotAllowed, .unsupportedMediaType, .configurationNotWritten,
+                .ledgerUnavailable, .kernelRefused,
+                .internalError:
                 .internalError
             }
         self.problem = problem

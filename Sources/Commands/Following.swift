@@ -4,9 +4,6 @@ import FoundationEssentials
 import Linux
 import Policy
 
-/// How long an agent may be away, as for an update, before nobody waits for it any more.
-private let longestAbsence = Duration.seconds(120)
-
 /// Waits until a request opens or is decided otherwise, also while the agent is started anew.
 ///
 /// Answers what became of it, or nil where Ctrl-C was pressed.
@@ -24,22 +21,17 @@ private func decision(
     interruptedBy interrupt: CInt,
     _ output: Output
 ) throws -> RequestDocument? {
-    var lost: ContinuousClock.Instant?
+    var absence = Absence()
     while true {
         do throws(ClientError) {
             // First the events, then the state: so that no change falls in between.
             let events = try agent.events()
-            if lost != nil { output.tell(["the agent is back; request \(id) is followed"]) }
-            lost = nil
+            absence.isOver(output)
             return try decision(on: id, from: agent, events, interruptedBy: interrupt)
         } catch {
-            guard error.mayPass else { throw error }
-            if lost == nil { output.tell(["sallyport: \(error); waiting for it"]) }
-            let since = lost ?? .now
-            lost = since
-            guard since.duration(to: .now) < longestAbsence else { throw error }
-            let ready = try wait(for: [(interrupt, .input)], atMost: 500)
-            if ready != [[]] { return nil }
+            if try absence.bear(error, output, interruptedBy: interrupt) == .interrupted {
+                return nil
+            }
         }
     }
 }
@@ -81,7 +73,43 @@ private struct EventSubject: Decodable {
     var request: String?
 }
 
+/// Bears with an agent that is away for a while, as for an update.
+struct Absence {
+    enum Outcome { case tryAgain, interrupted }
+
+    private static let longest = Duration.seconds(120)
+
+    private var start: ContinuousClock.Instant?
+
+    /// Takes note that the agent is there.
+    mutating func isOver(_ output: Output) {
+        if start != nil { output.tell(["the agent is back"]) }
+        start = nil
+    }
+
+    /// Waits a moment before the next try; throws an error that does not pass, or lasts too long.
+    @discardableResult
+    mutating func bear(
+        _ error: ClientError,
+        _ output: Output,
+        interruptedBy interrupt: CInt = -1
+    ) throws -> Outcome {
+        if start == nil, error.mayPass { output.tell([error.patience]) }
+        let start = self.start ?? .now
+        self.start = start
+        guard error.mayPass, start.duration(to: .now) < Self.longest else { throw error }
+        let ready = try wait(for: [(interrupt, .input)], atMost: 500)
+        return ready == [[]] ? .tryAgain : .interrupted
+    }
+}
+
 extension ClientError {
+    /// What is told while it is waited for.
+    fileprivate var patience: String {
+        if case .problem(let problem) = self { return "\(problem.detail); trying again" }
+        return "the agent is away; waiting for it"
+    }
+
     /// Whether it may be otherwise in a while.
     fileprivate var mayPass: Bool {
         switch self {

@@ -44,13 +44,19 @@ struct ListCommand: AgentCommand {
             columns: identifying + (all ? endings : [ends, packets]),
             on: output.screen
         )
-        let row = all ? ended : live
-        try agent.eachPage(
-            of: RequestFilter(policy: policy, requester: user),
-            includeEnded: all
-        ) { page in
-            let rows = page.map { row($0, surroundings.time) }
-            try list.show(page, as: table.lines(adding: rows))
+        let filter = RequestFilter(policy: policy, requester: user)
+        if all {
+            // What never opened is known by its request alone; what lengthens others has none.
+            try agent.eachPage(ofRequests: filter) { page in
+                let grants = page.filter { $0.extends == nil }.flatMap(\.grants)
+                let rows = grants.map { ended($0, surroundings.time) }
+                try list.show(grants, as: table.lines(adding: rows))
+            }
+        } else {
+            try agent.eachPage(of: filter) { page in
+                let rows = page.map { live($0, surroundings.time) }
+                try list.show(page, as: table.lines(adding: rows))
+            }
         }
         try list.end()
         return Report(notes: list.isEmpty ? [all ? "no grants" : "no live grants"] : [])

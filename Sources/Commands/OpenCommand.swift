@@ -97,14 +97,16 @@ private func openRequest(
     guard let end = open.compactMap(\.expiresAt).max() else {
         return [Line("request \(request.id) is over: nothing is open")]
     }
+    // An extension has no grants of its own.
+    let id = request.extends ?? request.id
     let ended = (request.superseded ?? []).map {
         Line("it ends \($0.id), which was open until \(time.both($0.expiresAt))")
     }
     let next = keyed([
-        ("more time", "sallyport extend \(request.id) --for 30m"),
-        ("close now", "sallyport close \(request.id)"),
+        ("more time", "sallyport extend \(id) --for 30m"),
+        ("close now", "sallyport close \(id)"),
     ])
-    return [Line("request \(request.id) \(verb) \(time.both(end))", .good)] + ended + [""]
+    return [Line("request \(id) \(verb) \(time.both(end))", .good)] + ended + [""]
         + openings(open) + [""] + next
 }
 
@@ -138,7 +140,9 @@ func openings(_ grants: [GrantDocument]) -> [Line] {
         .init(title: "ID"), .init(title: "POLICY"), .init(title: "PORT"), .init(title: "SOURCE"),
     ])
     return table.lines(
-        adding: grants.map { [$0.id, $0.policy, $0.port.description, $0.source.description] }
+        adding: grants.map {
+            [$0.id, $0.policy, $0.port.description, $0.source.description].map { Table.Cell($0) }
+        }
     )
 }
 

@@ -67,9 +67,14 @@ func printed(_ lines: [String]) -> String {
 func jsonText(_ document: any Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    let text = String(decoding: try encoder.encode(document), as: UTF8.self)
-    // JSON leaves some of them (U+009B) as they are, and it, too, ends up on terminals. Outside
-    // strings there is none but the line feeds of the formatting.
+    return harmless(json: String(decoding: try encoder.encode(document), as: UTF8.self))
+}
+
+/// JSON without what a terminal would obey, which means the same.
+///
+/// JSON leaves some such characters (U+009B) as they are, and it, too, ends up on terminals.
+func harmless(json text: String) -> String {
+    // Outside strings there is none but the line feeds of the formatting.
     let obeyed = { (scalar: Unicode.Scalar) in scalar != "\n" && scalar.steersOutput }
     guard text.unicodeScalars.contains(where: obeyed) else { return text }
     return text.unicodeScalars.reduce(into: "") { escaped, scalar in

@@ -7,8 +7,10 @@ import Policy
 struct PolicyCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "policy",
-        abstract: "Look at the policies, check a file, reload them.",
-        subcommands: [List.self, Show.self, Check.self, Reload.self]
+        abstract: "Look at the policies, change them, check a file, reload them.",
+        subcommands: [
+            List.self, Show.self, Set.self, Remove.self, Check.self, Reload.self,
+        ]
     )
 
     @OptionGroup var shared: SharedOptions
@@ -28,7 +30,7 @@ struct PolicyCommands: ParsableCommand {
             to output: Output
         ) throws -> Report {
             let list = try agent.policies()
-            try output.show(list, as: lines(list))
+            try output.show(list, as: lines(list, output.screen))
             return Report(notes: list.policies.isEmpty ? [noPolicies] : [])
         }
     }
@@ -45,7 +47,10 @@ struct PolicyCommands: ParsableCommand {
                 """
         )
 
-        @Argument(help: ArgumentHelp("The policy.", valueName: "name"))
+        @Argument(
+            help: ArgumentHelp("The policy.", valueName: "name"),
+            completion: .custom(completePolicies)
+        )
         var name: String
 
         @OptionGroup var shared: SharedOptions
@@ -58,39 +63,6 @@ struct PolicyCommands: ParsableCommand {
             let policy = try agent.policy(named: name)
             try output.show(policy, as: keyed(fields(policy)))
             return Report()
-        }
-    }
-
-    /// The command `sallyport policy check FILE`.
-    struct Check: AgentCommand {
-        static let configuration = CommandConfiguration(
-            commandName: "check",
-            abstract: "Check a policy file without loading it.",
-            discussion: """
-                Names every fault with its place. The agent reads the text, not the file,
-                so it need not be able to open it.
-
-                  sallyport policy check /etc/sallyport/policy.d/management.yaml
-                  generate-policies | sallyport policy check /dev/stdin
-                """
-        )
-
-        @Argument(
-            help: ArgumentHelp("The file.", valueName: "file"),
-            completion: .file(extensions: ["yaml", "yml"])
-        )
-        var file: String
-
-        @OptionGroup var shared: SharedOptions
-
-        func report(
-            from agent: Client,
-            in surroundings: Surroundings,
-            to output: Output
-        ) throws -> Report {
-            let list = try agent.check(policyText: try readText(file))
-            try output.show(list, as: lines(list))
-            return Report(notes: ["\(file) is valid"])
         }
     }
 
@@ -112,7 +84,7 @@ struct PolicyCommands: ParsableCommand {
             to output: Output
         ) throws -> Report {
             let list = try agent.reload()
-            try output.show(list, as: lines(list))
+            try output.show(list, as: lines(list, output.screen))
             return Report(notes: ["reloaded"])
         }
     }
@@ -120,21 +92,23 @@ struct PolicyCommands: ParsableCommand {
 
 let noPolicies = "no policies: no port is managed"
 
-private func lines(_ list: PolicyList) -> [Line] {
+private func lines(_ list: PolicyList, _ screen: Screen) -> [Line] {
     guard !list.policies.isEmpty else { return [] }
-    var table = Table(columns: [
-        .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "LONGEST"),
-        .init(title: "REASON"), .init(title: "TICKET"), .init(title: "DESCRIPTION"),
-    ])
+    var table = Table(
+        columns: [
+            .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "LONGEST"),
+            .init(title: "REASON"), .init(title: "TICKET"), .init(title: "DESCRIPTION"),
+        ],
+        on: screen
+    )
     return table.lines(
         adding: list.policies.map { policy in
             [
-                policy.enabled ? policy.name : "\(policy.name) (disabled)",
-                policy.ports.map(\.description).joined(separator: ", "),
-                policy.maxDuration,
-                policy.reason.rawValue,
-                policy.ticketPattern == nil ? "-" : "required",
-                policy.description ?? "-",
+                Table.Cell(policy.enabled ? policy.name : "\(policy.name) (disabled)"),
+                Table.Cell(policy.ports.map(\.description).joined(separator: ", ")),
+                Table.Cell(policy.maxDuration), Table.Cell(policy.reason.rawValue),
+                Table.Cell(policy.ticketPattern == nil ? "-" : "required"),
+                Table.Cell(policy.description ?? "-"),
             ]
         }
     )
@@ -152,6 +126,9 @@ private func fields(_ policy: PolicyDocument) -> [(name: String, value: String)]
         ("max_duration", policy.maxDuration),
         ("default_duration", policy.defaultDuration),
         ("requesters", policy.requesters?.joined(separator: ", ") ?? "all requesters"),
+        ("approvals", "\(policy.approvals)"),
+        ("approvers", policy.approvers?.joined(separator: ", ") ?? "all approvers"),
+        ("pending_for", policy.pendingFor),
         ("max_active_per_requester", "\(policy.maxActivePerRequester)"),
         ("reason", policy.reason.rawValue),
         ("reason_min_length", "\(policy.reasonMinLength)"),

@@ -26,6 +26,8 @@ enum ExitStatus: Int32 {
 struct Surroundings: Sendable {
     /// The value of an environment variable; nil where it is not set.
     var environment: @Sendable (String) -> String?
+    /// The path of this program; nil where the system does not say.
+    var program: String?
     /// Who the agent takes the caller for.
     var subject: Subject
     /// How instants are told as of the start of the command.
@@ -34,6 +36,8 @@ struct Surroundings: Sendable {
     var now: @Sendable () -> Timestamp
     /// What standard output is.
     var screen: Screen
+    /// Puts a program and its arguments in this one's place; throws where it cannot be run.
+    var become: @Sendable ([String]) throws -> Void
     /// Asks on the terminal for a yes; nil where there is nobody to ask.
     var confirm: (@Sendable (_ question: String) -> Bool)?
 }

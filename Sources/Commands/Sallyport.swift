@@ -27,6 +27,7 @@ extension Surroundings {
     static var current: Surroundings {
         Surroundings(
             environment: ThisProcess.environment,
+            program: ThisProcess.program,
             subject: .local(uid: ThisProcess.userID),
             time: TimeTeller(
                 now: wallClock(),
@@ -38,6 +39,7 @@ extension Surroundings {
                 columns: Terminal.columns(of: FileDescriptor.standardOutput.rawValue),
                 ThisProcess.environment
             ),
+            become: { try ThisProcess.become($0) },
             confirm: isInteractive ? askForYes : nil
         )
     }
@@ -85,7 +87,7 @@ struct RootCommand: ParsableCommand {
         subcommands: [
             StatusCommand.self, OpenCommand.self, CanICommand.self, ExtendCommand.self,
             CloseCommand.self, ListCommand.self, PendingCommand.self, ApproveCommand.self,
-            DenyCommand.self, CancelCommand.self, PolicyCommands.self,
+            DenyCommand.self, CancelCommand.self, LogCommand.self, PolicyCommands.self,
         ]
     )
 

@@ -7,10 +7,12 @@ import Policy
 struct StatusCommand: AgentCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show the gate and each policy with its figures.",
+        abstract: "Show what you may do, the gate, and each policy with its figures.",
         discussion: """
-            Whether the gate is armed, and for each policy its ports, session mode,
-            live grants, requests of the last 7 days, and who was let in last.
+            Who the agent takes you for and what you may do; whether the gate is armed; for
+            each policy its ports, session mode, live grants, requests of the last 7 days,
+            and who was let in last, from where. Requesters see the policies they may ask
+            under, and figures of their own requests.
 
             What an administrator has to see to comes first, in capitals, and on standard
             error: the gate is not armed, the configuration in force is not that of the
@@ -69,16 +71,40 @@ private func alarms(_ status: StatusDocument) -> [String] {
 
 private func header(_ status: StatusDocument, _ time: TimeTeller) -> [Line] {
     keyed(
-        [
+        you(status.you) + [
             ("gate", gate(status.gate)),
             ("agent", agent(status.agent, time)),
             ("policies", policies(status.agent, time)),
         ]
+            + (status.agent.warnings.isEmpty
+                ? [] : [("warnings", status.agent.warnings.joined(separator: "\n"))])
             + status.gate.breakGlass.enumerated().map {
                 let use = "\($1.source): \(counted($1.packets, "connection")) let in"
                 return ($0 == 0 ? "break glass" : "", use)
             }
     )
+}
+
+private func you(_ you: YouDocument) -> [(name: String, value: String)] {
+    let roles = you.roles.map(\.rawValue).joined(separator: ", ")
+    let policies = [("ask under", you.asks), ("answer for", you.approves)]
+    return [
+        ("you", "\(you.who.text) (\(you.who.subject)): \(roles)"), ("you may", wrapped(you.may)),
+    ] + policies.filter { !$0.1.isEmpty }.map { ($0.0, wrapped($0.1)) }
+}
+
+/// A list in lines that fit a terminal beside their name.
+private func wrapped(_ items: [String]) -> String {
+    var lines = [""]
+    for (index, item) in items.enumerated() {
+        let text = index == items.count - 1 ? item : "\(item),"
+        if let line = lines.last, !line.isEmpty, line.count + text.count < 66 {
+            lines[lines.count - 1] = "\(line) \(text)"
+        } else {
+            lines.append(text)
+        }
+    }
+    return lines.dropFirst().joined(separator: "\n")
 }
 
 private func gate(_ gate: GateStatus) -> String {
@@ -124,14 +150,24 @@ private func table(
     return table.lines(
         adding: policies.map { policy in
             [
-                policy.name,
-                policy.ports.map(\.description).joined(separator: ", "),
-                policy.enabled ? policy.sessions.rawValue : "disabled",
-                "\(policy.activeGrants)",
-                "\(policy.requests7d)",
-                policy.lastAccess.map { "\($0.who.text), \(time.relative($0.at))" } ?? "-",
+                Table.Cell(policy.name),
+                Table.Cell(policy.ports.map(\.description).joined(separator: ", ")),
+                Table.Cell(policy.enabled ? policy.sessions.rawValue : "disabled"),
+                Table.Cell("\(policy.activeGrants)"), Table.Cell("\(policy.requests7d)"),
+                policy.lastAccess.map { cell($0, time) } ?? "-",
             ]
         }
+    )
+}
+
+private func cell(_ last: LastAccess, _ time: TimeTeller) -> Table.Cell {
+    let when = time.relative(last.at)
+    let ports = last.ports.map(\.description).joined(separator: ", ")
+    let sources = last.sources.prefix(2).map(\.brief).joined(separator: ", ")
+    let more = last.sources.count > 2 ? " and \(last.sources.count - 2) more" : ""
+    return Table.Cell(
+        "\(last.who.text), \(when), from \(sources)\(more) to \(ports)",
+        brief: "\(last.who.name), \(when), from \(sources)\(more)"
     )
 }
 

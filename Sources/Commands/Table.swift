@@ -76,11 +76,6 @@ struct Table {
         }
     }
 
-    /// The same for rows of plain text.
-    mutating func lines(adding rows: [[String]]) -> [Line] {
-        lines(adding: rows.map { $0.map { Cell($0) } })
-    }
-
     /// How wide each column gets, and which of them have to be brief.
     private mutating func fit(_ cells: [[Cell]]) -> [Int] {
         func widest(_ column: Int, _ form: KeyPath<Cell, String>) -> Int {

@@ -23,6 +23,9 @@ struct TimeTeller: Sendable {
         return "\(then.date) \(then.time):\(second)"
     }
 
+    /// `12-02 01:03:07`: the same without the year.
+    func exactBrief(_ instant: Timestamp) -> String { String(exact(instant).dropFirst(5)) }
+
     /// When it is `17:00` next, today or tomorrow; nil for what is no time of day.
     func next(_ text: String) -> Timestamp? {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)

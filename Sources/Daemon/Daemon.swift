@@ -1,3 +1,4 @@
+public import API
 import Agent
 import Gate
 import Ledger
@@ -7,6 +8,7 @@ import Policy
 import Server
 import ServiceLifecycle
 import Settings
+import SystemPackage
 import UnixSignals
 
 /// What `sallyportd` was started with.
@@ -30,10 +32,41 @@ public struct DaemonOptions: Sendable {
 public enum Daemon {
     /// Reads the configuration and says what is wrong with it.
     ///
-    /// - Returns: How many policies it has.
+    /// - Returns: How many policies it has (`2 policies`), and what is valid in it but means nothing on this host.
     /// - Throws: An error whose text names file, line, column and key of each fault.
-    public static func check(_ options: DaemonOptions) throws -> Int {
-        try AgentConfiguration.load(file: options.configuration).policies.count
+    public static func check(
+        _ options: DaemonOptions
+    ) throws -> (policies: String, warnings: [String]) {
+        let configuration = try AgentConfiguration.load(file: options.configuration)
+        let policies = counted(configuration.policies.count, "policy", "policies")
+        return (policies, configuration.warnings().map(\.description))
+    }
+
+    /// Reads a policy file and says what is wrong with it.
+    ///
+    /// - Parameter file: The path; `-` is standard input.
+    /// - Returns: The policies of the file.
+    /// - Throws: An error whose text names file, line, column and key of each fault.
+    public static func check(policyFile file: String) throws -> PolicyList {
+        let path = file == "-" ? "/dev/stdin" : file
+        let bytes: [UInt8]
+        do throws(SystemError) {
+            // Far more than is read, which has a limit of its own; /dev/zero ends here.
+            bytes = try Descriptor.open(path, .readOnly).readAll(atMost: 1 << 20)
+        } catch {
+            throw UnreadableFile(description: "\(file): cannot read the file: \(error.errno.text)")
+        }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw UnreadableFile(description: "\(file): it is not UTF-8 text")
+        }
+        let policies = try AgentConfiguration.checkPolicies(text: text, named: file)
+        return PolicyList(policies: policies.map(PolicyDocument.init))
+    }
+
+    /// Prints lines for people on standard error, where it can be written.
+    public static func tell(_ lines: [String]) {
+        let text = lines.map { $0 + "\n" }.joined()
+        try? writeAll(Array(text.utf8), to: FileDescriptor.standardError.rawValue)
     }
 
     /// Runs the agent in the calling thread's network namespace until SIGTERM or SIGINT.
@@ -59,7 +92,8 @@ public enum Daemon {
             holding: .whatIsThere,
             now: { clocks.now().boot }
         )
-        logger.info("gate armed: \(managed.count) managed ports")
+        let ports = managed.map(\.range.portCount).reduce(0, +)
+        logger.info("gate armed: \(counted(ports, "managed port", "managed ports"))")
         let ledger: Ledger
         do throws(LedgerError) {
             ledger = try Ledger(directory: start.stateDirectory, bootID: clocks.bootID)
@@ -151,6 +185,8 @@ public enum Daemon {
         await trail.catchUp()
         await trail.tellHead()
         ServiceManager.notify("READY=1")
+        // Nobody waits for a directory server.
+        Task(executorPreference: executor) { await agent.checkNames() }
         try await group.run()
         ServiceManager.notify("STOPPING=1")
         await agent.beat()
@@ -158,6 +194,11 @@ public enum Daemon {
         await trail.catchUp()
         await trail.tellHead()
     }
+}
+
+/// A file that is no text.
+private struct UnreadableFile: Error, CustomStringConvertible {
+    var description: String
 }
 
 /// The agent ends because it has no ledger.

@@ -89,7 +89,7 @@ extension AuditRow {
     /// How much it matters: refusals are worth a notice, and tampering is a warning.
     fileprivate var level: Logger.Level {
         switch AuditKind(rawValue: event) {
-        case .refused, .denied, .delegateRefused: .notice
+        case .refused, .denied, .delegateRefused, .ledgerRepaired: .notice
         case .gateTampered, .breakGlassUsed, .configurationRefused, .takenBack: .warning
         case .ledgerRowsLost, nil: .error
         case .ended where outcome == GrantState.failed.rawValue: .error

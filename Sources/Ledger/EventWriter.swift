@@ -22,9 +22,9 @@ struct EventWriter {
         case .opened(let request): try open(request)
         case .ended(let id, let reason, let endedAt, let actor):
             try end(id, reason, at: endedAt, by: actor)
-        case .extended(let id, _, let end, let actor):
+        case .extended(let id, _, let end, let actor, let grounds):
             try move(id, "expires_at = ?, deadline = ?", [Field(end.expiresAt), end.deadlineField])
-            try note(.extended, id, by: actor, detail: "until \(end.expiresAt)")
+            try note(.extended, id, by: actor, detail: "until \(end.expiresAt)", grounds)
         case .takenBack(let id, let end):
             try move(id, "expires_at = ?, deadline = ?", [Field(end.expiresAt), end.deadlineField])
             try note(.takenBack, id, by: nil, detail: "until \(end.expiresAt)")
@@ -108,7 +108,8 @@ struct EventWriter {
         _ id: Grant.ID,
         by actor: Person?,
         outcome: GrantState = .active,
-        detail: String
+        detail: String,
+        _ grounds: Grounds = Grounds()
     ) throws {
         let live = try db.run(
             "SELECT policy, port, source, subject, name FROM live WHERE id = ?",
@@ -117,6 +118,8 @@ struct EventWriter {
         try append(kind, by: actor) { row in
             row.tell(of: id, by: live[3].text, live[4].text)
             (row.policy, row.port, row.source) = (live[0].text, live[1].text, live[2].text)
+            row.reason = grounds.reason
+            row.ticket = grounds.ticket
             row.outcome = outcome.rawValue
             row.detail = detail
         }

@@ -31,11 +31,7 @@ extension Ledger {
         var conditions = Conditions("r.id < ?", filter.before ?? .max)
         conditions.add(ofPeople: filter)
         if let policy = filter.policy { conditions.add(anyGrant: "g.policy = ?", [policy]) }
-        if let policies = filter.policies {
-            let (marks, names) = Conditions.list(policies)
-            conditions.add(anyGrant: "g.policy IN \(marks)", names)
-            conditions.add(anyGrant: "g.policy NOT IN \(marks)", names, negated: true)
-        }
+        if let policies = filter.policies { conditions.add(onlyPolicies: policies) }
         switch state {
         case .active:
             // The few that are live, instead of all there are.
@@ -124,82 +120,71 @@ extension Ledger {
 
     /// The request of this person that carried this key; nil where there is none.
     ///
-    /// Reads on the calling thread: one look-up, which waits for no commit. It does not see a
-    /// commit under way.
+    /// Reads on the calling thread, by a connection of its own: one look-up, which waits for no
+    /// commit and no other reader. It does not see a commit under way.
     public func keyedRequest(
         subject: Subject,
         idempotencyKey: String
     ) throws(LedgerError) -> KeyedRequest? {
-        try reading { db in
-            let statement = try db.cachedStatement(
-                sql: """
-                    SELECT \(Self.askColumns), r.id FROM requests r
-                    WHERE subject = ? AND idempotency_key = ?
-                    """
-            )
-            return try Row.fetchOne(statement, arguments: [subject.description, idempotencyKey])
+        do {
+            return try lookups.read { db in
+                let statement = try db.cachedStatement(
+                    sql: """
+                        SELECT \(Self.askColumns), r.id FROM requests r
+                        WHERE subject = ? AND idempotency_key = ?
+                        """
+                )
+                return try Row.fetchOne(
+                    statement,
+                    arguments: [subject.description, idempotencyKey]
+                )
                 .map { row in
                     KeyedRequest(
                         id: try row.decode(atIndex: Self.askColumnCount),
                         ask: try Self.ask(row, at: 0)
                     )
                 }
+            }
+        } catch {
+            throw LedgerError(error, cannot: "read", path: path)
         }
     }
 
-    /// How much each policy was used since a moment, for policies that were; by name.
+    /// The names of all policies that something was asked for under.
     ///
-    /// Grants the kernel refused do not count. Requests are taken to be in the order of their
-    /// times: where the clock was set back, some at the edge may be counted or not.
-    public func figures(since: Timestamp) async throws(LedgerError) -> [PolicyFigures] {
+    /// Reads all there is: a few tenths of a second for a million grants.
+    public func policies() async throws(LedgerError) -> [String] {
         try await reading { db in
-            let first = try Self.firstRequest(db, since: since)
-            let statement = try db.cachedStatement(
-                sql: """
-                    WITH used AS (
-                        SELECT policy, count(DISTINCT request) AS requests, max(id) AS newest
-                        FROM grants
-                        WHERE id >= ?1 AND starts_at >= ?2 AND state <> 'failed'
-                        GROUP BY policy)
-                    SELECT used.policy, used.requests, g.starts_at, \(Self.personColumns)
-                    FROM used JOIN grants g ON g.id = used.newest JOIN requests r ON r.id = g.request
-                    ORDER BY used.policy
-                    """
+            try String.fetchAll(
+                db,
+                sql: ["live", "ended", "unopened"].map { "SELECT policy FROM \($0)" }
+                    .joined(separator: " UNION ") + " ORDER BY 1"
             )
-            return try Row.fetchAll(
-                statement,
-                arguments: [first * Schema.ordinalLimit, since.milliseconds]
-            ).map { row in
-                PolicyFigures(
-                    policy: try row.decode(atIndex: 0),
-                    requests: try row.decode(atIndex: 1),
-                    lastAt: Timestamp(milliseconds: try row.decode(atIndex: 2)),
-                    lastRequester: try Self.person(row, at: 3)
-                )
-            }
         }
     }
 
-    /// The first request that was made since a moment, by halving: numbers are in the order of time,
-    /// so that no index has to be written with each request.
-    private static func firstRequest(_ db: Database, since: Timestamp) throws -> Int64 {
-        let statement = try db.cachedStatement(
-            sql: "SELECT id, created_at FROM requests WHERE id >= ? ORDER BY id LIMIT 1"
-        )
-        var (low, high) = (
-            Int64(1), try Int64.fetchOne(db, sql: "SELECT max(id) FROM requests") ?? 0
-        )
-        high += 1
-        while low < high {
-            let middle = low + (high - low) / 2
-            guard let row = try Row.fetchOne(statement, arguments: [middle]) else { return high }
-            if try row.decode(Int64.self, atIndex: 1) < since.milliseconds {
-                low = try row.decode(Int64.self, atIndex: 0) + 1
-            } else {
-                high = middle
-            }
+    /// Everybody who asked for access under a name, of this host or not.
+    ///
+    /// Reads all there is, as ``policies()`` does.
+    ///
+    /// - Parameters:
+    ///   - name: What people called them then.
+    ///   - policies: Only who asked under these policies alone; nil for all.
+    /// - Returns: Who they are, each once.
+    public func people(
+        named name: String,
+        under policies: Set<String>?
+    ) async throws(LedgerError) -> [Subject] {
+        var conditions = Conditions("r.id < ?", .max)
+        conditions.add("r.name = ?", [name])
+        if let policies { conditions.add(onlyPolicies: policies) }
+        return try await reading { [conditions] db in
+            try String.fetchAll(
+                db,
+                sql: "SELECT DISTINCT r.subject FROM requests r WHERE \(conditions.sql) ORDER BY 1",
+                arguments: conditions.arguments
+            ).map { try Subject(parsing: $0) }
         }
-        return high
     }
 
     /// Whether the grant `g` has not ended without the tables' knowing; takes what `list` makes.
@@ -348,9 +333,16 @@ private struct Conditions: Sendable {
         add(negated ? "NOT " + either : either, arguments + arguments + arguments)
     }
 
+    /// Requests that have grants, and only under these policies.
+    mutating func add(onlyPolicies policies: Set<String>) {
+        let (marks, names) = Self.list(policies)
+        add(anyGrant: "g.policy IN \(marks)", names)
+        add(anyGrant: "g.policy NOT IN \(marks)", names, negated: true)
+    }
+
     mutating func add(ofPeople filter: LedgerFilter) {
         if let subject = filter.subject { add("r.subject = ?", [subject.description]) }
-        if let name = filter.name { add("r.name = ?", [name]) }
+        if let name = filter.name { add("r.name = ? AND r.subject LIKE 'unix:%'", [name]) }
     }
 
     /// `(?, ?)`, and what stands for it.

@@ -10,12 +10,14 @@ internal import Synchronization
 /// ## Topics
 /// - Writing: ``commit(_:at:)``, ``secure(_:)``, ``isBehind``
 /// - Starting: ``recover()``
-/// - Reading: ``request(_:)``, ``requests(_:state:)``, ``grants(_:state:)``, ``figures(since:)``,
+/// - Reading: ``request(_:)``, ``requests(_:state:)``, ``grants(_:state:)``, ``pastUsage(since:)``,
 ///   ``keyedRequest(subject:idempotencyKey:)``
 /// - The audit trail: ``audit(_:)``, ``allAudit(_:after:)``, ``verify(head:)``,
 ///   ``prune(before:at:)``
 public final class Ledger: Sendable {
     let pool: DatabasePool
+    /// For look-ups on the agent's own thread: readers of the pool may all be busy.
+    let lookups: DatabaseQueue
     let path: String
     /// `boots.id` of the running boot.
     let boot: Int64
@@ -88,6 +90,9 @@ public final class Ledger: Sendable {
             }
             files = Mutex(try OpenFiles(directory))
             self.pool = pool
+            var readOnly = Schema.configuration
+            readOnly.readonly = true
+            lookups = try DatabaseQueue(path: path, configuration: readOnly)
             self.boot = boot
             self.books = Mutex(books)
         } catch {
@@ -180,7 +185,8 @@ public final class Ledger: Sendable {
     /// disk beforehand: when this returns they are durable, and a start finds them. Where even that
     /// room is used up, the next start ends all that was live, as `ledgerFull`.
     ///
-    /// - Parameter events: Such as only take access away; of those only ends survive a crash.
+    /// - Parameter events: Such as only take access away; of those ends, and extensions that are taken
+    ///   back, survive a crash.
     /// - Throws: `LedgerError` where the ends are not durable; the next commit writes them all the
     ///   same.
     public func secure(_ events: [Event]) async throws(LedgerError) {
@@ -219,10 +225,11 @@ public final class Ledger: Sendable {
 
     /// What the entries of the reserve say.
     private static func events(of entries: [Reserve.Entry], _ db: Database) throws -> [Event] {
-        try entries.flatMap { entry in
+        try entries.flatMap { entry -> [Event] in
             switch entry {
             case .ended(let ids, let reason, let at, let actor):
                 ids.map { Event.ended($0, reason, at: at, by: actor) }
+            case .takenBack(let id, let end): [Event.takenBack(id, until: end)]
             case .everything(let request, let at):
                 try Int64.fetchAll(
                     db,

@@ -40,7 +40,14 @@ extension Ledger {
         let books = books.withLock { $0 }
         return try reading { db in
             var ended: Set<Grant.ID> = []
-            for case .ended(let id, _, _, _) in books.owed { ended.insert(id) }
+            var takenBack: [Grant.ID: GrantEnd] = [:]
+            for event in books.owed {
+                switch event {
+                case .ended(let id, _, _, _): ended.insert(id)
+                case .takenBack(let id, let end): takenBack[id] = end
+                default: break
+                }
+            }
             let statement = try db.cachedStatement(
                 sql: """
                     SELECT \(GrantRows.liveColumns.joined(separator: ", ")), boot
@@ -52,7 +59,8 @@ extension Ledger {
             live.reserveCapacity(try Int.fetchOne(db, sql: "SELECT count(*) FROM live") ?? 0)
             let cursor = try Row.fetchCursor(statement)
             while let row = try cursor.next() {
-                let grant = try rows.liveGrant(from: row)
+                var grant = try rows.liveGrant(from: row)
+                grant.end = takenBack[grant.id] ?? grant.end
                 guard ended.isEmpty || !ended.contains(grant.id) else { continue }
                 let boot: Int64 = try row.decode(atIndex: GrantRows.liveColumns.count)
                 live.append(.init(grant: grant, isOfThisBoot: boot == self.boot))

@@ -37,12 +37,15 @@ final class Reserve: Sendable {
     /// Ends that are kept.
     enum Entry: Hashable {
         case ended([Grant.ID], EndReason, at: Timestamp, by: Person?)
+        /// A grant ends as it did before an extension.
+        case takenBack(Grant.ID, GrantEnd)
         /// There was no room to tell them singly: all that were live then, up to this request.
         case everything(upTo: Int64, at: Timestamp)
 
         var at: Timestamp {
             switch self {
             case .ended(_, _, let at, _), .everything(_, let at): at
+            case .takenBack(_, let end): end.expiresAt
             }
         }
     }
@@ -99,7 +102,7 @@ final class Reserve: Sendable {
         try write(Self.checked(bytes), at: 0)
     }
 
-    /// Keeps the ends among events; they are on the disk when this returns.
+    /// Keeps the ends among events, and those that extensions were to move; they are on the disk when this returns.
     ///
     /// - Parameters:
     ///   - events: What happened.
@@ -120,14 +123,19 @@ final class Reserve: Sendable {
         self.state.withLock { [state] in $0 = state }
     }
 
-    /// The ends among events, those together that differ in nothing but the grant.
+    /// What of events is kept, those ends together that differ in nothing but the grant.
     private static func entries(of events: [Event]) -> [Entry] {
         var entries: [Entry] = []
-        for case .ended(let id, let reason, let at, let actor) in events {
-            if case .ended(let ids, reason, at, actor) = entries.last {
-                entries[entries.count - 1] = .ended(ids + [id], reason, at: at, by: actor)
-            } else {
-                entries.append(.ended([id], reason, at: at, by: actor))
+        for event in events {
+            switch event {
+            case .ended(let id, let reason, let at, let actor):
+                if case .ended(let ids, reason, at, actor) = entries.last {
+                    entries[entries.count - 1] = .ended(ids + [id], reason, at: at, by: actor)
+                } else {
+                    entries.append(.ended([id], reason, at: at, by: actor))
+                }
+            case .takenBack(let id, let end): entries.append(.takenBack(id, end))
+            default: break
             }
         }
         return entries
@@ -193,6 +201,11 @@ extension Reserve {
                 [.text(reason.rawValue), Field(at)]
                 + Person.columns.of { $0 }.map { $0.field(actor) }
                 + ids.flatMap { [.integer($0.request), Field($0.ordinal)] }
+        case .takenBack(let id, let end):
+            fields = [
+                .text(AuditKind.takenBack.rawValue), Field(end.expiresAt),
+                .integer(end.deadline.milliseconds), .integer(id.request), Field(id.ordinal),
+            ]
         case .everything(let request, let at):
             fields = [.integer(request), Field(at)]
         }
@@ -230,6 +243,14 @@ extension Reserve {
         guard fields.count >= 2, let at = fields[1].integer.map(Timestamp.init(milliseconds:))
         else { return nil }
         if let request = fields[0].integer { return .everything(upTo: request, at: at) }
+        if fields[0].text == AuditKind.takenBack.rawValue {
+            let numbers = fields.compactMap(\.integer)
+            guard numbers.count == 4 else { return nil }
+            return .takenBack(
+                Grant.ID(request: numbers[2], ordinal: Int(numbers[3])),
+                GrantEnd(expiresAt: at, deadline: BootTime(milliseconds: numbers[1]))
+            )
+        }
         let persons = 2..<2 + Person.columns.count
         guard fields.count > persons.upperBound,
             let reason = fields[0].text.flatMap(EndReason.init(rawValue:))

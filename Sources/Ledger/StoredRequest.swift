@@ -110,7 +110,7 @@ public struct LedgerFilter: Hashable, Sendable {
     public var policies: Set<String>?
     /// Only those of this person.
     public var subject: Subject?
-    /// Only those of persons who went by this name.
+    /// Only those of users of this host who went by this name.
     public var name: String?
     /// Only requests with a smaller number, and their grants.
     public var before: Int64?
@@ -133,18 +133,6 @@ public struct LedgerFilter: Hashable, Sendable {
         self.before = before
         self.limit = limit
     }
-}
-
-/// How much a policy was used in a period.
-public struct PolicyFigures: Hashable, Sendable {
-    /// The policy's name.
-    public var policy: String
-    /// Requests with a grant of this policy that opened.
-    public var requests: Int
-    /// When the newest of them opened.
-    public var lastAt: Timestamp
-    /// Who asked for it.
-    public var lastRequester: Person
 }
 
 /// An earlier request that carried the same idempotency key.

@@ -16,6 +16,13 @@ public func fileStatus(_ path: String, followsLink: Bool = true) throws(SystemEr
     }
 }
 
+extension Stat {
+    /// When the content last changed, since 1970.
+    public var modification: (seconds: Int, nanoseconds: Int) {
+        (st_mtim.tv_sec, st_mtim.tv_nsec)
+    }
+}
+
 /// The first line of a small file, such as those under /proc, without its end.
 ///
 /// - Throws: ``SystemError``, `EFBIG` where the file has more than 4,096 bytes.
@@ -50,11 +57,15 @@ public func folderNames(_ path: String) throws(SystemError) -> [String] {
 ///   - path: The file; its folder must be there.
 ///   - bytes: The new content.
 ///   - permissions: Those of the new file, whatever the umask is.
+///   - owner: Whom the new file belongs to, as far as the process may give files away; nil for the
+///     process. Where it may not give it to the group, nobody of the process' own group may write
+///     it for that.
 /// - Throws: ``SystemError``; the old file is then still there, unless `fsync` of the folder failed.
 public func replaceFile(
     _ path: String,
     with bytes: [UInt8],
-    permissions: FilePermissions = .ownerReadWrite
+    permissions: FilePermissions = .ownerReadWrite,
+    owner: (user: UserID, group: GroupID)? = nil
 ) throws(SystemError) {
     let parts = path.split(separator: "/", omittingEmptySubsequences: false)
     let folder = parts.count > 1 ? parts.dropLast().joined(separator: "/") + "/" : "./"
@@ -70,6 +81,12 @@ public func replaceFile(
         permissions: permissions
     )
     do throws(SystemError) {
+        var permissions = permissions
+        if let owner, fchown(file.number, owner.user.rawValue, owner.group.rawValue) != 0,
+            fchown(file.number, uid_t.max, owner.group.rawValue) != 0
+        {
+            permissions.subtract(.groupWrite)
+        }
         try systemCall("fchmod") { fchmod(file.number, permissions.rawValue) }
         try writeAll(bytes, to: file.number)
         try file.synchronize()
@@ -79,12 +96,24 @@ public func replaceFile(
         throw error
     }
     // The name, too: a crash may else bring the old file back.
-    try Descriptor.open(folder, .readOnly, options: .directory).synchronize()
+    try synchronizeFolder(of: path)
+}
+
+/// Waits until the names in a file's folder are on the disk.
+private func synchronizeFolder(of path: String) throws(SystemError) {
+    let folder = path.lastIndex(of: "/").map { path[...$0] } ?? "./"
+    try Descriptor.open(String(folder), .readOnly, options: .directory).synchronize()
 }
 
 /// Removes a file or socket; `ENOENT` where there is none.
-public func removeFile(_ path: String) throws(SystemError) {
+///
+/// - Parameters:
+///   - path: The file.
+///   - durably: Whether a crash must not bring it back.
+/// - Throws: ``SystemError``; where `fsync` of the folder failed the file is gone.
+public func removeFile(_ path: String, durably: Bool = false) throws(SystemError) {
     try systemCall("unlink") { unsafe unlink(path) }
+    if durably { try synchronizeFolder(of: path) }
 }
 
 /// Makes a folder; `EEXIST` where there is something.

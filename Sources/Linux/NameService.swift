@@ -18,6 +18,16 @@ public enum NameService {
         }
     }
 
+    /// The id of a user; nil where the system knows none of that name.
+    public static func uid(ofUser name: String) -> UInt32? {
+        unsafe record { buffer, size in
+            var record = unsafe UserRecord()
+            var found: UnsafeMutablePointer<UserRecord>?
+            let status = unsafe getpwnam_r(name, &record, buffer, size, &found)
+            return (status, unsafe found.map { unsafe $0.pointee.pw_uid })
+        }
+    }
+
     /// The group that a user's processes have at first; nil where the system knows no such user.
     public static func primaryGroup(ofUser name: String) -> UInt32? {
         unsafe record { buffer, size in

@@ -24,6 +24,25 @@ public enum ThisProcess {
         unsafe getenv(name).map { unsafe String(cString: $0) }
     }
 
+    /// The path of the program that runs; nil where the system does not say (proc(5)).
+    public static var program: String? {
+        unsafe realpath("/proc/self/exe", nil).map { path in
+            defer { unsafe free(path) }
+            return unsafe String(cString: path)
+        }
+    }
+
+    /// Runs another program in the place of this one, with the same files open that are not to be
+    /// closed then.
+    ///
+    /// - Parameter words: The path of the program and its arguments.
+    /// - Throws: ``SystemError`` where it cannot be run; else nothing comes after this.
+    public static func become(_ words: [String]) throws(SystemError) {
+        var arguments = unsafe words.map { unsafe strdup($0) } + [nil]
+        defer { unsafe arguments.forEach { unsafe free($0) } }
+        try systemCall("execv") { unsafe execv(words[0], &arguments) }
+    }
+
     /// Ends the process; of the status the parent sees the lowest 8 bits.
     public static func end(status: Int32) -> Never { exit(status) }
 

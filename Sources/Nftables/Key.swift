@@ -19,16 +19,18 @@ public struct Key: Hashable, Sendable {
     }
 
     /// Adds a field; from the second on, each field is filled up with zeros to a multiple of 4.
+    @inlinable
     public mutating func append(field: some Collection<UInt8>) {
-        let isFirst = length == 0
+        let isFirst = count == 0
         pad()
         for byte in field { append(byte) }
         if !isFirst { pad() }
     }
 
     /// Adds a number as a field, in network byte order.
+    @inlinable
     public mutating func append(field: some FixedWidthInteger & UnsignedInteger) {
-        let isFirst = length == 0
+        let isFirst = count == 0
         pad()
         for shift in stride(from: field.bitWidth - 8, through: 0, by: -8) {
             append(UInt8(truncatingIfNeeded: field >> shift))
@@ -45,11 +47,13 @@ public struct Key: Hashable, Sendable {
     /// The byte at an index below ``count`` and 64.
     public subscript(index: Int) -> UInt8 { storage[index] }
 
-    private mutating func pad() {
+    @usableFromInline
+    mutating func pad() {
         while length & 3 != 0 { append(0) }
     }
 
-    private mutating func append(_ byte: UInt8) {
+    @usableFromInline
+    mutating func append(_ byte: UInt8) {
         // Bytes past the end are only counted, so that a commit can refuse the key by its length.
         if length < 64 { storage[Int(length)] = byte }
         if length < .max { length += 1 }

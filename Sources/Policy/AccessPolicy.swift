@@ -54,7 +54,7 @@ public struct AccessPolicy: Hashable, Sendable {
     public var pendingFor: Duration
     /// Whether a request must say why.
     public var reason: ReasonRule
-    /// The fewest characters of a reason, surrounding space not counted.
+    /// The fewest letters of a reason, of any script.
     public var reasonMinLength: Int
     /// What a ticket must match; where it is set, a ticket is required.
     public var ticketPattern: TicketPattern?

@@ -130,10 +130,11 @@ private struct CanonicalForm {
     mutating func add(_ key: String, _ text: String?) {
         guard let text else { return }
         bytes.append(contentsOf: key.utf8)
-        if text.utf8.contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C }) {
+        let start = bytes.count
+        bytes.append(contentsOf: text.utf8)
+        if bytes[start...].contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C }) {
+            bytes.removeSubrange(start...)
             for byte in text.utf8 { appendEscaped(byte) }
-        } else {
-            bytes.append(contentsOf: text.utf8)
         }
         bytes.append(UInt8(ascii: "\""))
     }

@@ -20,8 +20,7 @@ extension PolicySet {
         renews: (Opening) -> Bool
     ) -> Decision {
         let openings = request.wait.openings
-        let names = request.wait.policies
-        let policies = names.compactMap(policy(named:))
+        let policies = request.wait.policies.compactMap(policy(named:))
         let duration = request.duration(at: now)
         let strictest = policies.min { $0.maxDuration < $1.maxDuration }
         let violations =
@@ -42,13 +41,7 @@ extension PolicySet {
         if let refusal = refusal(of: identity, holding: held, toAskUnder: policies) {
             return .notPermitted(refusal)
         }
-        if let need = needs(under: names, given: request.wait.approvals).first(where: { !$0.isMet })
-        {
-            return .notPermitted(
-                "cannot open \(need.policy): it asks for \(need.approvals) approvals now, and "
-                    + "\(need.given) were given"
-            )
-        }
+        if let refusal = refusal(ofApprovalsOf: request) { return .notPermitted(refusal) }
         return .open(openings, for: duration, from: nil)
     }
 

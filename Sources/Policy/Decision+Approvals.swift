@@ -56,6 +56,14 @@ extension PolicySet {
         names.compactMap(policy(named:)).map(\.pendingFor).min() ?? .zero
     }
 
+    /// Why too few have agreed for a request to open; nil where enough have.
+    public func refusal(ofApprovalsOf request: WaitingRequest) -> String? {
+        needs(under: request.wait.policies, given: request.wait.approvals).first { !$0.isMet }.map {
+            "cannot open \($0.policy): it asks for \($0.approvals) approvals now, and "
+                + "\($0.given) were given"
+        }
+    }
+
     /// Those of some policies whose requests an identity may answer.
     public func answerable(_ names: [String], by identity: Identity) -> Set<String> {
         let held = roles.roles(of: identity)
@@ -74,6 +82,7 @@ extension PolicySet {
     /// - Parameters:
     ///   - request: The request as it is.
     ///   - identity: Who approves.
+    ///   - holder: Whose grants are lengthened, where it is an extension.
     ///   - shorter: The time the request is to be shortened to, as it was written.
     ///   - people: Who is known under two names.
     ///   - now: The instant by the wall clock.
@@ -81,6 +90,7 @@ extension PolicySet {
     public func decideApproval(
         of request: WaitingRequest,
         by identity: Identity,
+        holder: Requester? = nil,
         shortenedTo shorter: String?,
         people: People,
         at now: Timestamp
@@ -90,6 +100,12 @@ extension PolicySet {
         if people.areSame(request.requester, person) {
             return .notPermitted(
                 "\(refusal): \(request.requester.name) asked for it, who is the same person; "
+                    + "somebody else has to agree"
+            )
+        }
+        if let holder, people.areSame(holder, person) {
+            return .notPermitted(
+                "\(refusal): it lengthens grants of \(holder.name), who is the same person; "
                     + "somebody else has to agree"
             )
         }
@@ -151,7 +167,7 @@ extension PolicySet {
 
 extension AccessPolicy {
     /// Whether an identity with these roles may answer requests here; an admin always may.
-    func mayAnswer(_ identity: Identity, roles: Set<Role>) -> Bool {
+    public func mayAnswer(_ identity: Identity, roles: Set<Role>) -> Bool {
         if roles.contains(.admin) { return true }
         guard roles.contains(.approver) else { return false }
         return approvers?.contains { $0.matches(identity) } ?? true

@@ -10,14 +10,18 @@ extension Ask {
 
 extension PolicySet {
     /// Holds the reason of a request against the policies.
+    ///
+    /// Its length is counted in letters, of whatever script: what else a text has says nothing.
     static func violations(
         ofReason ask: Ask,
         for policies: [AccessPolicy]
     ) -> [Violation] {
-        let strictest = policies.max { $0.reasonMinLength < $1.reasonMinLength }
-        let shortest = max(1, strictest?.reasonMinLength ?? 0)
-        let atLeast = shortest == 1 ? "a reason" : "at least \(shortest) characters"
-        guard let reason = ask.trimmedReason else {
+        let reason = ask.trimmedReason
+        if reason == nil, !policies.contains(where: { $0.reason == .required }) { return [] }
+        let strictest = policies.max { $0.fewestLetters < $1.fewestLetters }
+        let fewest = strictest?.fewestLetters ?? 0
+        let atLeast = fewest <= 1 ? "a reason" : "at least \(fewest) letters"
+        guard let reason else {
             return policies.filter { $0.reason == .required }.prefix(1).map {
                 Violation(
                     field: "reason",
@@ -27,23 +31,22 @@ extension PolicySet {
                 )
             }
         }
-        var violations = textViolations(
+        let violations = textViolations(
             reason,
             field: "reason",
             characters: RequestLimits.reasonCharacters
         )
-        if let strictest, violations.isEmpty, reason.count < shortest {
-            violations.append(
-                Violation(
-                    field: "reason",
-                    value: printable(reason),
-                    allowed: atLeast,
-                    message: "cannot take a reason of \(reason.count) characters: policy "
-                        + "\(strictest.name) asks for \(atLeast)"
-                )
+        let letters = reason.count(where: \.isLetter)
+        guard let strictest, violations.isEmpty, letters < fewest else { return violations }
+        return [
+            Violation(
+                field: "reason",
+                value: printable(reason),
+                allowed: atLeast,
+                message: "cannot take a reason of \(letters) letters: policy \(strictest.name) "
+                    + "asks for \(atLeast)"
             )
-        }
-        return violations
+        ]
     }
 
     /// Holds the reason of a denial against what the requester is owed: words.
@@ -130,5 +133,12 @@ extension PolicySet {
             )
         }
         return violations
+    }
+}
+
+extension AccessPolicy {
+    /// How many letters a reason has to have, where there is one.
+    fileprivate var fewestLetters: Int {
+        reason == .required ? max(1, reasonMinLength) : reasonMinLength
     }
 }

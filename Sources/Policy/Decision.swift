@@ -34,7 +34,7 @@ extension PolicySet {
         if let refusal = refusal(of: identity, holding: held, toAskUnder: []) {
             return .notPermitted(refusal)
         }
-        let targets = resolve(targets: ask.targets)
+        let targets = among(identity.via).resolve(targets: ask.targets)
         let policies = targets.policies
         let sources = Self.read(sources: ask.sources, of: identity, for: policies)
         let (openings, sizes) = Self.openings(of: targets.ports, for: sources.ranges)
@@ -81,7 +81,7 @@ extension PolicySet {
         for sources: [CIDR]
     ) -> ([Opening], [Violation]) {
         let grants = ports.count * sources.count
-        let elements = ports.reduce(0) { $0 + $1.port.elements } * sources.count
+        let elements = ports.reduce(0) { $0 + $1.port.portCount } * sources.count
         var violations: [Violation] = []
         if grants > RequestLimits.grants {
             violations.append(
@@ -129,7 +129,8 @@ extension PolicySet {
                 value: "\(added) grants",
                 allowed: "at most \(free) grants",
                 message: "cannot open \(added) more under policy \(policy.name): \(identity.name) "
-                    + "holds \(held) of at most \(policy.maxActivePerRequester) grants"
+                    + "holds \(held) of at most \(policy.maxActivePerRequester) grants; "
+                    + "`sallyport close ID` makes room"
             )
         }
     }
@@ -137,7 +138,7 @@ extension PolicySet {
 
 extension AccessPolicy {
     /// Whether an identity with these roles may ask here; an admin always may.
-    func mayAsk(_ identity: Identity, roles: Set<Role>) -> Bool {
+    public func mayAsk(_ identity: Identity, roles: Set<Role>) -> Bool {
         if roles.contains(.admin) { return true }
         guard roles.contains(.requester) else { return false }
         return requesters?.contains { $0.matches(identity) } ?? true
@@ -145,6 +146,7 @@ extension AccessPolicy {
 }
 
 extension PortRange {
-    /// How many elements of the kernel's sets one source needs.
-    var elements: Int { count * portProtocol.transports.count }
+    /// How many ports it has, each counted for each protocol; as many elements of the kernel's sets
+    /// one source needs.
+    public var portCount: Int { count * portProtocol.transports.count }
 }

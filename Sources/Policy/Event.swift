@@ -14,7 +14,7 @@ public enum Event: Hashable, Sendable {
     /// A live grant ended; `by` is nil where nobody asked for it.
     case ended(Grant.ID, EndReason, at: Timestamp, by: Person?)
     /// The end of a live grant was moved.
-    case extended(Grant.ID, from: GrantEnd, until: GrantEnd, by: Person)
+    case extended(Grant.ID, from: GrantEnd, until: GrantEnd, by: Person, Grounds = Grounds())
     /// The kernel did not take an extension: a live grant ends as it did before.
     case takenBack(Grant.ID, until: GrantEnd)
     /// The wall clock was set forward: a live grant ends sooner by the clock since boot.

@@ -1,3 +1,17 @@
+/// Why something is asked for: a reason in the requester's words, and the ticket it belongs to.
+public struct Grounds: Hashable, Sendable {
+    /// Why; nil where nothing is said.
+    public var reason: String?
+    /// The ticket; nil where none is named.
+    public var ticket: String?
+
+    /// Takes both.
+    public init(reason: String? = nil, ticket: String? = nil) {
+        self.reason = reason
+        self.ticket = ticket
+    }
+}
+
 extension PolicySet {
     /// What policy says to an extension.
     public enum ExtensionDecision: Hashable, Sendable {
@@ -22,10 +36,12 @@ extension PolicySet {
     /// Decides whether live grants may end later by `addition`.
     ///
     /// The time then left may not exceed the policy's longest, and the policy must still allow
-    /// the port, the source and the requester. All grants are extended or none.
+    /// the port, the source and the requester. A reason or a ticket that is given must be one for
+    /// the policy, too; without, those of the request stand. All grants are extended or none.
     public func decideExtension(
         of grants: [Grant],
         by addition: Duration,
+        for grounds: Grounds = Grounds(),
         requester identity: Identity,
         at now: Timestamp
     ) -> ExtensionDecision {
@@ -78,8 +94,17 @@ extension PolicySet {
         violations += grants.compactMap {
             Self.violation(ofStrange: $0.source, "id", for: identity)
         }
+        let policies = self.policies.filter { policy in
+            grants.contains { $0.policy == policy.name }
+        }
+        if grounds.reason != nil {
+            let ask = Ask(targets: [], sources: [], reason: grounds.reason)
+            violations += Self.violations(ofReason: ask, for: policies)
+        }
+        if grounds.ticket != nil {
+            violations += Self.violations(ofTicket: grounds.ticket, for: policies)
+        }
         guard violations.isEmpty else { return .refused(violations) }
-        let policies = grants.compactMap { policy(named: $0.policy) }
         if let refusal = refusal(of: identity, holding: held, toAskUnder: policies) {
             return .notPermitted(refusal)
         }

@@ -27,6 +27,8 @@ public enum EndReason: String, Codable, Hashable, Sendable, CaseIterable {
     case closedByRequester = "closed-by-requester"
     /// An admin closed it.
     case closedByAdmin = "closed-by-admin"
+    /// Its policy was removed, or allows it no longer.
+    case policyChanged = "policy-changed"
     /// The same requester asked for the same port and source again.
     case newerRequest = "newer-request"
     /// After a restart it could not be told whether its time was over.
@@ -41,7 +43,8 @@ public enum EndReason: String, Codable, Hashable, Sendable, CaseIterable {
     public var state: GrantState {
         switch self {
         case .expired: .expired
-        case .closedByRequester, .closedByAdmin, .clockUntrusted, .ledgerFull: .revoked
+        case .closedByRequester, .closedByAdmin, .policyChanged, .clockUntrusted, .ledgerFull:
+            .revoked
         case .newerRequest: .superseded
         case .kernelRefused: .failed
         }

@@ -43,6 +43,11 @@ public struct People: Hashable, Sendable {
         a.selves.contains { one in b.selves.contains { areSame(one, $0) } }
     }
 
+    /// Whether somebody who holds grants is this person, or the person acts in their session.
+    public func areSame(_ holder: Requester, _ person: Person) -> Bool {
+        person.selves.contains { areSame((holder.subject, name: holder.name), $0) }
+    }
+
     private func entry(of person: (subject: Subject, name: String)) -> Entry? {
         entries.first {
             person.subject.uid == nil ? $0.remote == person.subject : $0.local == person.name

@@ -13,7 +13,7 @@ public struct Plan: Sendable {
     /// The deadlines of all grants, also past ones of grants that were closed or extended since;
     /// the earliest is always a live one's.
     private var deadlines = Heap<Holder>()
-    private var activeCounts: [Owner: Int] = [:]
+    private var owners: [Owner: Int] = [:]
     private var delegateCounts: [String: Int] = [:]
 
     private struct Holder: Comparable {
@@ -57,7 +57,12 @@ public struct Plan: Sendable {
 
     /// How many live grants a person holds under a policy.
     public func activeCount(policy: String, of subject: Subject) -> Int {
-        activeCounts[Owner(policy: policy, subject: subject)] ?? 0
+        owners[Owner(policy: policy, subject: subject)] ?? 0
+    }
+
+    /// How many live grants there are under each policy that has some.
+    public var activeCounts: [String: Int] {
+        owners.reduce(into: [:]) { $0[$1.key.policy, default: 0] += $1.value }
     }
 
     /// How many live grants a delegate has asked for.
@@ -73,6 +78,11 @@ public struct Plan: Sendable {
         )
         return holders[key]?.lazy.compactMap { self[$0.id] }
             .filter { $0.port == port && $0.requester.subject == subject }.map(\.id).max()
+    }
+
+    /// The live grant of a person that makes room for a new one; nil where none does.
+    public func renewed(by opening: Opening, of subject: Subject) -> Grant? {
+        live(port: opening.port, source: opening.source, of: subject).flatMap { self[$0] }
     }
 
     /// All elements the kernel should hold, in no particular order.
@@ -115,7 +125,7 @@ public struct Plan: Sendable {
                 }
             case .ended(let id, _, _, _):
                 if let old = close(id, &touched) { undo.grants.append((id, old)) }
-            case .extended(let id, _, let end, _), .takenBack(let id, let end):
+            case .extended(let id, _, let end, _, _), .takenBack(let id, let end):
                 move(id, &touched, &undo) { $0.end = end }
             case .shortened(let id, let deadline), .carriedOver(let id, let deadline):
                 move(id, &touched, &undo) { $0.end.deadline = deadline }
@@ -167,7 +177,7 @@ extension Plan {
         let place = later ?? requests[request]?.count ?? 0
         requests[request, default: []].insert(grant, at: place)
         count += 1
-        activeCounts[grant.owner, default: 0] += 1
+        owners[grant.owner, default: 0] += 1
         if let delegate = grant.requester.via { delegateCounts[delegate, default: 0] += 1 }
         let holder = Holder(deadline: grant.end.deadline, id: grant.id)
         deadlines.insert(holder)
@@ -184,8 +194,8 @@ extension Plan {
         else { return nil }
         if requests[id.request]?.isEmpty == true { requests[id.request] = nil }
         count -= 1
-        let left = (activeCounts[grant.owner] ?? 0) - 1
-        activeCounts[grant.owner] = left > 0 ? left : nil
+        let left = (owners[grant.owner] ?? 0) - 1
+        owners[grant.owner] = left > 0 ? left : nil
         if let delegate = grant.requester.via {
             let left = (delegateCounts[delegate] ?? 0) - 1
             delegateCounts[delegate] = left > 0 ? left : nil

@@ -18,6 +18,30 @@ public struct PolicySet: Hashable, Sendable {
 
     var managedRanges: [PortRange] { policies.filter(\.enabled).flatMap(\.ports) }
 
+    /// The ports that are managed here and by the other set no longer, in their order.
+    public func ports(notManagedBy other: PolicySet) -> [PortRange] {
+        Transport.allCases.flatMap { transport in
+            let (mine, others) = (ports(of: transport), other.ports(of: transport))
+            var ranges: [PortRange] = []
+            for port in UInt16(1)...UInt16.max where mine[Int(port)] && !others[Int(port)] {
+                let isNext = ranges.last.map { Int($0.upper) + 1 == Int(port) } ?? false
+                let lower = isNext ? ranges.removeLast().lower : port
+                let range = PortRange(lower, port, transport == .tcp ? .tcp : .udp)
+                if let range { ranges.append(range) }
+            }
+            return ranges
+        }
+    }
+
+    /// Of each port whether it is managed.
+    private func ports(of transport: Transport) -> [Bool] {
+        var ports = [Bool](repeating: false, count: 65_536)
+        for range in managedRanges where range.portProtocol.transports.contains(transport) {
+            for port in range.lower...range.upper { ports[Int(port)] = true }
+        }
+        return ports
+    }
+
     /// The ports that are closed unless granted: those of the enabled policies.
     public var managedPorts: [ManagedPort] {
         policies.filter(\.enabled).flatMap { policy in

@@ -14,8 +14,8 @@ public enum RequestLimits {
     public static let waitingPerPerson = 20
     /// Requests that wait in all.
     public static let waiting = 1_000
-    /// How far ahead a start may lie.
-    static let furthestStart = Duration.seconds(30 * 86_400)
+    /// How far ahead a start may lie, and so the longest that a request waits.
+    public static let furthestStart = Duration.seconds(30 * 86_400)
     static let reasonCharacters = 1_000
     static let ticketCharacters = 128
     /// The longest UTF-8 form of a character that is counted on: one character can be of any size.

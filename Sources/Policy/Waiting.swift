@@ -59,7 +59,10 @@ public struct Wait: Hashable, Sendable {
     }
 
     /// The names of the policies that have to allow it, in the order of the openings.
-    public var policies: [String] {
+    public var policies: [String] { Self.policies(of: openings) }
+
+    /// The names of the policies that allow something, each once.
+    public static func policies(of openings: [Opening]) -> [String] {
         var seen: Set<String> = []
         return openings.map(\.policy).filter { seen.insert($0).inserted }
     }

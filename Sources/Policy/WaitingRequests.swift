@@ -10,7 +10,7 @@ public struct WaitingRequests: Sendable {
     /// Takes those that wait already.
     public init(_ requests: [WaitingRequest] = []) {
         for request in requests { self.requests[request.id] = request }
-        setNextDue()
+        summarize()
     }
 
     /// How many wait.
@@ -27,10 +27,13 @@ public struct WaitingRequests: Sendable {
         requests.values.count { $0.requester.subject == subject }
     }
 
-    /// Those that are to lengthen the grants of a request.
-    public func extending(_ request: Int64) -> [WaitingRequest] {
-        all.filter { $0.wait.extends == request }
+    /// Those that are to lengthen grants of earlier requests, the oldest first.
+    public var extensions: [WaitingRequest] {
+        extensionCount == 0 ? [] : all.filter { $0.wait.extends != nil }
     }
+
+    /// How many those are.
+    private var extensionCount = 0
 
     /// Those that something becomes of by itself at an instant, the oldest first.
     public func due(at now: Timestamp) -> [WaitingRequest] {
@@ -54,7 +57,7 @@ public struct WaitingRequests: Sendable {
             case .ended, .extended, .takenBack, .shortened, .carriedOver, .noted: break
             }
         }
-        if !undo.requests.isEmpty { setNextDue() }
+        if !undo.requests.isEmpty { summarize() }
         return undo
     }
 
@@ -64,7 +67,7 @@ public struct WaitingRequests: Sendable {
     public mutating func undo(_ undo: Undo) {
         guard !undo.requests.isEmpty else { return }
         for (id, old) in undo.requests.reversed() { requests[id] = old }
-        setNextDue()
+        summarize()
     }
 
     /// What brings waiting requests back as they were before changes.
@@ -79,5 +82,8 @@ public struct WaitingRequests: Sendable {
         requests[id] = request
     }
 
-    private mutating func setNextDue() { nextDue = requests.values.lazy.map(\.due).min() }
+    private mutating func summarize() {
+        nextDue = requests.values.lazy.map(\.due).min()
+        extensionCount = requests.values.count { $0.wait.extends != nil }
+    }
 }

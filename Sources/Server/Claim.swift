@@ -74,6 +74,11 @@ struct RemotePerson: Hashable, Sendable {
         guard var fields = try? parser.parseDictionaryFieldValue() else {
             throw Claim.problem("it is not a dictionary of RFC 9651")
         }
+        // By the RFC the last one of a key counts. Two programs that disagree on that would take one
+        // person for two.
+        guard fields.count == Self.members(value) else {
+            throw Claim.problem("a key is there twice")
+        }
         issuer = try Self.text("iss", &fields)
         let id = try Self.text("sub", &fields)
         do {
@@ -98,6 +103,27 @@ struct RemotePerson: Hashable, Sendable {
         guard fields.isEmpty else {
             throw Claim.problem("\(fields.first?.0 ?? "") is not known in it")
         }
+    }
+
+    /// How many members a valid dictionary has: those between the commas that are in no string.
+    private static func members(_ dictionary: String) -> Int {
+        enum Place { case outside, string, displayString }
+        var (place, previous, members) = (Place.outside, UInt8(0), 1)
+        for byte in dictionary.utf8 {
+            switch (place, byte) {
+            case (.outside, UInt8(ascii: ",")): members += 1
+            case (.outside, UInt8(ascii: "\"")):
+                place = previous == UInt8(ascii: "%") ? .displayString : .string
+            case (.displayString, UInt8(ascii: "\"")): place = .outside
+            case (.string, UInt8(ascii: "\"")):
+                if previous != UInt8(ascii: "\\") { place = .outside }
+            default: break
+            }
+            // A backslash that is escaped itself escapes nothing.
+            let isEscaped = place == .string && previous == UInt8(ascii: "\\")
+            previous = isEscaped ? 0 : byte
+        }
+        return dictionary.isEmpty ? 0 : members
     }
 
     private typealias Fields = OrderedMap<String, ItemOrInnerList>

@@ -6,14 +6,24 @@ extension RemotePerson {
     /// How far the clocks of two hosts may be apart, in seconds.
     private static let skew: Int64 = 60
 
-    /// The person as an identity, if the delegate may speak for them.
+    /// The person as an identity.
+    func identity(through delegate: Delegate) -> Identity {
+        Identity(
+            subject: subject,
+            name: name,
+            groups: groups,
+            via: delegate,
+            origin: .client(address: address, session: session)
+        )
+    }
+
+    /// Throws where the delegate may not speak for the person.
     ///
     /// - Parameters:
     ///   - delegate: Who speaks.
     ///   - now: The wall clock, in seconds since 1970.
-    /// - Returns: Who asks, by way of the delegate.
     /// - Throws: A `Problem`: the issuer is not one of the delegate's, or the login is too old.
-    func identity(through delegate: Delegate, at now: Int64) throws(Problem) -> Identity {
+    func require(of delegate: Delegate, at now: Int64) throws(Problem) {
         guard delegate.issuers.contains(issuer) else {
             throw Problem(
                 .notPermitted,
@@ -34,13 +44,6 @@ extension RemotePerson {
                 "cannot let \(name) in: the login lies ahead; compare the clocks"
             )
         }
-        return Identity(
-            subject: subject,
-            name: name,
-            groups: groups,
-            via: delegate,
-            origin: .client(address: address, session: session)
-        )
     }
 }
 

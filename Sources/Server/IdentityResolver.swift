@@ -57,12 +57,8 @@ final class IdentityResolver: Sendable {
             subject: .local(uid: ids.uid),
             name: names.user,
             groups: names.groups,
-            origin: .process(
-                Origin.Process(
-                    pid: ids.pid,
-                    startedAt: peer.process?.startedAt,
-                    login: login.map { Origin.Login(uid: $0, name: names.login ?? String($0)) }
-                )
+            origin: peer.origin(
+                login: login.map { Origin.Login(uid: $0, name: names.login ?? String($0)) }
             )
         )
     }

@@ -26,6 +26,13 @@ struct Peer: Hashable, Sendable {
         self.process = process
     }
 
+    /// Where its requests come from; `login` is who logged in to its session.
+    func origin(login: Origin.Login? = nil) -> Origin {
+        .process(
+            Origin.Process(pid: credentials.pid, startedAt: process?.startedAt, login: login)
+        )
+    }
+
     /// Reads who is at the other end of a socket.
     init(door: Door, socket: CInt) throws(SystemError) {
         let credentials = try PeerCredentials(ofPeerOf: socket)

@@ -73,11 +73,12 @@ actor Responder {
     private func reply(to request: Request) async -> Reply {
         do {
             return Reply(answer: try await answer(request))
-        } catch let error as Stranger {
-            var answer = Answer(Problem(.notPermitted, error.reason))
+        } catch let error as Refused {
+            await service.note(error.refusal)
+            var answer = Answer(error.problem)
             // There is nothing more to say to them.
-            answer.isLast = true
-            return Reply(answer: answer, isWelcome: false)
+            answer.isLast = error.isStranger
+            return Reply(answer: answer, isWelcome: !error.isStranger)
         } catch {
             return Reply(answer: answer(about: error, request))
         }
@@ -89,15 +90,23 @@ actor Responder {
         let target = try Target(request.head.uri)
         let (route, variable) = try find(request.head.method, target, asker)
         switch asker {
-        case .person(let caller): try route.operation.require(of: caller)
-        case .delegate(let delegate): try route.operation.require(ofDelegate: delegate.name)
+        case .person(let caller):
+            do throws(Problem) {
+                try route.operation.require(of: caller)
+            } catch {
+                throw Refused(.caller, caller.identity.person, error)
+            }
+        case .delegate(let delegate, _): try route.operation.require(ofDelegate: delegate.name)
         }
         let query = try target.query(allowed: route.query)
         switch (route.handler, asker) {
-        case (.delegate(let answer), .delegate(let delegate)):
+        case (.delegate(let answer), .delegate(let delegate, _)):
             return try await answer(delegate, service)
         case (.person(let answer), .person(let caller)):
-            if let delegate = caller.identity.via, route.operation.asksForAccess {
+            // A dry run is no more than a question.
+            if let delegate = caller.identity.via, route.operation.asksForAccess,
+                query["dry_run"] != "true"
+            {
                 try rates.admit(caller.identity.subject, through: delegate)
             }
             let call = Call(
@@ -116,23 +125,34 @@ actor Responder {
     /// Who holds a connection, and may do something here.
     private enum Visitor {
         case person(Caller)
-        case delegate(Delegate)
+        /// A delegate, and the user it runs as.
+        case delegate(Delegate, Person)
     }
 
     private func visitor(_ peer: Peer) async throws -> Visitor {
         guard let identity = await identities.identity(of: peer) else {
-            throw Stranger("uid \(peer.uid)", "the system has no user of that id")
+            throw Refused(
+                stranger: Person(
+                    subject: .local(uid: peer.uid),
+                    name: "uid \(peer.uid)",
+                    origin: peer.origin()
+                ),
+                "the system has no user of that id"
+            )
         }
         switch peer.door {
         case .delegates:
-            guard let delegate = await service.delegate(runningAs: identity.name) else {
-                throw Stranger(identity.name, "this user is no delegate")
+            // Root may have another name, too.
+            guard peer.uid != 0,
+                let delegate = await service.delegate(runningAs: identity.name)
+            else {
+                throw Refused(stranger: identity.person, "this user is no delegate")
             }
-            return .delegate(delegate)
+            return .delegate(delegate, identity.person)
         case .people:
             let roles = await service.roles(of: identity)
             guard !roles.isEmpty else {
-                throw Stranger(identity.name, await whyWithoutRole(identity))
+                throw Refused(stranger: identity.person, await whyWithoutRole(identity))
             }
             return .person(Caller(identity: identity, roles: roles))
         }
@@ -142,23 +162,34 @@ actor Responder {
     private func asker(_ visitor: Visitor, _ claim: Claim) async throws -> Visitor {
         switch (visitor, claim) {
         case (_, .none): return visitor
-        case (.person, _):
-            throw Problem(
-                .badRequest,
-                "cannot take header \(Claim.header) here: it is for delegates, on their own socket"
-            )
-        case (.delegate, .unreadable(let problem)): throw problem
-        case (.delegate(let delegate), .person(let person)):
-            let identity = try person.identity(through: delegate, at: .now)
-            let roles = await service.roles(of: identity)
-            guard !roles.isEmpty else {
-                throw Problem(
-                    .notPermitted,
-                    "cannot let \(identity.name) in: this person has no role through "
-                        + delegate.name
+        case (.person(let caller), _):
+            throw Refused(
+                .caller,
+                caller.identity.person,
+                Problem(
+                    .badRequest,
+                    "cannot take header \(Claim.header) here: it is for delegates, on their own "
+                        + "socket"
                 )
+            )
+        case (.delegate(let delegate, let itself), .unreadable(let problem)):
+            throw Refused(.delegate(delegate.name), itself, problem)
+        case (.delegate(let delegate, _), .person(let claimed)):
+            let identity = claimed.identity(through: delegate)
+            do throws(Problem) {
+                try claimed.require(of: delegate, at: .now)
+                let roles = await service.roles(of: identity)
+                guard !roles.isEmpty else {
+                    throw Problem(
+                        .notPermitted,
+                        "cannot let \(identity.name) in: this person has no role through "
+                            + delegate.name
+                    )
+                }
+                return .person(Caller(identity: identity, roles: roles))
+            } catch {
+                throw Refused(.delegate(delegate.name), identity.person, error)
             }
-            return .person(Caller(identity: identity, roles: roles))
         }
     }
 
@@ -178,13 +209,15 @@ actor Responder {
         _ target: Target,
         _ asker: Visitor
     ) throws -> (Route, variable: Substring) {
+        // Who wants only the head is asked for no more than who wants all of it.
+        let method = method == .HEAD ? .GET : method
         var methods: [HTTPMethod] = []
         for route in Route.all {
             guard let variable = route.match(target.path) else { continue }
             if route.method == method { return (route, variable) }
-            methods.append(route.method)
+            methods += route.method == .GET ? [.GET, .HEAD] : [route.method]
         }
-        if case .delegate(let delegate) = asker {
+        if case .delegate(let delegate, _) = asker {
             throw Problem(
                 .notAuthenticated,
                 "cannot answer: \(delegate.name) has to say who asks, with header \(Claim.header)"
@@ -220,11 +253,22 @@ actor Responder {
     }
 }
 
-/// Somebody who may do nothing here, whatever it is.
-private struct Stranger: Error {
-    var reason: String
+/// Somebody who may not do this, or nothing here at all.
+private struct Refused: Error {
+    var refusal: Refusal
+    var problem: Problem
 
-    init(_ name: String, _ why: String) { reason = "cannot let \(name) in: \(why)" }
+    var isStranger: Bool { refusal.kind == .stranger }
+
+    init(_ kind: Refusal.Kind, _ who: Person, _ problem: Problem) {
+        refusal = Refusal(kind, who, problem.detail)
+        self.problem = problem
+    }
+
+    init(stranger: Person, _ why: String) {
+        let detail = "cannot let \(stranger.name) in: \(why)"
+        self.init(.stranger, stranger, Problem(.notPermitted, detail))
+    }
 }
 
 /// A path that exists, but not for this method.

@@ -89,10 +89,17 @@ struct Call: Sendable {
 }
 
 extension Call {
-    /// The body as a JSON document.
+    /// The body as a JSON document, which must say that it is one: a page of somebody else's cannot
+    /// make a browser say so (Fetch, section 3.2.2).
     func document<Document>(_ read: ([UInt8]) throws(JSONError) -> Document) throws(Problem)
         -> Document
     {
+        guard saysJSON else {
+            throw Problem(
+                .unsupportedMediaType,
+                "cannot read the body: its content-type must be application/json"
+            )
+        }
         do {
             return try read(Array(body.readableBytesView))
         } catch {
@@ -100,12 +107,28 @@ extension Call {
         }
     }
 
-    /// The body as text.
-    func text() throws(Problem) -> String {
-        guard let text = String(validating: body.readableBytesView, as: UTF8.self) else {
-            throw Problem(.badRequest, "cannot read the body: it is not UTF-8 text")
+    private var saysJSON: Bool {
+        let type = headers.first(name: "content-type") ?? ""
+        if type == "application/json" { return true }
+        // In any case of letters, and with parameters (RFC 9110, section 8.3.1).
+        let essence = type.split(separator: ";", omittingEmptySubsequences: false)[0]
+        return essence.lowercased().split(separator: " ") == ["application/json"]
+    }
+
+    /// The headers `If-Match` and `If-None-Match`, of which the latter takes `*` alone: it is for
+    /// making what is not there.
+    func precondition() throws(Problem) -> Precondition {
+        let tags = headers[canonicalForm: "if-match"]
+        switch headers[canonicalForm: "if-none-match"] {
+        case [] where tags.isEmpty: return .none
+        case []: return tags == ["*"] ? .exists : .matches(tags: Set(tags.map { String($0) }))
+        case ["*"] where tags.isEmpty: return .isAbsent
+        default:
+            throw Problem(
+                .badRequest,
+                "cannot read header If-None-Match: write *, and no header If-Match beside it"
+            )
         }
-        return text
     }
 
     /// The number of a request in the path.

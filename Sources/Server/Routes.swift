@@ -22,18 +22,50 @@ extension Route {
             try .json(encoding: try await service.policies(for: caller))
         },
         Route(.GET, "/v1/policies/{name}", .readPolicy) { call, caller, service in
-            try .json(encoding: try await service.policy(named: call.variable, for: caller))
+            let (policy, tag) = try await service.policy(named: call.variable, for: caller)
+            var answer = try Answer.json(encoding: policy)
+            answer.fields = [("etag", tag)]
+            return answer
+        },
+        Route(
+            .PUT,
+            "/v1/policies/{name}",
+            .changePolicy,
+            query: ["keep_grants"]
+        ) { call, caller, service in
+            try await service.change(
+                policy: call.variable,
+                to: try call.document(JSONValue.init(json:)),
+                if: try call.precondition(),
+                keepingGrants: try call.flag("keep_grants"),
+                by: caller
+            ).answer()
+        },
+        Route(
+            .DELETE,
+            "/v1/policies/{name}",
+            .removePolicy,
+            query: ["keep_grants"]
+        ) { call, caller, service in
+            try await service.change(
+                policy: call.variable,
+                to: nil,
+                if: try call.precondition(),
+                keepingGrants: try call.flag("keep_grants"),
+                by: caller
+            ).answer()
         },
         Route(.POST, "/v1/policies/reload", .reloadPolicies) { _, caller, service in
             try .json(encoding: try await service.reload(by: caller))
         },
-        Route(.POST, "/v1/policies/check", .checkPolicies) { call, _, service in
-            try .json(encoding: try await service.check(policyText: try call.text()))
-        },
 
-        Route(.POST, "/v1/requests", .open) { call, caller, service in
-            try await service.open(
-                try call.document(Ask.init(json:)),
+        Route(.POST, "/v1/requests", .open, query: ["dry_run"]) { call, caller, service in
+            let ask = try call.document(Ask.init(json:))
+            if try call.flag("dry_run") {
+                return try .json(encoding: try await service.preview(ask, for: caller))
+            }
+            return try await service.open(
+                ask,
                 idempotencyKey: try call.idempotencyKey(),
                 by: caller
             ) { opened in
@@ -83,13 +115,19 @@ extension Route {
             .json(try await service.revoke(request: try call.requestID(), by: caller))
         },
         Route(.POST, "/v1/requests/{id}/extend", .extendRequest) { call, caller, service in
-            .json(
-                try await service.extend(
-                    request: try call.requestID(),
-                    by: try call.document(ExtendBody.init(json:)).parsed(),
-                    by: caller
-                )
+            let body = try call.document(ExtendBody.init(json:))
+            let request = try await service.extend(
+                request: try call.requestID(),
+                by: try body.parsed(),
+                for: Grounds(reason: body.reason, ticket: body.ticket),
+                by: caller
             )
+            var answer = Answer.json(request)
+            if request.state.isWaiting {
+                answer.status = .accepted
+                answer.fields = [("location", "/v1/requests/\(request.id)")]
+            }
+            return answer
         },
 
         Route(
@@ -130,6 +168,15 @@ extension Route {
             )
         },
     ]
+}
+
+extension PolicyChanged {
+    fileprivate func answer() throws -> Answer {
+        var answer = try Answer.json(encoding: document)
+        if isNew { answer.status = .created }
+        answer.fields = tag.map { [("etag", $0)] } ?? []
+        return answer
+    }
 }
 
 extension ExtendBody {

@@ -20,6 +20,8 @@ public struct AgentConfiguration: Hashable, Sendable {
     public var delegates: [Delegate] = []
     /// The policies in the order of their files.
     public var policies: [AccessPolicy] = []
+    /// The users and groups that it names, in the order of the files.
+    var names: [Name] = []
     /// The files it was read from, this one's first.
     var texts: [Text] = []
 
@@ -83,6 +85,11 @@ public struct AgentConfiguration: Hashable, Sendable {
         configuration.policies = policies.map(\.policy)
         configuration.delegates = parts.delegates.map(\.delegate)
         configuration.roles = RoleTable(parts.roles, delegates: configuration.delegates)
+        configuration.names = parts.names(with: policies).map { name in
+            var name = name
+            name.place.file.removeFirst(tree.label.count)
+            return name
+        }
         return (configuration, faults.error)
     }
 
@@ -168,7 +175,7 @@ extension AgentConfiguration {
 
 extension Field {
     /// The root of a text; nil where it is empty or at fault.
-    fileprivate init?(text: String, file: String, _ faults: Faults) {
+    init?(text: String, file: String, _ faults: Faults) {
         faults.begin(file: file)
         guard text.utf8.count <= YAMLDocument.longest else {
             faults.add(

@@ -93,7 +93,8 @@ struct Field {
             return nil
         }
         // A block scalar ends in a line break that nobody wrote.
-        let text = scalar.string.last == "\n" ? String(scalar.string.dropLast()) : scalar.string
+        let isBlock = [.literal, .folded].contains(scalar.style) && scalar.string.last == "\n"
+        let text = isBlock ? String(scalar.string.dropLast()) : scalar.string
         guard !text.isEmpty, text.utf8.count <= 1_024 else {
             fault(text.isEmpty ? "must not be empty" : "must be at most 1024 bytes long")
             return nil

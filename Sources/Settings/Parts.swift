@@ -7,6 +7,7 @@ struct Parts {
     /// The field of the policy folder, where there is one.
     var policyDirectory: Field?
     private var principals: [PlacedPrincipal] = []
+    private var people = PlacedPeople()
 
     /// Reads the fields of the file; what is said of the agent goes into its configuration.
     init(_ root: Field?, folder: String, _ configuration: inout AgentConfiguration) {
@@ -44,7 +45,8 @@ struct Parts {
                 }
             }
         }
-        if let field = fields["people"] { configuration.people = People(field) }
+        if let field = fields["people"] { people = PlacedPeople(field) }
+        configuration.people = people.people
         if let sources = fields["break_glass"]?.mapping(["sources"])?["sources"] {
             configuration.breakGlass = sources.list("[192.0.2.10/32]", Self.breakGlassSource) ?? []
         }
@@ -55,6 +57,9 @@ struct Parts {
         guard let source = field.value(CIDR.self) else { return nil }
         if source.prefixLength == 0 {
             field.fault("\(source) would open every managed port to everybody")
+        }
+        if let kind = source.nobodysKind {
+            field.fault("nobody comes from \(source), a \(kind) address; name where you would be")
         }
         return source
     }
@@ -84,6 +89,22 @@ struct Parts {
                 .map { "; did you mean \($0)-group?" } ?? ""
             named.field.fault("no delegate speaks for people of \(issuer)\(meant)")
         }
+        for (issuer, field) in people.issuers where !issuers.contains(issuer) {
+            let meant =
+                nearest(to: issuer, among: issuers.sorted())
+                .map { "; did you mean \($0)?" } ?? ""
+            field.fault("no delegate speaks for people of \(issuer)\(meant)")
+        }
+    }
+
+    /// The users and groups of this host that are named here or in policies.
+    func names(with policies: [PlacedPolicy]) -> [AgentConfiguration.Name] {
+        let users = delegates.compactMap { delegate in
+            delegate.user.map { PlacedPrincipal(principal: .user($0.0), field: $0.1) }
+        }
+        let others = principals + people.users + policies.flatMap(\.principals)
+        return users.map { AgentConfiguration.Name($0, isDelegate: true) }
+            + others.map { AgentConfiguration.Name($0, isDelegate: false) }
     }
 }
 
@@ -150,6 +171,11 @@ struct PlacedDelegate {
         guard let principal = field.principal()?.principal else { return nil }
         guard case .user(let name) = principal, name != "root" else {
             field.fault("must be a user of its own, and not \(principal)")
+            return nil
+        }
+        // A user without a name goes by its number: "0" is root.
+        guard name.contains(where: { !$0.isASCII || !$0.isNumber }) else {
+            field.fault("must be the name of a user, and not a number")
             return nil
         }
         return name

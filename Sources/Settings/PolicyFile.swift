@@ -21,7 +21,7 @@ extension AccessPolicy {
         return fields["policies"]?.list("- name: ssh", read(policy:)) ?? []
     }
 
-    private static func read(policy field: Field) -> PlacedPolicy? {
+    static func read(policy field: Field) -> PlacedPolicy? {
         guard let fields = field.mapping(keys) else { return nil }
         let name = field.required("name", in: fields)
         let ports = field.required("ports", in: fields)?.nonEmptyList("[22/tcp]") { item in
@@ -105,7 +105,9 @@ extension AccessPolicy {
 extension Field {
     /// The field of a key that must be there.
     func required(_ name: String, in fields: [String: Field]) -> Field? {
-        if fields[name] == nil { faults.add(place, "\(key).\(name)", "is missing") }
+        if fields[name] == nil {
+            faults.add(place, key.isEmpty ? name : "\(key).\(name)", "is missing")
+        }
         return fields[name]
     }
 

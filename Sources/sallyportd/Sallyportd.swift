@@ -1,6 +1,7 @@
 import API
 import Daemon
 import ArgumentParser
+import FoundationEssentials
 
 @main
 struct Sallyportd: ParsableCommand {
@@ -34,17 +35,55 @@ struct Sallyportd: ParsableCommand {
     @Flag(help: "Only check the configuration and its policies; exit with 0 if they are valid.")
     var check = false
 
+    @Option(
+        name: .customLong("check-policies"),
+        help: ArgumentHelp(
+            "Only check a policy file (- for standard input); exit with 0 if it is valid, else 65.",
+            valueName: "file"
+        )
+    )
+    var policyFile: String?
+
+    @Flag(help: "With --check-policies: print the policies as JSON.")
+    var json = false
+
+    func validate() throws {
+        guard !json || policyFile != nil else {
+            throw ValidationError("--json goes with --check-policies")
+        }
+    }
+
     func run() throws {
+        if let policyFile { return try check(policyFile: policyFile) }
         let options = DaemonOptions(
             configuration: configurationFile,
             socket: socket,
             stateDirectory: stateDirectory
         )
         if check {
-            let policies = try Daemon.check(options)
-            print("\(configurationFile) is valid: \(policies) policies")
+            let (policies, warnings) = try Daemon.check(options)
+            Daemon.tell(warnings.map { "warning: \($0)" })
+            print("\(configurationFile) is valid: \(policies)")
         } else {
             try Daemon.run(options, logger: Daemon.makeLogger())
+        }
+    }
+
+    private func check(policyFile file: String) throws {
+        let list: PolicyList
+        do {
+            list = try Daemon.check(policyFile: file)
+        } catch {
+            Daemon.tell(["\(error)"])
+            // EX_DATAERR
+            throw ExitCode(65)
+        }
+        if json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+            print(String(decoding: try encoder.encode(list), as: UTF8.self))
+        } else {
+            print("\(file) is valid: \(list.policies.count) policies")
         }
     }
 }

@@ -16,7 +16,9 @@ import Testing
         let wide = ask("ssh", "winrm", from: "198.0.0.0/8", for: "4h", reason: "deploy")
         let refused = await problem { try await agent.open(wide) }
         #expect(refused?.code == .outsidePolicy)
-        let uninvited = await problem { try await agent.open(ask("ssh", from: "::1"), by: vera) }
+        let uninvited = await problem {
+            try await agent.open(ask("ssh", from: "2001:db8::1"), by: vera)
+        }
         #expect(uninvited?.code == .notPermitted)
         let rows = try host.audit("refused")
         #expect(rows.map(\.subject) == ["unix:1000", "unix:1003"])
@@ -57,6 +59,48 @@ import Testing
         let rows = try host.audit("refused").suffix(2).map { $0.detail ?? "" }
         #expect(rows[0].contains("15 more like it were not recorded"))
         #expect(!rows[1].contains("not recorded"))
+    }
+
+    /// Of strangers there can be thousands, and a delegate can describe as many people.
+    @Test func aFloodOfRefusalsCostsNothing() async throws {
+        let host = try Host()
+        let agent = try await host.agent()
+        host.clocks.passToNextMinute()
+        let before = host.store.commits
+        for number in 0..<5_000 as Range<UInt32> {
+            let local = Person(
+                subject: .local(uid: 100_000 + number),
+                name: "uid \(number)",
+                origin: .process(.init(pid: 1))
+            )
+            await agent.note(Refusal(.stranger, local, "no role"))
+            let remote = Person(
+                subject: try Subject(issuer: "corp", id: "\(number)"),
+                name: "a\u{1B}",
+                via: "portal",
+                origin: .client(address: try IPAddress(parsing: "192.0.2.1"), session: "s")
+            )
+            await agent.note(Refusal(.delegate("portal"), remote, "too old: a\u{1B}"))
+            await agent.note(Refusal(.caller, remote, "no role"))
+        }
+        await agent.note(Refusal(.caller, dora.identity.person, "not through here"))
+        #expect(
+            try await eventually { try host.audit("refused").last?.subject == "unix:1002" }
+        )
+        #expect(try host.audit("refused").count == 21)
+        let told = try host.audit("delegate-refused")
+        #expect(told.count == 10)
+        #expect(told.allSatisfy { $0.via == "portal" && $0.detail?.contains("\u{1B}") == false })
+        #expect(host.store.commits - before <= 31)
+        // What was only counted is told with the next one.
+        host.clocks.pass(.seconds(60))
+        await agent.note(Refusal(.stranger, alice.identity.person, "no role"))
+        #expect(
+            try await eventually {
+                try host.audit("refused").last?.detail
+                    == "no role; 4990 more like it were not recorded"
+            }
+        )
     }
 
     /// The agent's own notices do not crowd each other out.

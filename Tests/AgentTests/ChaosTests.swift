@@ -338,7 +338,7 @@ private final class Journal: Sendable {
 }
 
 /// Chance, shared by all that fails.
-private final class Dice: Sendable {
+final class Dice: Sendable {
     private let random: Mutex<Generator>
 
     init(seed: UInt64) { random = Mutex(Generator(seed: seed)) }
@@ -349,7 +349,7 @@ private final class Dice: Sendable {
 
 extension Host {
     /// From now on ledger and kernel fail by chance.
-    fileprivate func breakDown(by dice: Dice) {
+    func breakDown(by dice: Dice) {
         store.chance.withLock {
             $0 = {
                 StoreFaults.Outcome(
@@ -367,7 +367,7 @@ extension Host {
         }
     }
 
-    fileprivate func repair() {
+    func repair() {
         store.chance.withLock { $0 = { StoreFaults.Outcome() } }
         kernel.fail()
     }

@@ -5,6 +5,7 @@ import Gate
 import Ledger
 import Policy
 import Settings
+import Synchronization
 import TestSupport
 import Testing
 
@@ -206,6 +207,28 @@ import Testing
         host.store.fail(commit: nil)
         #expect(try await eventually { try host.stored(2) == ["revoked/closed-by-requester"] })
         #expect(try host.stored(1) == ["expired/expired"])
+    }
+
+    @Test func aFaultThatLastsIsLoggedOnceAndThenRarely() async throws {
+        let host = try Host()
+        let agent = try await host.agent()
+        try await agent.open(ask("ssh", from: "198.51.100.7"))
+        host.store.fail(commit: .full, secure: .full)
+        func close() async { _ = await problem { try await agent.revoke(request: 1, by: alice) } }
+        for _ in 1...3 {
+            await close()
+            await agent.grantsEnded()
+        }
+        #expect(host.log.errors.count == 2)
+        host.clocks.pass(.seconds(600))
+        await agent.grantsEnded()
+        #expect(host.log.errors.count == 4)
+        // What comes again after it was over is told again.
+        host.store.fail(commit: nil)
+        await agent.grantsEnded()
+        host.store.fail(commit: .full, secure: .full)
+        _ = await problem { try await agent.open(ask("ssh", from: "198.51.100.8")) }
+        #expect(host.log.errors.count == 6)
     }
 
     // MARK: While the disk is at work
@@ -460,6 +483,51 @@ import Testing
         #expect(await first?.code == .kernelRefused)
         #expect(await opened?.code == .kernelRefused)
         #expect(try await repeated.request.state == .active)
+    }
+
+    /// An extension that was recorded and that the kernel did not take must not come back, though
+    /// that could not be recorded.
+    @Test(arguments: [true, false])
+    func anExtensionThatCouldNotBeTakenBackInTheLedgerStaysTakenBack(
+        _ boots: Bool
+    ) async throws {
+        let host = try Host()
+        var agent: Agent? = try await host.agent()
+        try await agent?.open(ask("ssh", from: "198.51.100.7"))
+        host.kernel.fail(.apply, .arm)
+        let commits = Mutex(0)
+        host.store.chance.withLock {
+            $0 = {
+                let isFirst = commits.withLock { count in
+                    count += 1
+                    return count == 1
+                }
+                return StoreFaults.Outcome(commitFault: isFirst ? nil : .full)
+            }
+        }
+        let refused = await problem {
+            try await agent?.extend(request: 1, by: .seconds(1200), by: alice)
+        }
+        #expect(refused?.code == .kernelRefused)
+        #expect(commits.withLock(\.self) > 1)
+        agent = nil
+        host.kernel.fail()
+        if boots {
+            try host.nft("delete", "table", "inet", "sallyport")
+            host.clocks.reboot()
+        }
+        for isFull in [true, false] {
+            host.store.chance.withLock {
+                $0 = { StoreFaults.Outcome(commitFault: isFull ? .full : nil) }
+            }
+            agent = nil
+            agent = try await host.agent()
+            try host.expectOpen(["198.51.100.7": 10])
+        }
+        #expect(try host.audit("extension-taken-back").count == 1)
+        agent = nil
+        agent = try await host.agent()
+        try host.expectOpen(["198.51.100.7": 10])
     }
 
     /// The kernel took it, and said nothing, or that it did not.

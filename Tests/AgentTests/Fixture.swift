@@ -65,7 +65,11 @@ final class Host: ConfigurationSource {
     let clocks: SteppedClocks
     let store = StoreFaults()
     let kernel = KernelFaults()
+    /// What the agent has logged as errors.
+    let log = ErrorLog()
     let configuration: Mutex<Result<AgentConfiguration, ConfigurationError>>
+    /// The files that are the configuration instead.
+    private let files: TemporaryFolder?
     /// What is kept to start from where the files cannot be used.
     let remembered = Mutex<AgentConfiguration?>(nil)
     private let wakeAt = Mutex<BootTime?>(nil)
@@ -74,7 +78,12 @@ final class Host: ConfigurationSource {
     private let connection: Connection
     private let madeAt = ContinuousClock.now
 
-    init(_ policies: [AccessPolicy]? = nil, breakGlass: [CIDR] = []) throws {
+    init(
+        _ policies: [AccessPolicy]? = nil,
+        breakGlass: [CIDR] = [],
+        files: TemporaryFolder? = nil
+    ) throws {
+        self.files = files
         namespace = try NetworkNamespace()
         clocks = try SteppedClocks()
         connection = try namespace.run { try Connection() }
@@ -121,7 +130,8 @@ final class Host: ConfigurationSource {
     }
 
     func read() throws(ConfigurationError) -> AgentConfiguration {
-        try configuration.withLock(\.self).get()
+        if let files { return try AgentConfiguration.load(file: files.path + "/sallyport.yaml") }
+        return try configuration.withLock(\.self).get()
     }
 
     func remember(_ configuration: AgentConfiguration) {
@@ -183,7 +193,7 @@ final class Host: ConfigurationSource {
             store: FaultyStore(ledger: opened, faults: store),
             clocks: clocks,
             executor: Queue(),
-            logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() },
+            logger: Logger(label: "agent") { [log] _ in log },
             wake: { end in self.wakeAt.withLock { $0 = end } }
         )
     }
@@ -305,6 +315,24 @@ final class Host: ConfigurationSource {
     }
 }
 
+/// Keeps the texts that are logged as errors.
+struct ErrorLog: LogHandler {
+    private final class Texts: Sendable { let all = Mutex<[String]>([]) }
+
+    private let texts = Texts()
+    var logLevel = Logger.Level.error
+    var metadata: Logger.Metadata = [:]
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    var errors: [String] { texts.all.withLock(\.self) }
+
+    func log(event: LogEvent) { texts.all.withLock { $0.append("\(event.message)") } }
+}
+
 /// What the tests look at of a row of the audit trail.
 struct AuditRow: Decodable, FetchableRecord {
     var event: String
@@ -396,6 +424,15 @@ extension Agent {
 
     func opened(_ ask: Ask, key: String? = nil, by caller: Caller = alice) async throws -> Opened {
         try await open(ask, idempotencyKey: key, by: caller) { $0 }
+    }
+
+    @discardableResult
+    func extend(
+        request id: Int64,
+        by addition: Duration,
+        by caller: Caller
+    ) async throws -> RequestDocument {
+        try await extend(request: id, by: addition, for: Grounds(), by: caller)
     }
 
     /// How many grants are live.

@@ -68,6 +68,20 @@ import Testing
         #expect(outcome.status == 75)
     }
 
+    @Test func approvingAnExtensionIsAboutWhatItLengthens() throws {
+        var asked = try waitingRequest("21")
+        (asked.extends, asked.grants) = ("17", [try grant("17.1")])
+        var done = asked
+        (done.state, done.needs) = (.active, nil)
+        let outcome = try carryOut(
+            "approve 21 --yes",
+            ["GET /v1/requests/21": asked, "POST /v1/requests/21/approve": done]
+        )
+        #expect(outcome.errors.contains("\nmore time    45m, for what is open of request 17\n"))
+        #expect(outcome.output.hasPrefix("request 17 is open until 13:42 (in 42m)\n"))
+        #expect(outcome.output.contains("sallyport close 17\n"))
+    }
+
     @Test func openSaysWhenItStarts() throws {
         var request = try waitingRequest("17", .scheduled)
         request.startsAt = noon + .seconds(9 * 3600)

@@ -92,7 +92,7 @@ import Testing
         Line(arguments: "close --policy ssh", calls: ["GET /v1/grants?policy=ssh"]),
         Line(arguments: "close --all", calls: ["GET /v1/grants"]),
         Line(arguments: "list", calls: ["GET /v1/grants"]),
-        Line(arguments: "list --all", calls: ["GET /v1/grants?all=true"]),
+        Line(arguments: "list --all", calls: ["GET /v1/requests?limit=100"]),
         Line(
             arguments: "list --user böb --policy a&b=c",
             calls: ["GET /v1/grants?policy=a%26b%3Dc&requester=b%C3%B6b"]
@@ -101,6 +101,17 @@ import Testing
         Line(arguments: "policy show ../x", calls: ["GET /v1/policies/..%2Fx"]),
         Line(arguments: "policy reload", calls: ["POST /v1/policies/reload"]),
         Line(arguments: "policy check /nonexistent", calls: []),
+        Line(
+            arguments: "policy set db --ports 5432/tcp,1-2/udp --approvals 1 --enabled false",
+            calls: [
+                "GET /v1/policies/db",
+                #"PUT /v1/policies/db {"ports": ["5432/tcp", "1-2/udp"], "approvals": 1, "enabled": false}"#,
+            ]
+        ),
+        Line(
+            arguments: "policy remove a/b --keep-grants",
+            calls: ["DELETE /v1/policies/a%2Fb?keep_grants=true"]
+        ),
     ]
 
     @Test(arguments: lines)
@@ -123,15 +134,6 @@ import Testing
         ])
         _ = try carryOut("close --mine", agent: agent)
         #expect(agent.calls.dropFirst(2) == ["DELETE /v1/grants/17.1", "DELETE /v1/grants/19.2"])
-    }
-
-    @Test func checkSendsTheTextOfTheFile() throws {
-        let folder = try TemporaryFolder(["p.yaml": "policies: []\n# ü\n"])
-        let file = folder.path + "/p.yaml"
-        let agent = try ScriptedAgent(["POST /v1/policies/check": PolicyList(policies: [])])
-        let outcome = try carryOut("policy check \(file)", agent: agent)
-        #expect(agent.calls == ["POST /v1/policies/check policies: []\n# ü\n"])
-        #expect(outcome == Printed(errors: "\(file) is valid\n"))
     }
 
     @Test(

@@ -12,7 +12,7 @@ import Testing
     static let statuses: [Problem.Code: Int32] = [
         .badRequest: 65, .outsidePolicy: 65, .notPermitted: 77, .notFound: 65,
         .notAuthenticated: 77, .rateLimited: 65, .methodNotAllowed: 70, .wrongState: 65,
-        .idempotencyConflict: 65, .bodyTooLarge: 65,
+        .idempotencyConflict: 65, .bodyTooLarge: 65, .unsupportedMediaType: 70,
         .configurationInvalid: 65, .ledgerUnavailable: 70, .kernelRefused: 70, .internalError: 70,
     ]
 
@@ -167,10 +167,10 @@ import Testing
 
     @Test func aFileThatCannotBeReadIsNamed() throws {
         #expect(
-            try carryOut("policy check /nonexistent/p.yaml")
+            try carryOut("policy set db --file /nonexistent/p.json")
                 == Printed(
                     errors:
-                        "sallyport: cannot read /nonexistent/p.yaml: no such file or directory\n",
+                        "sallyport: cannot read /nonexistent/p.json: no such file or directory\n",
                     status: 65
                 )
         )

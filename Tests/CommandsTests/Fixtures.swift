@@ -1,6 +1,7 @@
 import API
 import Linux
 import Policy
+import Testing
 
 @testable import Commands
 
@@ -12,10 +13,12 @@ extension Surroundings {
     static func fixed(_ environment: [String: String] = [:]) -> Surroundings {
         Surroundings(
             environment: { environment[$0] },
+            program: nil,
             subject: .local(uid: 1000),
             time: TimeTeller(now: noon, local: oneHourAhead),
             now: { noon },
             screen: .none,
+            become: { _ in Issue.record("nothing is run in this one's place") },
             confirm: nil
         )
     }
@@ -98,6 +101,11 @@ func request(
     )
 }
 
+/// What `list --all` reads: a request for each grant.
+func all(_ grants: [GrantDocument], next: String? = nil) -> RequestList {
+    RequestList(requests: grants.map { request($0.request, [$0], state: $0.state) }, next: next)
+}
+
 /// A request of alice's that waits for one of two approvals more.
 func waitingRequest(_ id: String, _ state: RequestState = .pending) throws -> RequestDocument {
     RequestDocument(
@@ -124,3 +132,76 @@ let sshPolicy = PolicyDocument(
         ports: [PortRange(22, 22, .tcp)].compactMap(\.self)
     )
 )
+
+let rdpPolicy = PolicyDocument(
+    AccessPolicy(
+        name: "rdp",
+        description: "Remote desktops",
+        ports: [PortRange(3389, 3389, .tcp)].compactMap(\.self)
+    )
+)
+
+/// An armed agent with two policies, as a requester sees it.
+func status() throws -> StatusDocument {
+    StatusDocument(
+        agent: AgentStatus(
+            version: "0.1.0",
+            pid: 812,
+            startedAt: noon + .seconds(-74 * 3600 - 59),
+            configuredAt: noon + .seconds(-7500),
+            configuration: .files,
+            configurationError: nil,
+            warnings: [],
+            liveGrants: 2
+        ),
+        gate: GateStatus(
+            armed: true,
+            fault: nil,
+            table: "inet sallyport",
+            owned: true,
+            kernel: "6.18.0",
+            droppedPackets: 1204,
+            breakGlass: [
+                BreakGlassStatus(source: try CIDR(parsing: "192.0.2.10"), packets: 1),
+                BreakGlassStatus(source: try CIDR(parsing: "2001:db8::/64"), packets: 0),
+            ]
+        ),
+        ledgerFault: nil,
+        policies: [
+            PolicyStatus(
+                name: "ssh",
+                description: nil,
+                ports: [try PortRange(parsing: "22/tcp")],
+                sessions: .keep,
+                enabled: true,
+                activeGrants: 2,
+                requests7d: 31,
+                lastAccess: LastAccess(
+                    at: noon + .seconds(-750),
+                    who: alice,
+                    ports: [try PortRange(parsing: "22/tcp")],
+                    sources: [try CIDR(parsing: "198.51.100.7")]
+                )
+            ),
+            PolicyStatus(
+                name: "winrm",
+                description: nil,
+                ports: [
+                    try PortRange(parsing: "5985-5986/tcp"), try PortRange(parsing: "443/udp"),
+                ],
+                sessions: .keep,
+                enabled: false,
+                activeGrants: 0,
+                requests7d: 0,
+                lastAccess: nil
+            ),
+        ],
+        you: YouDocument(
+            who: alice,
+            roles: [.viewer, .requester],
+            may: ["read the status", "ask for access"],
+            asks: ["ssh"],
+            approves: []
+        )
+    )
+}

@@ -109,8 +109,9 @@ import Testing
     }
 
     @Test func anAgentThatReadsNoFurtherIsHeardOut() throws {
-        let folder = try TemporaryFolder(["p.yaml": String(repeating: "#", count: 1 << 20)])
-        let file = folder.path + "/p.yaml"
+        let text = "\"" + String(repeating: "#", count: (1 << 20) - 2) + "\""
+        let folder = try TemporaryFolder(["p.json": text])
+        let file = folder.path + "/p.json"
         let agent = try ScriptedAgent(greet: { connection in
             shutdown(connection, Int32(SHUT_RD))
             // Emptying the full socket makes the program write again, which now fails.
@@ -121,7 +122,7 @@ import Testing
             return false
         })
         let run = try sallyport(
-            ["policy", "check", file, "--socket", agent.socket],
+            ["policy", "set", "db", "--file", file, "--socket", agent.socket],
             through: ["/usr/bin/env", "--default-signal=PIPE"]
         )
         #expect(run.status == 70)
@@ -147,6 +148,67 @@ import Testing
         #expect(run.output.contains("grants"))
     }
 
+    @Test func onATerminalTheTableFitsAndStatesHaveColours() throws {
+        let reason = String(repeating: "reason ", count: 20)
+        let agent = try ScriptedAgent([
+            "GET /v1/requests?limit=100": all([try grant("17.1", reason: reason)])
+        ])
+        func list(_ environment: [String: String] = [:], columns: Int = 100) throws -> String {
+            let all = environment.merging(["SALLYPORT_SOCKET": agent.socket]) { $1 }
+            let run = try sallyportOnTerminal(["list", "--all"], all, columns: columns)
+            #expect(run.status == 0)
+            return run.output.replacing("\r\n", with: "\n")
+        }
+        func width(_ text: String) -> Int? {
+            text.split(separator: "\n").map { Terminal.width(of: String($0)) }.max()
+        }
+        let coloured = try list(["TERM": "xterm"])
+        #expect(coloured.contains("\u{1b}[32mactive\u{1b}[0m"))
+        for plain in [["NO_COLOR": "1"], ["TERM": "dumb"]] {
+            let output = try list(plain)
+            #expect(output.contains("  active  "))
+            #expect(!output.contains("\u{1b}"))
+            #expect(width(output) == 100)
+        }
+        #expect(width(try list(["NO_COLOR": "1"], columns: 130)) == 130)
+        #expect(width(try list(["NO_COLOR": "1", "COLUMNS": "120"])) == 120)
+        // Nobody is behind a pipe.
+        let piped = try sallyport(["list", "--all"], ["SALLYPORT_SOCKET": agent.socket])
+        #expect(piped.output.contains(reason))
+        #expect(!piped.output.contains("\u{1b}"))
+    }
+
+    @Test(arguments: [("y\n", true), ("YES\n", true), ("n\n", false), ("\n", false), ("", false)])
+    func asksBeforeItApproves(typed: String, isApproved: Bool) throws {
+        let agent = try ScriptedAgent([
+            "GET /v1/requests/17": try waitingRequest("17"),
+            "POST /v1/requests/17/approve": request("17", [try grant("17.1")]),
+        ])
+        let run = try sallyportOnTerminal(
+            ["approve", "17"],
+            ["SALLYPORT_SOCKET": agent.socket],
+            typing: typed
+        )
+        #expect(run.output.contains("Approve request 17? [y/N] "))
+        #expect(run.output.contains("reason       disk full on db3"))
+        #expect(agent.calls.contains { $0.hasPrefix("POST") } == isApproved)
+        #expect(run.status == (isApproved ? 0 : 75))
+    }
+
+    @Test func aHungAgentIsGivenUpAfterFiveSeconds() throws {
+        let agent = try ScriptedAgent(greet: { connection in
+            // Reads what is asked, and says nothing until the program is gone.
+            var chunk = [UInt8](repeating: 0, count: 4096)
+            while read(connection, &chunk, chunk.count) > 0 {}
+            return false
+        })
+        let start = ContinuousClock.now
+        let run = try sallyport(["status", "--socket", agent.socket])
+        #expect(run.status == 69)
+        #expect(run.errors.contains("no answer within 5 s: it hangs"))
+        #expect(.seconds(5)...(.seconds(15)) ~= start.duration(to: .now))
+    }
+
     @Test(arguments: ["bash", "zsh", "fish"])
     func writesACompletionScript(shell: String) throws {
         let run = try sallyport(["--generate-completion-script", shell])
@@ -154,5 +216,55 @@ import Testing
         for word in ["status", "extend", "--ticket", "reload"] {
             #expect(run.output.contains(word.drop { shell == "fish" && $0 == "-" }))
         }
+    }
+
+    @Test(
+        arguments: [
+            ("op", "open"), ("open ", "rdp ssh"), ("open s", "ssh"), ("open ssh --fr", "--from"),
+            ("close ", "17 17.1 18 18.2"), ("approve ", "21 17 18"),
+            ("list --policy ", "rdp ssh"), ("log --event gate-", "gate-rearmed gate-tampered"),
+        ]
+    )
+    func bashCompletesWhatThereIs(typed: String, offered: String) throws {
+        let agent = try ScriptedAgent([
+            "GET /v1/policies": PolicyList(policies: [rdpPolicy, sshPolicy]),
+            "GET /v1/grants": GrantList(grants: [try grant("17.1"), try grant("18.2")]),
+            "GET /v1/requests?state=pending&limit=100": RequestList(
+                requests: [try waitingRequest("21")],
+                next: nil
+            ),
+        ])
+        let found = try complete(typed, ["SALLYPORT_SOCKET": agent.socket])
+        #expect(
+            found.output.split(separator: "\n").sorted() == offered.split(separator: " ").sorted()
+        )
+        #expect(found.errors.isEmpty)
+    }
+
+    @Test func withoutAnAgentNothingIsCompletedAndNothingSaid() throws {
+        let found = try complete("close ", ["SALLYPORT_SOCKET": "/nonexistent/s"])
+        #expect(found.output.isEmpty)
+        #expect(found.errors.isEmpty)
+    }
+
+    /// What bash offers where TAB is pressed after `sallyport` and what was typed, a line each.
+    private func complete(
+        _ typed: String,
+        _ environment: [String: String]
+    ) throws -> ShellResult {
+        let script = """
+            source <("$1" --generate-completion-script bash)
+            COMP_LINE="$1 $2" COMP_POINT=${#COMP_LINE}
+            read -ra COMP_WORDS <<<"$COMP_LINE."
+            last=${COMP_WORDS[-1]}
+            COMP_WORDS[-1]=${last%.} COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            _sallyport "$1" "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+            for word in "${COMPREPLY[@]}"; do echo "${word% }"; done
+            """
+        let variables = environment.map { "\($0)=\($1)" }
+        let program = try builtPrograms() + "/sallyport"
+        return try shell(
+            ["env", "-i"] + variables + ["/bin/bash", "-c", script, "bash", program, typed]
+        )
     }
 }

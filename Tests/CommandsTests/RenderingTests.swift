@@ -7,103 +7,6 @@ import Testing
 
 /// What people read, to the character.
 struct RenderingTests {
-    @Test func statusShowsTheGateAndEachPolicy() throws {
-        let outcome = try carryOut(
-            "status",
-            ["GET /v1/status": try status()]
-        )
-        #expect(
-            outcome
-                == Printed(
-                    output: """
-                        gate         armed, owned by the agent (table inet sallyport, Linux 6.18.0)
-                                     1204 packets dropped
-                        agent        0.1.0, process 812, started 3d2h ago, 2 live grants
-                        policies     loaded 2h5m ago
-                        break glass  192.0.2.10/32: 1 connection let in
-                                     2001:db8::/64: 0 connections let in
-
-                        POLICY  PORTS                   SESSIONS  LIVE  7 DAYS  LAST ACCESS
-                        ssh     22/tcp                  keep         2      31  alice, 12m ago
-                        winrm   5985-5986/tcp, 443/udp  disabled     0       0  -
-
-                        """
-                )
-        )
-    }
-
-    @Test func statusIsLoudWhenTheGateIsNotArmed() throws {
-        var document = try status()
-        document.gate.armed = false
-        document.gate.fault = "the table is gone"
-        document.gate.breakGlass = []
-        document.agent.configurationError = "ssh.yaml:3:5: one\nssh.yaml:4:5: two"
-        document.policies = []
-        let outcome = try carryOut("status", ["GET /v1/status": document])
-        #expect(
-            outcome
-                == Printed(
-                    output: """
-                        THE GATE IS NOT ARMED: managed ports may be open to everybody
-                        gate      NOT ARMED: the table is gone
-                        agent     0.1.0, process 812, started 3d2h ago, 2 live grants
-                        policies  loaded 2h5m ago
-                                  THE FILES ARE REFUSED, these stay:
-                                  ssh.yaml:3:5: one
-                                  ssh.yaml:4:5: two
-
-                        no policies: no port is managed
-
-                        """,
-                    errors:
-                        "sallyport: THE GATE IS NOT ARMED: managed ports may be open to everybody\n",
-                    status: 70
-                )
-        )
-    }
-
-    @Test func statusIsLoudWhenTheFilesAreNotInForceOrNothingCanBeRecorded() throws {
-        var document = try status()
-        document.agent.configuration = .lastKnownGood
-        document.agent.configurationError = "ssh.yaml:3:5: one"
-        document.ledgerFault = "cannot write the ledger: no space left on device"
-        let kept = try carryOut("status", ["GET /v1/status": document])
-        let alarms = """
-            THE FILES ARE NOT IN FORCE: what was in force before them is
-            NOTHING CAN BE OPENED: cannot write the ledger: no space left on device
-
-            """
-        #expect(kept.output.hasPrefix(alarms + "gate         armed, "))
-        #expect(
-            kept.output.contains(
-                """
-                policies     last known good, loaded 2h5m ago
-                             THE FILES ARE REFUSED, these stay:
-                             ssh.yaml:3:5: one
-
-                """
-            )
-        )
-        #expect(
-            kept.errors
-                == alarms.split(separator: "\n").map { "sallyport: \($0)\n" }.joined()
-        )
-        #expect(kept.status == 70)
-
-        document.agent.configuration = .defaults
-        document.ledgerFault = nil
-        let defaults = try carryOut("status --json", ["GET /v1/status": document])
-        #expect(
-            defaults.errors == """
-                sallyport: THE FILES ARE NOT IN FORCE: the default ports are closed, and nobody \
-                but root may ask
-
-                """
-        )
-        #expect(defaults.status == 70)
-        #expect(defaults.output.hasPrefix("{"))
-    }
-
     @Test func openSaysWhichGrantsItEnded() throws {
         let answer = request(
             "17",
@@ -224,8 +127,8 @@ struct RenderingTests {
     @Test func listReadsAllPages() throws {
         let pages = [[try grant("9.1"), try grant("8.1")], [try grant("7777.1")]]
         let answers = [
-            "GET /v1/grants?all=true": GrantList(grants: pages[0], next: "8"),
-            "GET /v1/grants?before=8&all=true": GrantList(grants: pages[1]),
+            "GET /v1/requests?limit=100": all(pages[0], next: "8"),
+            "GET /v1/requests?before=8&limit=100": all(pages[1]),
         ]
         #expect(
             try carryOut("list --all", answers).output == """
@@ -239,6 +142,17 @@ struct RenderingTests {
         let whole = GrantList(grants: pages[0] + pages[1])
         let outcome = try carryOut("list --all --json", answers)
         #expect(outcome == Printed(output: try jsonText(whole) + "\n"))
+    }
+
+    @Test func listAllShowsAGrantOnceThoughItIsLengthened() throws {
+        var extending = request("18", [try grant("17.1")], state: .pending)
+        extending.extends = "17"
+        let list = RequestList(
+            requests: [extending, request("17", [try grant("17.1")])],
+            next: nil
+        )
+        let outcome = try carryOut("list --all", ["GET /v1/requests?limit=100": list])
+        #expect(outcome.output.split(separator: "\n").count == 2)
     }
 
     @Test func aListThatCannotBeReadToItsEndIsNoDocument() throws {
@@ -272,7 +186,7 @@ struct RenderingTests {
         ])
         let outcome = try carryOut(
             "list --all",
-            ["GET /v1/grants?all=true": list]
+            ["GET /v1/requests?limit=100": all(list.grants)]
         )
         #expect(
             outcome.output == """
@@ -292,7 +206,9 @@ struct RenderingTests {
     ])
     func saysSoWhenThereIsNothing(line: String, note: String) throws {
         let none = GrantList(grants: [])
-        let agent = try ScriptedAgent(["GET /v1/grants": none, "GET /v1/grants?all=true": none])
+        let agent = try ScriptedAgent([
+            "GET /v1/grants": none, "GET /v1/requests?limit=100": all([]),
+        ])
         let outcome = try carryOut(line, agent: agent)
         #expect(outcome == Printed(errors: note))
     }
@@ -358,57 +274,6 @@ struct RenderingTests {
 
                         """
                 )
-        )
-    }
-
-    private func status() throws -> StatusDocument {
-        StatusDocument(
-            agent: AgentStatus(
-                version: "0.1.0",
-                pid: 812,
-                startedAt: noon + .seconds(-74 * 3600 - 59),
-                configuredAt: noon + .seconds(-7500),
-                configuration: .files,
-                configurationError: nil,
-                liveGrants: 2
-            ),
-            gate: GateStatus(
-                armed: true,
-                fault: nil,
-                table: "inet sallyport",
-                owned: true,
-                kernel: "6.18.0",
-                droppedPackets: 1204,
-                breakGlass: [
-                    BreakGlassStatus(source: try CIDR(parsing: "192.0.2.10"), packets: 1),
-                    BreakGlassStatus(source: try CIDR(parsing: "2001:db8::/64"), packets: 0),
-                ]
-            ),
-            ledgerFault: nil,
-            policies: [
-                PolicyStatus(
-                    name: "ssh",
-                    description: nil,
-                    ports: [try PortRange(parsing: "22/tcp")],
-                    sessions: .keep,
-                    enabled: true,
-                    activeGrants: 2,
-                    requests7d: 31,
-                    lastAccess: LastAccess(at: noon + .seconds(-750), who: alice)
-                ),
-                PolicyStatus(
-                    name: "winrm",
-                    description: nil,
-                    ports: [
-                        try PortRange(parsing: "5985-5986/tcp"), try PortRange(parsing: "443/udp"),
-                    ],
-                    sessions: .keep,
-                    enabled: false,
-                    activeGrants: 0,
-                    requests7d: 0,
-                    lastAccess: nil
-                ),
-            ]
         )
     }
 }

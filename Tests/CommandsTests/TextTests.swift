@@ -82,11 +82,11 @@ struct TextTests {
             violations: [Violation(field: "reason", value: evil, allowed: evil, message: evil)]
         )
         for (arguments, answer) in [
-            ("list --all", GrantList(grants: grants)),
-            ("list --all --json", GrantList(grants: grants)),
+            ("list --all", all(grants)),
+            ("list --all --json", all(grants)),
             ("list --all", problem), ("list --all --json", problem),
         ] as [(String, any Encodable & Sendable)] {
-            let agent = try ScriptedAgent(["GET /v1/grants?all=true": answer])
+            let agent = try ScriptedAgent(["GET /v1/requests?limit=100": answer])
             let outcome = try carryOut(arguments, agent: agent)
             let printed = outcome.output + outcome.errors
             #expect(!printed.isEmpty)

@@ -77,8 +77,7 @@ import Testing
         let outcome = try carryOut(Self.line, agent: agent)
         #expect(outcome.status == 0)
         let told = outcome.errors.split(separator: "\n").suffix(2)
-        #expect(told.first?.hasSuffix("; waiting for it") ?? false)
-        #expect(told.last == "the agent is back; request 17 is followed")
+        #expect(told == ["the agent is away; waiting for it", "the agent is back"])
         // It was asked for once.
         #expect(agent.calls.count { $0.hasPrefix("POST") } == 1)
     }

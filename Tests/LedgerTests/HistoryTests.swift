@@ -1,5 +1,8 @@
 import GRDB
+import Glibc
+import Linux
 import Policy
+import Synchronization
 import Testing
 import TestSupport
 
@@ -108,24 +111,60 @@ import TestSupport
         #expect(request.grants.map(\.endedAt) == [minutes(63), minutes(62)])
     }
 
-    @Test func countsTheRequestsOfEachPolicy() async throws {
-        let figures = { (minute: Int) in
-            try await ledger.figures(since: minutes(minute)).map {
-                "\($0.policy) \($0.requests) \(($0.lastAt - noon).compactDescription) \($0.lastRequester.name)"
+    @Test func looksUpAKeyWhoeverElseReads() async throws {
+        try ledger.commitBlocking([.opened(request(6, minute: 6, key: "k"))], at: minutes(71))
+        let begun = Mutex(0)
+        let mayEnd = Mutex(false)
+        defer { mayEnd.withLock { $0 = true } }
+        for _ in 0..<8 {
+            ledger.pool.asyncRead { _ in
+                begun.withLock { $0 += 1 }
+                while !mayEnd.withLock(\.self) { usleep(1000) }
             }
         }
-        #expect(try await figures(0) == ["rdp 2 3m alice", "ssh 3 5m bob"])
-        #expect(try await figures(2) == ["rdp 2 3m alice", "ssh 2 5m bob"])
-        #expect(try await figures(3) == ["rdp 1 3m alice", "ssh 1 5m bob"])
-        #expect(try await figures(4) == ["ssh 1 5m bob"])
-        #expect(try await figures(6) == [])
+        #expect(try await eventually { begun.withLock(\.self) == 4 })
+        let found = Mutex<Int64?>(nil)
+        let ledger = ledger
+        let thread = try OwnThread.start {
+            let keyed = try? ledger.keyedRequest(subject: alice.subject, idempotencyKey: "k")
+            found.withLock { $0 = keyed?.id }
+        }
+        #expect(try await eventually(within: .seconds(5)) { found.withLock(\.self) == 6 })
+        mayEnd.withLock { $0 = true }
+        thread.join()
+    }
+
+    @Test func countsWhatOpened() async throws {
+        let figures = { (minute: Int) async throws -> [String] in
+            // What comes later is not part of it, though it was not read yet.
+            let past = try ledger.pastUsage(since: minutes(minute))
+            try await ledger.commit([.opened(request(100, minute: 90))], at: minutes(90))
+            try await ledger.commit([expired(id("100.1"))], at: minutes(91))
+            try await ledger.pool.write { db in
+                try db.execute(sql: "DELETE FROM ended WHERE id / 10000 = 100")
+                try db.execute(sql: "DELETE FROM requests WHERE id = 100")
+            }
+            var usage = try await past.read()
+            return ["rdp", "ssh"].map { policy in
+                let all = usage.figures(of: policy, at: minutes(90))
+                let bobs = usage.figures(of: policy, by: bob.subject, at: minutes(90))
+                return "\(all?.requests ?? 0) \(all?.newest ?? 0) \(bobs?.requests ?? 0)"
+            }
+        }
+        // Not 4, which the kernel refused.
+        #expect(try await figures(0) == ["2 3 1", "3 5 2"])
+        #expect(try await figures(2) == ["2 3 1", "2 5 2"])
+        #expect(try await figures(3) == ["1 3 0", "1 5 1"])
+        #expect(try await figures(4) == ["0 0 0", "1 5 1"])
+        #expect(try await figures(6) == ["0 0 0", "0 0 0"])
     }
 
     @Test func countsByTimeThoughTheClockWentBack() async throws {
         try ledger.commitBlocking([.opened(request(6, minute: -1000))], at: minutes(71))
         try ledger.commitBlocking([.opened(request(7, minute: 6))], at: minutes(72))
-        let figures = try await ledger.figures(since: minutes(4))
-        #expect(figures.map(\.requests) == [2])
-        #expect(figures.first?.lastAt == minutes(6))
+        var usage = try await ledger.pastUsage(since: minutes(4)).read()
+        let figures = usage.figures(of: "ssh", at: minutes(90))
+        #expect(figures?.requests == 2)
+        #expect(figures?.newest == 7)
     }
 }

@@ -84,7 +84,7 @@ import TestSupport
                 let now = try? instant(violation.allowed.replacing("after ", with: ""))
                 ask.until = now.map { ($0 + .milliseconds(1)).description }
             case ("until", _): ask.until = ask.until == nil ? nil : limit
-            case ("reason", _): ask.reason = "twelve signs"
+            case ("reason", _): ask.reason = "twelve letters"
             case ("ticket", _): ask.ticket = "OPS-7"
             default: return nil
             }
@@ -132,7 +132,7 @@ extension Generator {
         var ask = Ask(
             targets: (0..<int(1...2)).map { _ in pick(chance(20) ? wrongTargets : targets) },
             sources: (0..<int(1...2)).map { _ in pick(chance(20) ? wrongSources : sources) },
-            reason: chance(20) ? pick([nil, "", "x", "line\nbreak"]) : "twelve signs",
+            reason: chance(20) ? pick([nil, "", "x", "line\nbreak"]) : "twelve letters",
             ticket: chance(20) ? pick([nil, "OPS-", "DEV-1"]) : "OPS-1"
         )
         if chance(60) { ask.duration = chance(30) ? pick(["4h", "90", "soon", "0s"]) : "5m" }

@@ -163,7 +163,7 @@ func hostPolicies() throws -> PolicySet {
         ),
         (
             "10.1.0.0/16",
-            "sources[0] | 10.1.0.0/16 | 10.1.0.0/24 | cannot open for 10.1.0.0/16: "
+            "sources[0] | 10.1.0.0/16 | /24 | cannot open for 10.1.0.0/16: "
                 + "policy ssh allows ranges of /24 and narrower"
         ),
         (
@@ -182,15 +182,38 @@ func hostPolicies() throws -> PolicySet {
         #expect(try refusals(sshAsk(sources: [source])) == [expected])
     }
 
-    @Test func theNearestSourceSuitsAllTargets() throws {
+    /// What is told as allowed is nothing that just happens to be narrow enough.
+    @Test func suggestsNoRangeThatNobodyMeant() throws {
         let ask = sshAsk(targets: ["ssh", "rdp"], sources: ["0.0.0.0/0"])
         #expect(
             try refusals(ask) == [
-                "sources[0] | 0.0.0.0/0 | 10.0.0.0/32 | cannot open for 0.0.0.0/0: policy ssh "
-                    + "allows only sources in 10.0.0.0/8, 2001:db8::/32",
-                "sources[0] | 0.0.0.0/0 | 10.0.0.0/32 | cannot open for 0.0.0.0/0: policy rdp "
-                    + "allows ranges of /32 and narrower",
+                "sources[0] | 0.0.0.0/0 | 10.0.0.0/8, 2001:db8::/32 | cannot open for 0.0.0.0/0: "
+                    + "policy ssh allows only sources in 10.0.0.0/8, 2001:db8::/32",
+                "sources[0] | 0.0.0.0/0 | /32 | cannot open for 0.0.0.0/0: policy rdp allows "
+                    + "ranges of /32 and narrower",
             ]
+        )
+    }
+
+    @Test(arguments: [
+        ("127.0.0.1", "loopback"), ("127.0.0.0/8", "loopback"), ("::1", "loopback"),
+        ("::ffff:127.0.0.1", "loopback"), ("0.0.0.0", "unspecified"), ("::", "unspecified"),
+        ("224.0.0.1", "multicast"), ("239.1.0.0/16", "multicast"), ("ff02::1", "multicast"),
+        ("::2", nil), ("126.255.255.255", nil), ("128.0.0.0", nil), ("240.0.0.1", nil),
+        ("0.0.0.0/0", nil), ("::/0", nil),
+    ])
+    func refusesSourcesThatNobodyComesFrom(source: String, kind: String?) throws {
+        let messages = try refusals(Ask(targets: ["wide"], sources: [source]))
+            .filter { $0.hasPrefix("sources[0]") }
+        let range = try cidr(source)
+        #expect(
+            messages
+                == (kind.map {
+                    [
+                        "sources[0] | \(range) | an address that others have | cannot open for "
+                            + "\(range): nobody comes from a \($0) address"
+                    ]
+                } ?? [])
         )
     }
 
@@ -254,16 +277,26 @@ func hostPolicies() throws -> PolicySet {
         arguments: [
             (
                 nil,
-                "reason |  | at least 10 characters | cannot open without a reason: policy ssh requires one"
+                "reason |  | at least 10 letters | cannot open without a reason: policy ssh requires one"
             ),
             (
                 " \n ",
-                "reason |  | at least 10 characters | cannot open without a reason: policy ssh requires one"
+                "reason |  | at least 10 letters | cannot open without a reason: policy ssh requires one"
             ),
             (
                 "  disk full ",
-                "reason | disk full | at least 10 characters | cannot take a reason of 9 "
-                    + "characters: policy ssh asks for at least 10 characters"
+                "reason | disk full | at least 10 letters | cannot take a reason of 8 "
+                    + "letters: policy ssh asks for at least 10 letters"
+            ),
+            (
+                ".... . . . . . ....",
+                "reason | .... . . . . . .... | at least 10 letters | cannot take a reason of 0 "
+                    + "letters: policy ssh asks for at least 10 letters"
+            ),
+            (
+                "12345678901 ok",
+                "reason | 12345678901 ok | at least 10 letters | cannot take a reason of 2 "
+                    + "letters: policy ssh asks for at least 10 letters"
             ),
             (
                 "disk\nis full",
@@ -292,6 +325,20 @@ func hostPolicies() throws -> PolicySet {
     )
     func refusesReasons(reason: String?, expected: String) throws {
         #expect(try refusals(sshAsk(reason: reason)) == [expected])
+    }
+
+    @Test(arguments: [
+        "disk is full", "διορθώνω τον δίσκο", "修复生产数据库的磁盘故障", "ремонт диска",
+        "एक दो तीन चार पाँच छह सात आठ", "إصلاح القرص الصلب",
+    ])
+    func countsLettersOfAnyScript(reason: String) throws {
+        #expect(try refusals(sshAsk(reason: reason)).isEmpty)
+    }
+
+    /// Where no policy asks for a reason, what is given as one is nobody's business.
+    @Test(arguments: ["42", "...", nil]) func takesAnyReasonThatIsOptional(reason: String?) throws {
+        let ask = Ask(targets: ["winrm"], sources: ["10.0.0.1"], reason: reason)
+        #expect(try refusals(ask).isEmpty)
     }
 
     @Test(
@@ -353,7 +400,7 @@ func hostPolicies() throws -> PolicySet {
         #expect(
             try refusals(ask, held: 2) == [
                 "targets | 2 grants | at most 1 grants | cannot open 2 more under policy ssh: "
-                    + "alice holds 2 of at most 3 grants"
+                    + "alice holds 2 of at most 3 grants; `sallyport close ID` makes room"
             ]
         )
         #expect(try refusals(ask, held: .max).count == 1)

@@ -10,7 +10,7 @@ here=$(dirname "$(realpath "$0")")
 source "$here/world.sh"
 world_enter "$@"
 world_programs "$folder"
-for file in grants people restarts sessions configuration damage packets; do
+for file in grants people approvals restarts sessions configuration damage packets; do
   # shellcheck source=/dev/null
   source "$here/$file.sh"
 done
@@ -42,6 +42,7 @@ agent:
   state_dir: $state
 roles:
   requester: ["group:sallyport"]
+  approver: ["group:sallyport-approver"]
   admin: ["group:sallyport-admin"]
   viewer: ["group:auditors"]
 YAML

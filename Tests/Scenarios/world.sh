@@ -2,8 +2,8 @@
 # Sourced by the demo and the scenarios: a throw-away world for the real programs.
 #
 # The script runs again inside mount, pid and network namespaces of its own. In there stand two more network
-# namespaces, `host` and `client`, joined by a cable, and four people: alice is in group sallyport, ada in
-# sallyport-admin, vera in auditors, and bob in none of these. Nothing outside is written, and when the script ends,
+# namespaces, `host` and `client`, joined by a cable, and six people: alice is in group sallyport, ada in
+# sallyport-admin, vera in auditors, carol and erin in sallyport-approver, and bob in none of these. Nothing outside is written, and when the script ends,
 # however it ends, the kernel removes it all.
 
 host4=192.0.2.1 client4=192.0.2.7 stranger4=192.0.2.8
@@ -47,19 +47,20 @@ world_network() {
 }
 
 world_people() {
-  local file person uid=61001
+  local file person uid=61001 groups
   for file in passwd shadow group; do
-    grep -Ev '^(alice|bob|ada|vera|sallyport|sallyport-admin|auditors|people):' "/etc/$file" >"$world/$file" || true
+    grep -Ev '^(alice|bob|ada|vera|carol|erin|sallyport|sallyport-[a-z]+|auditors|people):' "/etc/$file" >"$world/$file" || true
   done
   install -d -m 0755 /run/home
-  for person in alice bob ada vera; do
+  for person in alice bob ada vera carol erin; do
     echo "$person:x:$uid:61000::/run/home/$person:/bin/bash" >>"$world/passwd"
     echo "$person:*:::::::" >>"$world/shadow"
     install -d -o $uid -g 61000 "/run/home/$person"
     uid=$((uid + 1))
   done
-  printf '%s\n' people:x:61000: sallyport:x:61011:alice sallyport-admin:x:61012:ada auditors:x:61013:vera \
-    >>"$world/group"
+  groups=(people:x:61000: sallyport:x:61011:alice sallyport-admin:x:61012:ada auditors:x:61013:vera
+    "sallyport-approver:x:61014:carol,erin")
+  printf '%s\n' "${groups[@]}" >>"$world/group"
   for file in passwd shadow group; do mount --bind "$world/$file" "/etc/$file"; done
 }
 

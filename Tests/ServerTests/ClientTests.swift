@@ -13,6 +13,7 @@ import Testing
     @Test func callsEachRoute() async throws {
         let service = RecordingService()
         let ask = Ask(targets: ["ssh"], sources: ["192.0.2.7"], reason: "dürr \u{1F512}")
+        let definition = JSONValue.object([.init("description", .text("dürr \u{1F512} \"\u{7}"))])
         let filter = RequestFilter(
             state: .expired,
             policy: "a/b ?&=%",
@@ -26,7 +27,20 @@ import Testing
             #expect(try client.policies() == Samples.policies)
             #expect(try client.policy(named: "../a b%") == Samples.policy)
             #expect(try client.reload() == Samples.policies)
-            #expect(try client.check(policyText: "policies: []\n") == Samples.policies)
+            #expect(try client.taggedPolicy(named: "ssh").tag == Samples.tag)
+            for (tag, keeping) in [(nil, false), ("", true), (Samples.tag, false)] {
+                #expect(
+                    try client.set(
+                        policy: "a/b",
+                        to: definition,
+                        replacing: tag,
+                        keepingGrants: keeping
+                    ) == Samples.policyChange
+                )
+            }
+            #expect(
+                try client.remove(policy: "a/b", keepingGrants: true) == Samples.policyChange
+            )
             #expect(try client.open(ask, idempotencyKey: "k") == Samples.request)
             #expect(try client.open(ask) == Samples.request)
             #expect(try client.request(id: "17") == Samples.request)
@@ -41,9 +55,13 @@ import Testing
         }
         #expect(
             service.asked == [
-                .status, .policies, .policy("../a b%"), .reload, .check("policies: []\n"),
+                .status, .policies, .policy("../a b%"), .reload, .policy("ssh"),
+                .change("a/b", definition, .none, keepingGrants: false),
+                .change("a/b", definition, .isAbsent, keepingGrants: true),
+                .change("a/b", definition, .matches(tags: [Samples.tag]), keepingGrants: false),
+                .change("a/b", nil, .none, keepingGrants: true),
                 .open(ask, key: "k"), .open(ask, key: nil), .request(17), .requests(filter),
-                .revoke(17), .extend(17, .seconds(1800)),
+                .revoke(17), .extend(17, .seconds(1800), Grounds()),
                 .grants(
                     RequestFilter(
                         policy: filter.policy,
@@ -73,9 +91,9 @@ import Testing
     @Test func throwsTheProblemOfABodyThatIsTooLarge() async throws {
         try await withServer { server throws in
             let client = Client(socket: server.path)
-            let text = String(repeating: "#", count: 8 * 1024 * 1024)
+            let text = JSONValue.text(String(repeating: "#", count: 8 * 1024 * 1024))
             let error = #expect(throws: ClientError.self) {
-                try client.check(policyText: text)
+                try client.set(policy: "ssh", to: text, replacing: nil, keepingGrants: false)
             }
             guard case .problem(let problem)? = error else {
                 Issue.record("\(String(describing: error))")

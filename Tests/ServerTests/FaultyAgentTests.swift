@@ -71,10 +71,10 @@ import TestSupport
             }
         } body: { path throws in
             let client = Client(socket: path, timeout: .seconds(1))
-            let text = String(repeating: "#", count: 4 << 20)
+            let text = JSONValue.text(String(repeating: "#", count: 4 << 20))
             let duration = ContinuousClock().measure {
                 let error = #expect(throws: ClientError.self) {
-                    try client.check(policyText: text)
+                    try client.set(policy: "ssh", to: text, replacing: nil, keepingGrants: false)
                 }
                 #expect(error == .unreachable(socket: path, reason: "no answer within 1 s"))
             }

@@ -1,4 +1,5 @@
 import API
+import Access
 import FoundationEssentials
 import Glibc
 import Server
@@ -18,20 +19,28 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
 }
 
 @Suite(.blocking) struct LimitTests {
+    /// What an empty object asks for.
+    private static let change = RecordingService.Asked.change(
+        "ssh",
+        .object([]),
+        .none,
+        keepingGrants: false
+    )
+
     @Test func takesABodyOfExactlyTheLimit() async throws {
-        let text = String(repeating: "#", count: 64 * 1024)
+        let text = "{}" + String(repeating: " ", count: 64 * 1024 - 2)
         let service = RecordingService()
         let answer = try await withServer(service) { server in
-            try server.connect().ask(post("/v1/policies/check", text))
+            try server.connect().ask(put("/v1/policies/ssh", text))
         }
         #expect(answer.status == 200)
-        #expect(service.asked == [.check(text)])
+        #expect(service.asked == [Self.change])
     }
 
     @Test func refusesABodyOneByteOverTheLimit() async throws {
         let answer = try await withServer { server in
             try server.connect().ask(
-                post("/v1/policies/check", String(repeating: "#", count: 64 * 1024 + 1))
+                put("/v1/policies/ssh", "{}" + String(repeating: " ", count: 64 * 1024 - 1))
             )
         }
         #expect(try problem(answer).code == .bodyTooLarge)
@@ -67,7 +76,7 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
     @Test func answersExpectationsAtOnce() async throws {
         try await withServer { server in
             let connection = try server.connect()
-            let head = "POST /v1/policies/check HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n"
+            let head = "PUT /v1/policies/ssh HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n"
             connection.send(head + "content-length: 2\r\n\r\n")
             #expect(try connection.answer()?.status == 100)
             connection.send("{}")
@@ -80,14 +89,14 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
         try await withServer(service) { server in
             let connection = try server.connect()
             connection.send(
-                "POST /v1/policies/check HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nabcdef"
+                "PUT /v1/policies/ssh HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}cdef"
             )
             #expect(try connection.answer()?.status == 200)
             let second = try connection.answer()
             #expect(second == nil || second?.status == 400)
             #expect(try connection.readToEnd().isEmpty)
         }
-        #expect(service.asked == [.check("ab")])
+        #expect(service.asked == [Self.change])
     }
 
     @Test func doesNotActOnABodyThatEndsEarly() async throws {
@@ -95,7 +104,7 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
         try await withServer(service) { server in
             let connection = try server.connect()
             connection.send(
-                "POST /v1/policies/check HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nab"
+                "PUT /v1/policies/ssh HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nab"
             )
             connection.endSending()
             let end = try connection.readToEnd()

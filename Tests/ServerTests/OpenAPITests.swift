@@ -89,13 +89,15 @@ struct OpenAPITests {
     @Test func describesEachField() throws {
         try check(Samples.status, is: "Status")
         try check(Samples.policies, is: "PolicyList")
+        try check(Samples.policyChange, is: "PolicyChange")
         try check(Samples.requests, is: "RequestList")
         try check(Samples.grants, is: "GrantList")
+        try check(Samples.preview, is: "Preview")
         try check(Samples.problem, is: "Problem")
         try check(Samples.delegation, is: "Delegation")
         try check(AuditPage(events: [Samples.auditRow], next: "17"), is: "AuditPage")
         try check(Samples.verification, is: "AuditVerification")
-        try check(ExtendBody(duration: "1h"), is: "Extend")
+        try check(ExtendBody(duration: "1h", reason: "r", ticket: "t"), is: "Extend")
         try check(ApproveBody(duration: "1h", revision: 2), is: "Approve")
         try check(DenyBody(reason: "r"), is: "Deny")
         try check(
@@ -154,6 +156,13 @@ struct OpenAPITests {
         try checkRequired(status.agent, is: "AgentStatus")
         try checkRequired(status.gate, is: "GateStatus")
         try checkRequired(status.policies[0], is: "PolicyStatus")
+        try checkRequired(status.you, is: "You")
+        var preview = Samples.preview
+        (preview.startsAt, preview.needs, preview.superseded) = (nil, nil, nil)
+        try checkRequired(preview, is: "Preview")
+        try checkRequired(preview.grants[0], is: "Opening")
+        try checkRequired(NeedDocument(policy: "ssh", approvals: 1, given: 0), is: "Need")
+        try checkRequired(Samples.status.policies[0].lastAccess, is: "LastAccess")
         var delegation = Samples.delegation
         delegation.policies = nil
         try checkRequired(delegation, is: "Delegation")
@@ -163,6 +172,9 @@ struct OpenAPITests {
         policy.approvers = nil
         policy.ticketPattern = nil
         try checkRequired(policy, is: "Policy")
+        var change = Samples.policyChange
+        (change.policy, change.warning) = (nil, nil)
+        try checkRequired(change, is: "PolicyChange")
         try checkRequired(Problem(.notFound, "x"), is: "Problem")
         let row = AuditRow(sequence: 1, at: Samples.instant, event: "agent-started")
         try checkRequired(row, is: "AuditRow")

@@ -133,9 +133,34 @@ func get(_ path: String, _ method: String = "GET") -> String {
     "\(method) \(path) HTTP/1.1\r\nhost: sallyport\r\n\r\n"
 }
 
-/// A request with a body.
-func post(_ path: String, _ body: String, _ headers: String...) -> String {
-    let more = headers.map { $0 + "\r\n" }.joined()
-    return "POST \(path) HTTP/1.1\r\nhost: sallyport\r\ncontent-length: \(body.utf8.count)\r\n"
+/// A request with a body, of the type that most take.
+func post(
+    _ path: String,
+    _ body: String,
+    type: String? = "application/json",
+    _ headers: String...
+) -> String {
+    message("POST", path, body, type, headers)
+}
+
+func put(
+    _ path: String,
+    _ body: String,
+    _ headers: String...,
+    method: String = "PUT"
+) -> String {
+    message(method, path, body, "application/json", headers)
+}
+
+private func message(
+    _ method: String,
+    _ path: String,
+    _ body: String,
+    _ type: String?,
+    _ headers: [String]
+) -> String {
+    let types = type.map { ["content-type: \($0)"] } ?? []
+    let more = (types + headers).map { $0 + "\r\n" }.joined()
+    return "\(method) \(path) HTTP/1.1\r\nhost: sallyport\r\ncontent-length: \(body.utf8.count)\r\n"
         + more + "\r\n" + body
 }

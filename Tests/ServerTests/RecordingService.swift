@@ -13,15 +13,16 @@ final class RecordingService: AccessService {
         case policies
         case policy(String)
         case reload
-        case check(String)
+        case change(String, JSONValue?, Precondition, keepingGrants: Bool)
         case open(Ask, key: String?)
+        case preview(Ask)
         case request(Int64)
         case requests(RequestFilter)
         case approve(Int64, ApproveBody)
         case deny(Int64, String)
         case cancel(Int64)
         case revoke(Int64)
-        case extend(Int64, Duration)
+        case extend(Int64, Duration, Grounds)
         case grants(RequestFilter, includeEnded: Bool)
         case closeGrant(Grant.ID)
         case audit(AuditFilter)
@@ -33,6 +34,7 @@ final class RecordingService: AccessService {
     private struct State {
         var asked: [Asked] = []
         var callers: [Caller] = []
+        var refusals: [Refusal] = []
     }
 
     private let state = Mutex(State())
@@ -62,6 +64,7 @@ final class RecordingService: AccessService {
 
     var asked: [Asked] { state.withLock { $0.asked } }
     var callers: [Caller] { state.withLock { $0.callers } }
+    var refusals: [Refusal] { state.withLock { $0.refusals } }
 
     private func note(_ asked: Asked, _ caller: Caller? = nil) async throws {
         state.withLock {
@@ -84,6 +87,8 @@ final class RecordingService: AccessService {
         return DelegationDocument(delegate, groups: ["corp": ["ops"]])
     }
 
+    func note(_ refusal: Refusal) async { state.withLock { $0.refusals.append(refusal) } }
+
     func status(for caller: Caller) async throws -> StatusDocument {
         try await note(.status, caller)
         return Samples.status
@@ -94,18 +99,34 @@ final class RecordingService: AccessService {
         return Samples.policies
     }
 
-    func policy(named name: String, for caller: Caller) async throws -> PolicyDocument {
+    func policy(
+        named name: String,
+        for caller: Caller
+    ) async throws -> (policy: PolicyDocument, tag: String) {
         try await note(.policy(name), caller)
-        return Samples.policy
+        return (Samples.policy, Samples.tag)
+    }
+
+    func change(
+        policy name: String,
+        to definition: JSONValue?,
+        if condition: Precondition,
+        keepingGrants: Bool,
+        by caller: Caller
+    ) async throws -> PolicyChanged {
+        try await note(
+            .change(name, definition, condition, keepingGrants: keepingGrants),
+            caller
+        )
+        return PolicyChanged(
+            document: Samples.policyChange,
+            tag: definition == nil ? nil : Samples.tag,
+            isNew: condition == .isAbsent
+        )
     }
 
     func reload(by caller: Caller) async throws -> PolicyList {
         try await note(.reload, caller)
-        return Samples.policies
-    }
-
-    func check(policyText: String) async throws -> PolicyList {
-        try await note(.check(policyText))
         return Samples.policies
     }
 
@@ -121,6 +142,11 @@ final class RecordingService: AccessService {
         return try render(
             Opened(request: request, isNew: idempotencyKey?.hasSuffix("used") != true)
         )
+    }
+
+    func preview(_ ask: Ask, for caller: Caller) async throws -> PreviewDocument {
+        try await note(.preview(ask), caller)
+        return Samples.preview
     }
 
     func request(id: Int64, for caller: Caller) async throws -> RequestDocument {
@@ -157,11 +183,16 @@ final class RecordingService: AccessService {
         return Samples.request
     }
 
-    func extend(request id: Int64, by addition: Duration, by caller: Caller) async throws
-        -> RequestDocument
-    {
-        try await note(.extend(id, addition), caller)
-        return Samples.request
+    func extend(
+        request id: Int64,
+        by addition: Duration,
+        for grounds: Grounds,
+        by caller: Caller
+    ) async throws -> RequestDocument {
+        try await note(.extend(id, addition, grounds), caller)
+        var request = Samples.request
+        if grounds.ticket == "waits" { request.state = .pending }
+        return request
     }
 
     func grants(_ filter: RequestFilter, includeEnded: Bool, for caller: Caller) async throws

@@ -42,6 +42,14 @@ enum Samples {
     )
     static let policy = PolicyDocument(accessPolicy)
     static let policies = PolicyList(policies: [policy])
+    static let tag = "\"3d\""
+    static let policyChange = PolicyChangeDocument(
+        policy: policy,
+        file: "/etc/sallyport/policy.d/ssh.yaml",
+        changes: ["max_duration 3h -> 1h"],
+        endedGrants: ["17.1"],
+        openPorts: parsed([PortRange].self, "22/tcp")
+    )
 
     static let grant = GrantDocument(
         id: "17.1",
@@ -109,6 +117,7 @@ enum Samples {
             configuredAt: instant,
             configuration: .files,
             configurationError: "cannot read policy.d/a.yaml",
+            warnings: ["sallyport.yaml:2:17: this host knows no user alyce"],
             liveGrants: 1
         ),
         gate: GateStatus(
@@ -132,9 +141,35 @@ enum Samples {
                 enabled: true,
                 activeGrants: 1,
                 requests7d: 2,
-                lastAccess: LastAccess(at: instant, who: who)
+                lastAccess: LastAccess(
+                    at: instant,
+                    who: who,
+                    ports: parsed([PortRange].self, "22/tcp"),
+                    sources: parsed([CIDR].self, "192.0.2.7/32")
+                )
             )
-        ]
+        ],
+        you: YouDocument(
+            who: who,
+            roles: [.requester],
+            may: ["ask for access"],
+            asks: ["ssh"],
+            approves: ["ssh"]
+        )
+    )
+
+    static let preview = PreviewDocument(
+        duration: .seconds(2700),
+        startsAt: instant,
+        needs: [NeedDocument(policy: "ssh", approvals: 1, given: 0, approvers: ["group:leads"])],
+        grants: [
+            Opening(
+                policy: "ssh",
+                port: parsed([PortRange].self, "22/tcp")[0],
+                source: parsed([CIDR].self, "192.0.2.7/32")[0]
+            )
+        ],
+        superseded: [SupersededDocument(id: "16.1", expiresAt: instant)]
     )
 
     static let auditRow = {

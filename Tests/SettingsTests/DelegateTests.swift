@@ -102,7 +102,9 @@ import Testing
         ),
         ("user: root", "user: must be a user of its own, and not root"),
         ("user: 'group:ops'", "user: must be a user of its own, and not group:ops"),
+        ("user: '0'", "user: must be the name of a user, and not a number"),
         ("issuers: []", "issuers: must not be empty"),
+        ("issuers: [\"c\\n\"]", "issuers[0]: must be one line without control characters"),
         (
             "issuers: [https://id.example.com]",
             "issuers[0]: must be 1...63 lower-case letters, digits and hyphens, and not begin with a hyphen"

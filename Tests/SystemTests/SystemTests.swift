@@ -19,7 +19,8 @@ struct SystemTests {
     func grantsOpenAndEnd(scenario: String) throws { try play("scenario.sh", scenario) }
 
     @Test(arguments: [
-        "everyone_connects_and_roles_decide",
+        "everyone_connects_and_roles_decide", "nothing_opens_before_two_others_agree",
+        "of_answers_at_once_one_counts",
         "a_session_older_than_the_group_is_told_to_log_in_again",
         "strangers_connections_keep_nobody_out",
         "root_by_way_of_sudo_is_recorded_with_the_person",

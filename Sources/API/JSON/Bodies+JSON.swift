@@ -32,11 +32,19 @@ extension ExtendBody {
     /// Reads the body of `POST /v1/requests/{id}/extend`.
     package init(json: [UInt8]) throws(JSONError) {
         var duration: String?
-        try JSONReader.readObject(json, fields: ["duration"]) { _, reader throws(JSONError) in
-            duration = try reader.readText()
+        var grounds = Grounds()
+        try JSONReader.readObject(
+            json,
+            fields: ["duration", "reason", "ticket"]
+        ) { name, reader throws(JSONError) in
+            switch name {
+            case "duration": duration = try reader.readText()
+            case "reason": grounds.reason = try reader.readOptionalText()
+            default: grounds.ticket = try reader.readOptionalText()
+            }
         }
         guard let duration else { throw JSONError(missing: "duration") }
-        self.init(duration: duration)
+        self.init(duration: duration, reason: grounds.reason, ticket: grounds.ticket)
     }
 }
 

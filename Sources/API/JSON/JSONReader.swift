@@ -37,7 +37,7 @@ package struct JSONReader {
     /// The field that is being read.
     private var place: Place?
 
-    private init(_ bytes: [UInt8]) { self.bytes = bytes }
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
 
     /// Reads an object that is the whole text.
     ///
@@ -52,9 +52,7 @@ package struct JSONReader {
         _ read: (_ name: String, inout JSONReader) throws(JSONError) -> Void
     ) throws(JSONError) {
         var reader = Self(bytes)
-        guard !bytes.starts(with: [0xEF, 0xBB, 0xBF]) else {
-            throw reader.error("it begins with a byte order mark")
-        }
+        try reader.refuseByteOrderMark()
         guard reader.next() == UInt8(ascii: "{") else {
             try reader.refuseValue(because: "it is not the document this takes")
         }
@@ -77,6 +75,12 @@ package struct JSONReader {
         }
         reader.place = nil
         guard reader.next() == nil else { throw reader.notJSON }
+    }
+
+    func refuseByteOrderMark() throws(JSONError) {
+        guard !bytes.starts(with: [0xEF, 0xBB, 0xBF]) else {
+            throw error("it begins with a byte order mark")
+        }
     }
 
     /// Reads a value that must be text.
@@ -116,7 +120,7 @@ package struct JSONReader {
     }
 
     /// Reads what stands between brackets, separated by commas; the first bracket is next.
-    private mutating func readElements(
+    mutating func readElements(
         until end: UInt8,
         _ read: (inout Self) throws(JSONError) -> Void
     ) throws(JSONError) {
@@ -127,7 +131,7 @@ package struct JSONReader {
     }
 
     /// The next byte that is no space, which stays there; nil at the end.
-    private mutating func next() -> UInt8? {
+    mutating func next() -> UInt8? {
         while position < bytes.count {
             switch bytes[position] {
             case 0x20, 0x09, 0x0A, 0x0D: position += 1
@@ -138,13 +142,20 @@ package struct JSONReader {
     }
 
     /// Takes the next byte that is no space, if it is this one.
-    private mutating func take(_ byte: UInt8) -> Bool {
+    mutating func take(_ byte: UInt8) -> Bool {
         guard next() == byte else { return false }
         position += 1
         return true
     }
 
-    private mutating func takeWord(_ word: String) -> Bool {
+    /// Takes the next bytes, spaces too, as long as they are such.
+    mutating func takeBytes(upTo limit: Int = .max, while isWanted: (UInt8) -> Bool) -> String {
+        let taken = bytes[position...].prefix(while: isWanted).prefix(limit)
+        position += taken.count
+        return String(decoding: taken, as: UTF8.self)
+    }
+
+    mutating func takeWord(_ word: String) -> Bool {
         guard bytes[position...].starts(with: word.utf8) else { return false }
         position += word.utf8.count
         return true
@@ -163,12 +174,12 @@ package struct JSONReader {
         }
     }
 
-    private func error(_ reason: String) -> JSONError { JSONError(place, reason) }
+    func error(_ reason: String) -> JSONError { JSONError(place, reason) }
 
-    private var notJSON: JSONError { error("it is not a JSON document") }
+    var notJSON: JSONError { error("it is not a JSON document") }
 
     /// Reads a string, whose quotation mark is next.
-    private mutating func readString() throws(JSONError) -> String {
+    mutating func readString() throws(JSONError) -> String {
         position += 1
         let start = position
         while position < bytes.count {
@@ -247,9 +258,9 @@ package struct JSONReader {
     }
 
     private func text(_ bytes: ArraySlice<UInt8>) throws(JSONError) -> String {
-        guard let text = String(validating: bytes, as: UTF8.self) else {
+        guard let text = try? UTF8Span(validating: bytes.span) else {
             throw error("it is not UTF-8")
         }
-        return text
+        return String(copying: text)
     }
 }

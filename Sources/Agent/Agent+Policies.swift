@@ -1,0 +1,200 @@
+public import API
+public import Access
+import Crypto
+import FoundationEssentials
+import Linux
+import Logging
+import Policy
+import Settings
+
+extension Agent {
+    /// All policies that the caller's delegate may ask under.
+    public func policies(for caller: Caller) async throws -> PolicyList {
+        let policies = await committer.configuration.policies
+        return PolicyList(
+            policies: policies.filter(caller.mayAsk(under:)).map(PolicyDocument.init)
+        )
+    }
+
+    /// One policy, and the tag of what it is now.
+    public func policy(
+        named name: String,
+        for caller: Caller
+    ) async throws -> (policy: PolicyDocument, tag: String) {
+        let policies = await committer.configuration.policies.filter(caller.mayAsk(under:))
+        guard let policy = policies.first(where: { $0.name == name }) else {
+            throw Problem(noPolicy: name, among: policies.map(\.name))
+        }
+        return (PolicyDocument(policy), policy.tag)
+    }
+
+    /// Changes a policy in its file, puts it in force, and ends what it allows no longer.
+    public func change(
+        policy name: String,
+        to definition: JSONValue?,
+        if condition: Precondition,
+        keepingGrants: Bool,
+        by caller: Caller
+    ) async throws -> PolicyChanged {
+        let person = caller.identity.person
+        let change: PolicyChange
+        let before = await committer.configuration.policySet
+        do throws(Problem) {
+            let text = try definition?.definition(ofPolicy: name)
+            change = try await committer.change(
+                policy: name,
+                to: text,
+                if: condition,
+                remembering: source
+            )
+        } catch {
+            if error.code == .configurationInvalid {
+                let faults = error.violations ?? []
+                try? await note(
+                    Notice(
+                        .configurationRefused,
+                        by: person,
+                        policy: name,
+                        detail: faults.map { "\($0.field): \($0.message)" }.joined(separator: "; ")
+                    )
+                )
+            }
+            throw error
+        }
+        let open = before.ports(notManagedBy: change.configuration.policySet)
+        let changes = AccessPolicy.differences(from: change.old, to: change.new)
+        var ended: [Grant.ID] = []
+        if change.old != change.new {
+            logger.info("policy \(name): \(changes.joined(separator: ", "))")
+            warn(ofOpenPorts: open)
+            let detail = changes + open.map { "\($0) no longer managed" }
+            ended = try await record(change, detail, keepingGrants, by: caller)
+            checkNamesLater()
+        }
+        return PolicyChanged(
+            document: PolicyChangeDocument(
+                policy: change.new.map(PolicyDocument.init),
+                file: change.file,
+                changes: changes,
+                endedGrants: ended.map(\.description),
+                openPorts: open
+            ),
+            tag: change.new?.tag,
+            isNew: change.old == nil
+        )
+    }
+
+    /// Records a change, and with it the ends of the grants that are no longer allowed.
+    private func record(
+        _ change: PolicyChange,
+        _ detail: [String],
+        _ keepingGrants: Bool,
+        by caller: Caller
+    ) async throws -> [Grant.ID] {
+        guard let name = (change.new ?? change.old)?.name else { return [] }
+        let person = caller.identity.person
+        let strangers = keepingGrants ? [] : await holders(nowOutside: change)
+        let notice = Notice(
+            change.new == nil ? .policyRemoved : .policyChanged,
+            by: person,
+            policy: name,
+            detail: detail.joined(separator: "; ")
+        )
+        return try await committer.submit { committer, now throws(Problem) in
+            let ended = committer.plan.allGrants.filter { grant in
+                guard !keepingGrants, grant.policy == name else { return false }
+                guard let policy = change.new else { return true }
+                return !policy.allows(grant, at: now) || strangers.contains(grant.requester.subject)
+            }
+            .map(\.id).sorted()
+            let events = ended.map { Event.ended($0, .policyChanged, at: now.wall, by: person) }
+            return Submission(events: [.noted(notice)] + events) { ended }
+        }
+    }
+
+    /// Who holds grants of a policy and is not among its requesters any more.
+    ///
+    /// Of people from elsewhere nobody here knows the groups: where one was taken out that could
+    /// have let them ask, they are counted out.
+    private func holders(nowOutside change: PolicyChange) async -> Set<Subject> {
+        guard let old = change.old, let new = change.new, new.requesters != old.requesters,
+            new.requesters != nil
+        else { return [] }
+        let grants = await committer.plan.allGrants.filter { $0.policy == new.name }
+        let subjects = Set(grants.map(\.requester.subject))
+        let roles = change.configuration.roles
+        // The name service may take long.
+        let outside = await onOwnThread {
+            subjects.filter { subject in
+                switch subject {
+                case .local(let uid):
+                    guard let user = NameService.user(uid) else { return true }
+                    let groups = NameService.memberships(ofUser: user)
+                    let identity = Identity(
+                        subject: subject,
+                        name: user,
+                        groups: Set(groups.compactMap(NameService.group)),
+                        origin: .process(.init(pid: 0))
+                    )
+                    return !new.mayAsk(identity, roles: roles.roles(of: identity))
+                case .remote(let issuer, _): return !new.admitsAll(of: issuer, admittedBy: old)
+                }
+            }
+        }
+        return outside ?? subjects
+    }
+
+    /// Says loudly which ports are open to everybody now.
+    func warn(ofOpenPorts ports: [PortRange]) {
+        for port in ports {
+            logger.warning("\(port) is no longer managed: it is open to everybody")
+        }
+    }
+}
+
+extension AccessPolicy {
+    /// The tag that stands for what the policy is (RFC 9110, section 8.8.3).
+    var tag: String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        // Texts and numbers can always be encoded.
+        let data = (try? encoder.encode(PolicyDocument(self))) ?? Data()
+        let digits = SHA256.hash(data: data).prefix(16).map { byte in
+            let digits = String(byte, radix: 16)
+            return digits.count == 1 ? "0" + digits : digits
+        }
+        return "\"\(digits.joined())\""
+    }
+}
+
+extension JSONValue {
+    /// The text of a policy's definition, with the name that its path gives it.
+    fileprivate func definition(ofPolicy name: String) throws(Problem) -> String {
+        guard case .object = self else {
+            throw Problem(.badRequest, "cannot read the body: it is not an object")
+        }
+        var definition = self
+        guard definition["name"] ?? .text(name) == .text(name) else {
+            throw Problem(
+                .configurationInvalid,
+                "the policy cannot be given another name",
+                violations: [
+                    Violation(
+                        field: "name",
+                        value: definition["name"]?.text ?? "",
+                        allowed: name,
+                        message: "must be \(name), or be left out"
+                    )
+                ]
+            )
+        }
+        definition["name"] = .text(name)
+        return definition.description
+    }
+}
+
+extension Caller {
+    func mayAsk(under policy: AccessPolicy) -> Bool {
+        identity.via?.mayAsk(under: policy.name) ?? true
+    }
+}
