@@ -70,6 +70,15 @@ public struct ApproveBody: Encodable, Hashable, Sendable {
     }
 }
 
+/// The body of `POST /v1/requests/{id}/revoke`; it may be left out.
+public struct RevokeBody: Encodable, Hashable, Sendable {
+    /// Why, for the requester; nil where nothing is said.
+    public var reason: String?
+
+    /// Makes it of its parts.
+    public init(reason: String? = nil) { self.reason = reason }
+}
+
 /// The body of `POST /v1/requests/{id}/deny`.
 public struct DenyBody: Encodable, Hashable, Sendable {
     /// Why, for the requester.

@@ -64,7 +64,7 @@ public struct RequestDocument: Codable, Hashable, Sendable {
     public var decidedAt: Timestamp?
     /// Who decided last; absent where nobody was asked.
     public var decidedBy: WhoDocument?
-    /// Why it was denied; absent where it was not.
+    /// Why it was denied, or ended, in the words of who did it; absent where nothing was said.
     public var decision: String?
     /// Who agreed, in this order.
     public var approvals: [ApprovalDocument]

@@ -99,8 +99,9 @@ public protocol AccessService: Sendable {
     /// Takes a waiting request back.
     func cancel(request id: Int64, by caller: Caller) async throws -> RequestDocument
 
-    /// Ends all live grants of a request.
-    func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument
+    /// Ends all live grants of a request, for a reason where one is given.
+    func revoke(request id: Int64, reason: String?, by caller: Caller) async throws
+        -> RequestDocument
 
     /// Moves the end of a request's live grants; where others have to agree, answers the request
     /// that waits for it.

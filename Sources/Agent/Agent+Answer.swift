@@ -64,7 +64,7 @@ extension Agent {
         reason: String,
         by caller: Caller
     ) async throws -> RequestDocument {
-        let violations = PolicySet.violations(ofDenial: reason)
+        let violations = PolicySet.violations(ofAnswer: reason)
         guard violations.isEmpty else { throw Problem(outside: violations) }
         return try await answer(id, "deny", by: caller) {
             request,

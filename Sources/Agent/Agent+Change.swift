@@ -6,9 +6,17 @@ import Settings
 
 extension Agent {
     /// Closes all live grants of a request.
-    public func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument {
-        try await change(request: id, "close", by: caller) { live, _, _, now in
-            .does(live.map { caller.end($0, at: now.wall) })
+    public func revoke(
+        request id: Int64,
+        reason: String?,
+        by caller: Caller
+    ) async throws -> RequestDocument {
+        if let reason {
+            let violations = PolicySet.violations(ofAnswer: reason)
+            guard violations.isEmpty else { throw Problem(outside: violations) }
+        }
+        return try await change(request: id, "close", by: caller) { live, _, _, now in
+            .does(live.map { caller.end($0, at: now.wall, Grounds(reason: reason)) })
         }
     }
 
@@ -192,13 +200,18 @@ extension Caller {
     }
 
     /// The end of a grant that this caller closes.
-    fileprivate func end(_ grant: Grant, at now: Timestamp) -> Event {
+    fileprivate func end(
+        _ grant: Grant,
+        at now: Timestamp,
+        _ grounds: Grounds = Grounds()
+    ) -> Event {
         let isOwn = grant.requester.subject == identity.subject
         return .ended(
             grant.id,
             isOwn ? .closedByRequester : .closedByAdmin,
             at: now,
-            by: identity.person
+            by: identity.person,
+            grounds
         )
     }
 }
@@ -242,7 +255,8 @@ extension StoredRequest {
         }
         for event in events {
             switch event {
-            case .ended(let id, let reason, let at, _):
+            case .ended(let id, let reason, let at, _, let grounds):
+                decision = grounds.reason ?? decision
                 guard let index = grants.firstIndex(where: { $0.id == id }) else { continue }
                 grants[index].state = reason.state
                 grants[index].endedAt = at

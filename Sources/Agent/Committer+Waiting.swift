@@ -170,7 +170,7 @@ extension Committer {
             else { return nil }
             var closer: Person?
             var isClosed = false
-            for case .ended(let id, let reason, _, let actor) in events
+            for case .ended(let id, let reason, _, let actor, _) in events
             where id.request == extended {
                 (closer, isClosed) = (actor, reason != .expired)
             }

@@ -675,7 +675,7 @@ extension Event {
     /// The live grant that this is about, which must be in the ledger.
     fileprivate var grant: Grant.ID? {
         switch self {
-        case .ended(let id, _, _, _), .extended(let id, _, _, _, _), .takenBack(let id, _),
+        case .ended(let id, _, _, _, _), .extended(let id, _, _, _, _), .takenBack(let id, _),
             .shortened(let id, _), .carriedOver(let id, _):
             id
         case .asked, .approved, .concluded, .opened, .noted: nil

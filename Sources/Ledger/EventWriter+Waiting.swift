@@ -70,14 +70,13 @@ extension EventWriter {
         reason: String?
     ) throws {
         try settle(id, state, at: time)
-        let person = Person.columns.of { $0 }
         try db.run(
-            """
-            UPDATE waits SET (decision, \(person.map(\.name).joined(separator: ", "))) =
-                (\(Array(repeating: "?", count: person.count + 1).joined(separator: ", ")))
-            WHERE request = ?
-            """,
-            [Field(reason)] + person.map { $0.field(actor) } + [.integer(id)]
+            "UPDATE requests SET decision = ? WHERE id = ?",
+            [Field(reason), .integer(id)]
+        )
+        try db.run(
+            Schema.updateDecider,
+            Person.columns.of { $0 }.map { $0.field(actor) } + [.integer(id)]
         )
         let kind: AuditKind
         switch state {

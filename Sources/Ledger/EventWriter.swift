@@ -20,8 +20,8 @@ struct EventWriter {
         case .concluded(let id, let state, let at, let actor, let reason):
             try conclude(id, state, at: at, by: actor, reason: reason)
         case .opened(let request): try open(request)
-        case .ended(let id, let reason, let endedAt, let actor):
-            try end(id, reason, at: endedAt, by: actor)
+        case .ended(let id, let reason, let endedAt, let actor, let grounds):
+            try end(id, reason, at: endedAt, by: actor, grounds)
         case .extended(let id, _, let end, let actor, let grounds):
             try move(id, "expires_at = ?, deadline = ?", [Field(end.expiresAt), end.deadlineField])
             try note(.extended, id, by: actor, detail: "until \(end.expiresAt)", grounds)
@@ -80,7 +80,8 @@ struct EventWriter {
         _ id: Grant.ID,
         _ reason: EndReason,
         at endedAt: Timestamp,
-        by actor: Person?
+        by actor: Person?,
+        _ grounds: Grounds
     ) throws {
         let state = reason.state.rawValue
         try db.run(
@@ -88,9 +89,15 @@ struct EventWriter {
             [.integer(try id.row()), .text(state), Field(endedAt), .text(reason.rawValue)]
         )
         guard db.changesCount == 1 else { throw LedgerError.notLive(id) }
-        try note(.ended, id, by: actor, outcome: reason.state, detail: reason.rawValue)
+        try note(.ended, id, by: actor, outcome: reason.state, detail: reason.rawValue, grounds)
         try db.run("DELETE FROM live WHERE id = ?", [.integer(try id.row())])
         try db.run(Schema.settleRequest, [.text(state), .integer(id.request)])
+        if let reason = grounds.reason {
+            try db.run(
+                "UPDATE requests SET decision = ? WHERE id = ?",
+                [.text(reason), .integer(id.request)]
+            )
+        }
     }
 
     /// Moves the end of a live grant, whose deadline is one of this boot from now on.

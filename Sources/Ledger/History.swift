@@ -18,7 +18,7 @@ extension Ledger {
     /// Read them before the tables, which may have them meanwhile.
     private var owedEnds: OwedEnds {
         books.withLock(\.owed).reduce(into: [:]) { ends, event in
-            if case .ended(let id, let reason, let at, _) = event { ends[id] = (reason, at) }
+            if case .ended(let id, let reason, let at, _, _) = event { ends[id] = (reason, at) }
         }
     }
 
@@ -241,7 +241,7 @@ extension Ledger {
         let statement = try db.cachedStatement(
             sql: """
                 SELECT \(askColumns), r.id, r.state, r.created_at, r.decided_at, r.idempotency_key,
-                    \(personColumns), \(WaitRows.columns)
+                    \(personColumns), r.decision, \(WaitRows.columns)
                 FROM requests r LEFT JOIN waits w ON w.request = r.id
                 WHERE \(conditions.sql) ORDER BY r.id DESC LIMIT ?
                 """
@@ -271,9 +271,10 @@ extension Ledger {
                 idempotencyKey: try row.decode(atIndex: first + 4),
                 grants: []
             )
-            let place = first + 5 + Person.columns.count
-            if let known = try WaitRows.wait(db, from: row, at: place, of: id, state) {
-                (request.wait, request.decision, request.decidedBy) = known
+            let decision = first + 5 + Person.columns.count
+            request.decision = try row.decode(atIndex: decision)
+            if let known = try WaitRows.wait(db, from: row, at: decision + 1, of: id, state) {
+                (request.wait, request.decidedBy) = known
             }
             if let extended = request.wait?.extends {
                 let conditions = Conditions("r.id = ?", extended)

@@ -43,7 +43,7 @@ extension Ledger {
             var takenBack: [Grant.ID: GrantEnd] = [:]
             for event in books.owed {
                 switch event {
-                case .ended(let id, _, _, _): ended.insert(id)
+                case .ended(let id, _, _, _, _): ended.insert(id)
                 case .takenBack(let id, let end): takenBack[id] = end
                 default: break
                 }

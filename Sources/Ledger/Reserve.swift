@@ -128,7 +128,7 @@ final class Reserve: Sendable {
         var entries: [Entry] = []
         for event in events {
             switch event {
-            case .ended(let id, let reason, let at, let actor):
+            case .ended(let id, let reason, let at, let actor, _):
                 if case .ended(let ids, reason, at, actor) = entries.last {
                     entries[entries.count - 1] = .ended(ids + [id], reason, at: at, by: actor)
                 } else {

@@ -48,6 +48,8 @@ enum Schema {
             Column("reason", "TEXT") { Field($0.ask.reason) },
             Column("ticket", "TEXT") { Field($0.ask.ticket) },
             Column("idempotency_key", "TEXT") { Field($0.idempotencyKey) },
+            // Why it came to nothing, or was ended, in the words of who did it.
+            Column("decision", "TEXT") { _ in .null },
         ]
 
     /// How a request waits that did not open at once.
@@ -64,8 +66,7 @@ enum Schema {
             Column("groups", "TEXT NOT NULL") {
                 .text($0.wait.groups.sorted().joined(separator: "\n"))
             },
-            // Why it came to nothing, and who decided so.
-            Column("decision", "TEXT") { _ in .null },
+            // And who made it come to nothing:
         ] + Person.columns.of { _ in nil }
 
     /// What is recorded of an approval, besides the request it is of.
@@ -170,6 +171,11 @@ enum Schema {
 
     static let insertRequest = insert(into: "requests", requestColumns)
     static let insertWait = insert(into: "waits", waitColumns)
+    static let updateDecider = """
+        UPDATE waits SET (\(Person.columns.map(\.name).joined(separator: ", "))) =
+            (\(marks(Person.columns.count)))
+        WHERE request = ?
+        """
     static let insertApproval = """
         INSERT INTO approvals VALUES (?, ?, \(marks(approvalColumns.count)))
         """

@@ -59,7 +59,7 @@ public struct StoredRequest: Hashable, Sendable, Identifiable {
     public var grants: [StoredGrant]
     /// How it waits, or waited; nil where it opened as soon as it was asked.
     public var wait: Wait?
-    /// Why it came to nothing.
+    /// Why it came to nothing or was ended, in the words of who did it.
     public var decision: String?
     /// Who decided that it comes to nothing; nil for the agent.
     public var decidedBy: Person?

@@ -6,7 +6,7 @@ enum WaitRows {
     /// The columns of `waits`, as `w`, that `wait(from:)` takes.
     static let columns =
         ([
-            "revision", "duration", "starts_at", "pending_until", "extends", "groups", "decision",
+            "revision", "duration", "starts_at", "pending_until", "extends", "groups",
         ] + Person.columns.map(\.name)).map { "w." + $0 }.joined(separator: ", ")
 
     /// Reads a row of `columns`, which begin at an index, with what else belongs to it; nil where
@@ -17,7 +17,7 @@ enum WaitRows {
         at index: Int,
         of request: Int64,
         _ state: RequestState
-    ) throws -> (wait: Wait, decision: String?, decidedBy: Person?)? {
+    ) throws -> (wait: Wait, decidedBy: Person?)? {
         guard let revision: Int = try row.decode(atIndex: index) else { return nil }
         let groups: String = try row.decode(atIndex: index + 5)
         let startsAt: Int64? = try row.decode(atIndex: index + 2)
@@ -32,11 +32,8 @@ enum WaitRows {
         )
         wait.revision = revision
         wait.approvals = try approvals(db, of: request)
-        let person = index + 7
-        return (
-            wait, try row.decode(atIndex: index + 6),
-            Person(try row.fields(person..<person + Person.columns.count))
-        )
+        let person = index + 6
+        return (wait, Person(try row.fields(person..<person + Person.columns.count)))
     }
 
     private static func openings(_ db: Database, of request: Int64) throws -> [Opening] {

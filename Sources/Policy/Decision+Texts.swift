@@ -49,8 +49,9 @@ extension PolicySet {
         ]
     }
 
-    /// Holds the reason of a denial against what the requester is owed: words.
-    public static func violations(ofDenial reason: String) -> [Violation] {
+    /// Holds the reason for which a request is denied or ended against what its requester is owed:
+    /// words.
+    public static func violations(ofAnswer reason: String) -> [Violation] {
         let violations = textViolations(
             reason,
             field: "reason",
@@ -62,7 +63,7 @@ extension PolicySet {
                 field: "reason",
                 value: printable(reason),
                 allowed: "a reason",
-                message: "cannot deny without a reason: the requester is told it"
+                message: "cannot take a reason without letters: the requester is told it"
             )
         ]
     }

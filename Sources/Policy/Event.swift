@@ -12,7 +12,7 @@ public enum Event: Hashable, Sendable {
     /// A request was granted: all its grants are live.
     case opened(AccessRequest)
     /// A live grant ended; `by` is nil where nobody asked for it.
-    case ended(Grant.ID, EndReason, at: Timestamp, by: Person?)
+    case ended(Grant.ID, EndReason, at: Timestamp, by: Person?, Grounds = Grounds())
     /// The end of a live grant was moved.
     case extended(Grant.ID, from: GrantEnd, until: GrantEnd, by: Person, Grounds = Grounds())
     /// The kernel did not take an extension: a live grant ends as it did before.

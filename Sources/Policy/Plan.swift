@@ -123,7 +123,7 @@ public struct Plan: Sendable {
                     open(grant, &touched)
                     undo.grants.append((grant.id, nil))
                 }
-            case .ended(let id, _, _, _):
+            case .ended(let id, _, _, _, _):
                 if let old = close(id, &touched) { undo.grants.append((id, old)) }
             case .extended(let id, _, let end, _, _), .takenBack(let id, let end):
                 move(id, &touched, &undo) { $0.end = end }

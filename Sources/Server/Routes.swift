@@ -112,7 +112,14 @@ extension Route {
             .json(try await service.cancel(request: try call.requestID(), by: caller))
         },
         Route(.POST, "/v1/requests/{id}/revoke", .revokeRequest) { call, caller, service in
-            .json(try await service.revoke(request: try call.requestID(), by: caller))
+            .json(
+                try await service.revoke(
+                    request: try call.requestID(),
+                    reason: call.hasBody
+                        ? try call.document(RevokeBody.init(json:)).reason : nil,
+                    by: caller
+                )
+            )
         },
         Route(.POST, "/v1/requests/{id}/extend", .extendRequest) { call, caller, service in
             let body = try call.document(ExtendBody.init(json:))

@@ -64,6 +64,20 @@ import Testing
         #expect(try host.stored(2) == ["active/-", "revoked/closed-by-admin"])
     }
 
+    @Test func theReasonForARevocationIsTold() async throws {
+        let host = try Host()
+        let agent = try await host.agent()
+        try await agent.open(ask("ssh", from: "198.51.100.7", reason: "deploy"))
+        let wordless = await problem {
+            try await agent.revoke(request: 1, reason: "...", by: dora)
+        }
+        #expect(wordless?.code == .outsidePolicy)
+        let revoked = try await agent.revoke(request: 1, reason: "incident", by: dora)
+        #expect(revoked.decision == "incident" && revoked.reason == "deploy")
+        #expect(try await agent.request(id: 1, for: alice).decision == "incident")
+        #expect(try host.audit("ended").map(\.reason) == ["incident"])
+    }
+
     @Test(arguments: ["revoke", "extend", "close"])
     func onlyTheRequesterAndAdminsMayChange(_ verb: String) async throws {
         let host = try Host()

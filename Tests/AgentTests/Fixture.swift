@@ -426,6 +426,10 @@ extension Agent {
         try await open(ask, idempotencyKey: key, by: caller) { $0 }
     }
 
+    func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument {
+        try await revoke(request: id, reason: nil, by: caller)
+    }
+
     @discardableResult
     func extend(
         request id: Int64,

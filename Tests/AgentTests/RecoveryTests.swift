@@ -47,7 +47,7 @@ import Testing
             )
             let (live, events) = recovered.settled(at: now)
             let ended = events.compactMap { event -> (Grant.ID, EndReason)? in
-                if case .ended(let id, let reason, at: _, by: nil) = event {
+                if case .ended(let id, let reason, at: _, by: nil, _) = event {
                     (id, reason)
                 } else {
                     nil

@@ -9,7 +9,7 @@ struct PlanModel {
         switch event {
         case .opened(let request):
             for grant in request.grants { grants[grant.id] = grant }
-        case .ended(let id, _, _, _): grants[id] = nil
+        case .ended(let id, _, _, _, _): grants[id] = nil
         case .extended(let id, _, let end, _, _), .takenBack(let id, let end):
             grants[id]?.end = end
         case .shortened(let id, let deadline), .carriedOver(let id, let deadline):

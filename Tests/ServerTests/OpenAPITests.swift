@@ -100,6 +100,7 @@ struct OpenAPITests {
         try check(ExtendBody(duration: "1h", reason: "r", ticket: "t"), is: "Extend")
         try check(ApproveBody(duration: "1h", revision: 2), is: "Approve")
         try check(DenyBody(reason: "r"), is: "Deny")
+        try check(RevokeBody(reason: "r"), is: "Revoke")
         try check(
             Ask(
                 targets: ["ssh"],

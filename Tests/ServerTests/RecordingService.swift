@@ -21,7 +21,7 @@ final class RecordingService: AccessService {
         case approve(Int64, ApproveBody)
         case deny(Int64, String)
         case cancel(Int64)
-        case revoke(Int64)
+        case revoke(Int64, String? = nil)
         case extend(Int64, Duration, Grounds)
         case grants(RequestFilter, includeEnded: Bool)
         case closeGrant(Grant.ID)
@@ -178,8 +178,10 @@ final class RecordingService: AccessService {
         return Samples.request
     }
 
-    func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument {
-        try await note(.revoke(id), caller)
+    func revoke(request id: Int64, reason: String?, by caller: Caller) async throws
+        -> RequestDocument
+    {
+        try await note(.revoke(id, reason), caller)
         return Samples.request
     }
 

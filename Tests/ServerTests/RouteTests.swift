@@ -178,6 +178,11 @@ struct Example: CustomTestStringConvertible, Sendable {
                 asks: .revoke(17)
             ),
             Example(
+                "POST /v1/requests/{id}/revoke",
+                post("/v1/requests/17/revoke", #"{"reason":"left the company"}"#),
+                asks: .revoke(17, "left the company")
+            ),
+            Example(
                 "POST /v1/requests/{id}/extend",
                 post("/v1/requests/17/extend", #"{"duration":"30m"}"#),
                 asks: .extend(17, .seconds(1800), Grounds())

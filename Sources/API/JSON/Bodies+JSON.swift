@@ -65,6 +65,17 @@ extension ApproveBody {
     }
 }
 
+extension RevokeBody {
+    /// Reads the body of `POST /v1/requests/{id}/revoke`.
+    package init(json: [UInt8]) throws(JSONError) {
+        var reason: String?
+        try JSONReader.readObject(json, fields: ["reason"]) { _, reader throws(JSONError) in
+            reason = try reader.readOptionalText()
+        }
+        self.init(reason: reason)
+    }
+}
+
 extension DenyBody {
     /// Reads the body of `POST /v1/requests/{id}/deny`.
     package init(json: [UInt8]) throws(JSONError) {
