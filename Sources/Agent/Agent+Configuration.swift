@@ -24,7 +24,6 @@ extension Agent {
         do {
             (old, new) = try await committer.reload(from: source)
         } catch let error as ConfigurationError {
-            logger.warning("the configuration was not reloaded, the running one stays: \(error)")
             try? await note(Notice(.configurationRefused, by: person, detail: "\(error)"))
             throw Problem(error)
         } catch {
@@ -32,10 +31,9 @@ extension Agent {
         }
         let open = old.policySet.ports(notManagedBy: new.policySet)
         warn(ofOpenPorts: open)
-        logger.info("configuration loaded: \(new.policies.count) policies")
+        let policies = counted(new.policies.count, "policy", "policies")
         let detail =
-            ["\(new.policies.count) policies"] + new.differences(from: old)
-            + open.map { "\($0) no longer managed" }
+            [policies] + new.differences(from: old) + open.map { "\($0) no longer managed" }
         try? await note(
             Notice(.configurationLoaded, by: person, detail: detail.joined(separator: "; "))
         )

@@ -23,7 +23,7 @@ extension Agent {
     ) async throws -> (policy: PolicyDocument, tag: String) {
         let policies = await committer.configuration.policies.filter(caller.mayAsk(under:))
         guard let policy = policies.first(where: { $0.name == name }) else {
-            throw Problem.noSuch(policy: name, among: policies.map(\.name))
+            throw Problem(noPolicy: name, among: policies.map(\.name))
         }
         return (PolicyDocument(policy), policy.tag)
     }

@@ -20,8 +20,7 @@ extension Agent {
         _ filter: RequestFilter,
         for caller: Caller
     ) async throws -> RequestList {
-        let wanted = filter.forLedger(caller)
-        let stored = try await reading { () throws(LedgerError) in
+        let stored = try await matching(filter, for: caller) { wanted throws(LedgerError) in
             try await ledger.requests(wanted, state: filter.state)
         }
         let isLast = stored.count < filter.limit
@@ -37,14 +36,14 @@ extension Agent {
         includeEnded: Bool,
         for caller: Caller
     ) async throws -> GrantList {
-        var wanted = filter.forLedger(caller)
+        var filter = filter
         // A page holds whole requests, and so at least the largest there can be.
-        wanted.limit = RequestLimits.grants + 1
-        var stored = try await reading { [wanted] () throws(LedgerError) in
+        filter.limit = RequestLimits.grants + 1
+        var stored = try await matching(filter, for: caller) { wanted throws(LedgerError) in
             try await ledger.grants(wanted, state: includeEnded ? nil : .active)
         }
         var next: String?
-        if stored.count == wanted.limit, let cut = stored.last?.id.request {
+        if stored.count == filter.limit, let cut = stored.last?.id.request {
             stored.removeAll { $0.id.request == cut }
             next = stored.last.map { "\($0.id.request)" }
         }
@@ -113,22 +112,5 @@ extension Committer {
     /// Those of some grants that are live.
     func grants(_ ids: [Grant.ID]) -> [Grant.ID: Grant] {
         ids.reduce(into: [:]) { live, id in live[id] = plan[id] }
-    }
-}
-
-extension RequestFilter {
-    /// The conditions as the ledger takes them.
-    ///
-    /// Who only is a requester sees but their own, and a delegate's people only what is under its
-    /// policies.
-    fileprivate func forLedger(_ caller: Caller) -> LedgerFilter {
-        LedgerFilter(
-            policy: policy,
-            policies: caller.identity.via?.policies,
-            subject: caller.maySeeAll ? nil : caller.identity.subject,
-            name: requester,
-            before: before,
-            limit: limit
-        )
     }
 }

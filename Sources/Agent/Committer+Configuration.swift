@@ -45,7 +45,7 @@ extension Committer {
         let names = configuration.policies.map(\.name)
         let policy = configuration.policies.first { $0.name == name }
         try condition.require(of: policy)
-        if policy == nil, definition == nil { throw .noSuch(policy: name, among: names) }
+        if policy == nil, definition == nil { throw Problem(noPolicy: name, among: names) }
         let change: PolicyChange
         do throws(PolicyChangeError) {
             change = try configuration.changing(policy: name, to: definition)
@@ -88,14 +88,6 @@ extension Precondition {
 }
 
 extension Problem {
-    static func noSuch(policy name: String, among names: [String]) -> Problem {
-        Problem(
-            .notFound,
-            "there is no policy \"\(printable(name))\"; there are: "
-                + names.joined(separator: ", ")
-        )
-    }
-
     init(_ error: ConfigurationError) { self.init(faults: error.faults) }
 
     private init(faults: [ConfigurationError.Fault]) {
@@ -104,9 +96,8 @@ extension Problem {
             faults.count == 1
                 ? "\(faults[0])" : "the configuration has \(faults.count) faults",
             violations: faults.map {
-                let place = "\($0.file):\($0.line):\($0.column)"
-                return Violation(
-                    field: $0.file.isEmpty ? $0.key : place,
+                Violation(
+                    field: $0.file.isEmpty ? $0.key : $0.place,
                     value: $0.file.isEmpty ? "" : $0.key,
                     allowed: "",
                     message: $0.message

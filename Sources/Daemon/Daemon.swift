@@ -32,13 +32,14 @@ public struct DaemonOptions: Sendable {
 public enum Daemon {
     /// Reads the configuration and says what is wrong with it.
     ///
-    /// - Returns: How many policies it has, and what is valid in it but means nothing on this host.
+    /// - Returns: How many policies it has (`2 policies`), and what is valid in it but means nothing on this host.
     /// - Throws: An error whose text names file, line, column and key of each fault.
     public static func check(
         _ options: DaemonOptions
-    ) throws -> (policies: Int, warnings: [String]) {
+    ) throws -> (policies: String, warnings: [String]) {
         let configuration = try AgentConfiguration.load(file: options.configuration)
-        return (configuration.policies.count, configuration.warnings().map(\.description))
+        let policies = counted(configuration.policies.count, "policy", "policies")
+        return (policies, configuration.warnings().map(\.description))
     }
 
     /// Reads a policy file and says what is wrong with it.
@@ -91,7 +92,8 @@ public enum Daemon {
             holding: .whatIsThere,
             now: { clocks.now().boot }
         )
-        logger.info("gate armed: \(managed.count) managed ports")
+        let ports = managed.map(\.range.portCount).reduce(0, +)
+        logger.info("gate armed: \(counted(ports, "managed port", "managed ports"))")
         let ledger: Ledger
         do throws(LedgerError) {
             ledger = try Ledger(directory: start.stateDirectory, bootID: clocks.bootID)
@@ -106,6 +108,7 @@ public enum Daemon {
         files.remember(start.configuration)
         let watch = try Watch(ruleset: gate.isOwned ? nil : RulesetMonitor(besides: gate))
         let executor = LoopExecutor.makeWithOwnThread()
+        let trail = TrailLog(ledger, logger: logger, isWhole: leadsToJournal)
         let outcome = Outcome()
         Task(executorPreference: executor) {
             do {
@@ -127,7 +130,15 @@ public enum Daemon {
                         }
                     }
                 )
-                try await serve(agent, watch, options.socket, start.configuration, executor, logger)
+                try await serve(
+                    agent,
+                    watch,
+                    trail,
+                    options.socket,
+                    start.configuration,
+                    executor,
+                    logger
+                )
                 outcome.set(.success(()))
             } catch {
                 outcome.set(.failure(error))
@@ -139,6 +150,7 @@ public enum Daemon {
     private static func serve(
         _ agent: Agent,
         _ watch: Watch,
+        _ trail: TrailLog,
         _ socket: String?,
         _ configuration: AgentConfiguration,
         _ executor: LoopExecutor,
@@ -162,6 +174,7 @@ public enum Daemon {
                     .init(service: WatchService(agent: agent, watch: watch)),
                     .init(service: ReloadService(agent: agent)),
                     .init(service: WatchdogService(agent: agent)),
+                    .init(service: TrailLogService(agent: agent, log: trail)),
                     .init(service: server),
                 ],
                 gracefulShutdownSignals: [.sigterm, .sigint],
@@ -169,6 +182,8 @@ public enum Daemon {
             )
         )
         await agent.note(.started)
+        await trail.catchUp()
+        await trail.tellHead()
         ServiceManager.notify("READY=1")
         // Nobody waits for a directory server.
         Task(executorPreference: executor) { await agent.checkNames() }
@@ -176,6 +191,8 @@ public enum Daemon {
         ServiceManager.notify("STOPPING=1")
         await agent.beat()
         await agent.note(.stopped)
+        await trail.catchUp()
+        await trail.tellHead()
     }
 }
 

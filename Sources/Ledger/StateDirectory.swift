@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Linux
 internal import SystemPackage
 
@@ -156,7 +155,7 @@ struct OpenFiles: Sendable {
     mutating func require() throws(LedgerError) {
         do throws(Errno) {
             let status = try Stat(folder, followTargetSymlink: false)
-            let (seconds, nanoseconds) = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
+            let (seconds, nanoseconds) = status.modification
             guard
                 seconds != self.seconds || nanoseconds != self.nanoseconds
                     || Place(status) != places[folder]

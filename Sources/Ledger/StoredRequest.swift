@@ -110,7 +110,7 @@ public struct LedgerFilter: Hashable, Sendable {
     public var policies: Set<String>?
     /// Only those of this person.
     public var subject: Subject?
-    /// Only those of persons who went by this name.
+    /// Only those of users of this host who went by this name.
     public var name: String?
     /// Only requests with a smaller number, and their grants.
     public var before: Int64?

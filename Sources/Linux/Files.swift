@@ -16,6 +16,13 @@ public func fileStatus(_ path: String, followsLink: Bool = true) throws(SystemEr
     }
 }
 
+extension Stat {
+    /// When the content last changed, since 1970.
+    public var modification: (seconds: Int, nanoseconds: Int) {
+        (st_mtim.tv_sec, st_mtim.tv_nsec)
+    }
+}
+
 /// The first line of a small file, such as those under /proc, without its end.
 ///
 /// - Throws: ``SystemError``, `EFBIG` where the file has more than 4,096 bytes.

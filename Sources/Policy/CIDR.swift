@@ -107,3 +107,14 @@ public struct CIDR: TextForm, Comparable {
         (~(UInt64.max >> length), length <= 64 ? 0 : ~(UInt64.max >> (length - 64)))
     }
 }
+
+extension CIDR {
+    /// Ranges that no packet from another host has as its source (RFC 6890, RFC 5771, RFC 4291).
+    private static let nobodys: [(range: CIDR, kind: String)] = [
+        ("0.0.0.0/8", "unspecified"), ("127.0.0.0/8", "loopback"), ("224.0.0.0/4", "multicast"),
+        ("::/128", "unspecified"), ("::1/128", "loopback"), ("ff00::/8", "multicast"),
+    ].compactMap { text, kind in (try? CIDR(parsing: text)).map { ($0, kind) } }
+
+    /// Which kind of address it is where nobody can come from there: `loopback`; nil elsewhere.
+    public var nobodysKind: String? { Self.nobodys.first { $0.range.contains(self) }?.kind }
+}

@@ -1,4 +1,13 @@
 extension PolicySet {
+    /// The policies that a delegate may ask under: to its people there are no others.
+    func among(_ delegate: Delegate?) -> PolicySet {
+        guard let delegate, delegate.policies != nil else { return self }
+        return PolicySet(
+            policies: policies.filter { delegate.mayAsk(under: $0.name) },
+            roles: roles
+        )
+    }
+
     /// Why a delegate may not ask under these policies; nil where it may, or where there is none.
     func refusal(ofDelegateOf identity: Identity, toAskUnder policies: [String]) -> String? {
         guard let delegate = identity.via,

@@ -48,6 +48,16 @@ extension PolicySet {
         _ field: String,
         for policies: [AccessPolicy]
     ) -> [Violation] {
+        if let kind = range.nobodysKind {
+            return [
+                Violation(
+                    field: field,
+                    value: range.description,
+                    allowed: "an address that others have",
+                    message: "cannot open for \(range): nobody comes from a \(kind) address"
+                )
+            ]
+        }
         let outside = policies.filter { !$0.allowedSources.contains { $0.contains(range) } }
         let narrowest = policies.max {
             $0.widestSource.prefixLength(range.family) < $1.widestSource.prefixLength(range.family)
@@ -55,7 +65,8 @@ extension PolicySet {
         let length = narrowest?.widestSource.prefixLength(range.family) ?? 0
         guard !outside.isEmpty || range.prefixLength < length else { return [] }
 
-        let nearest = nearest(to: range, for: policies, prefixLength: length)?.description
+        let nearest = nearest(to: range, for: policies)
+            .flatMap { $0.prefixLength < length ? nil : $0.description }
         var violations = outside.prefix(1).map { policy in
             let others = outside.count > 1 ? " and \(outside.count - 1) more" : ""
             return Violation(
@@ -71,7 +82,7 @@ extension PolicySet {
                 Violation(
                     field: field,
                     value: range.description,
-                    allowed: nearest ?? "/\(length)",
+                    allowed: "/\(length)",
                     message: "cannot open for \(range): policy \(narrowest.name) allows ranges of "
                         + "/\(length) and narrower"
                 )
@@ -80,12 +91,8 @@ extension PolicySet {
         return violations
     }
 
-    /// The widest range inside `range` that every policy allows; nil where there is none.
-    private static func nearest(
-        to range: CIDR,
-        for policies: [AccessPolicy],
-        prefixLength: Int
-    ) -> CIDR? {
+    /// The widest range inside `range` whose sources every policy allows; nil where there is none.
+    private static func nearest(to range: CIDR, for policies: [AccessPolicy]) -> CIDR? {
         // Two ranges that overlap lie in each other, so what they share is the narrower one.
         var candidates = [range]
         for policy in policies {
@@ -95,9 +102,6 @@ extension PolicySet {
             }
             candidates = Array(Set(shared))
         }
-        let widest = candidates.min { ($0.prefixLength, $0) < ($1.prefixLength, $1) }
-        return widest.flatMap {
-            CIDR($0.address, prefixLength: max($0.prefixLength, prefixLength))
-        }
+        return candidates.min { ($0.prefixLength, $0) < ($1.prefixLength, $1) }
     }
 }

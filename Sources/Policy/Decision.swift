@@ -34,7 +34,7 @@ extension PolicySet {
         if let refusal = refusal(of: identity, holding: held, toAskUnder: []) {
             return .notPermitted(refusal)
         }
-        let targets = resolve(targets: ask.targets)
+        let targets = among(identity.via).resolve(targets: ask.targets)
         let policies = targets.policies
         let sources = Self.read(sources: ask.sources, of: identity, for: policies)
         let (openings, sizes) = Self.openings(of: targets.ports, for: sources.ranges)
@@ -81,7 +81,7 @@ extension PolicySet {
         for sources: [CIDR]
     ) -> ([Opening], [Violation]) {
         let grants = ports.count * sources.count
-        let elements = ports.reduce(0) { $0 + $1.port.elements } * sources.count
+        let elements = ports.reduce(0) { $0 + $1.port.portCount } * sources.count
         var violations: [Violation] = []
         if grants > RequestLimits.grants {
             violations.append(
@@ -146,6 +146,7 @@ extension AccessPolicy {
 }
 
 extension PortRange {
-    /// How many elements of the kernel's sets one source needs.
-    var elements: Int { count * portProtocol.transports.count }
+    /// How many ports it has, each counted for each protocol; as many elements of the kernel's sets
+    /// one source needs.
+    public var portCount: Int { count * portProtocol.transports.count }
 }

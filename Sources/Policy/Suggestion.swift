@@ -30,8 +30,13 @@ private func editDistance(_ a: [UInt8], _ b: [UInt8]) -> Int {
     return last[b.count]
 }
 
+/// `1 policy`, `2 policies`.
+package func counted(_ count: Int, _ one: String, _ many: String) -> String {
+    "\(count) \(count == 1 ? one : many)"
+}
+
 /// The first items of a list, and how many more there are.
-func listed<Items: Collection>(_ items: Items) -> String
+package func listed<Items: Collection>(_ items: Items) -> String
 where Items.Element: CustomStringConvertible {
     let shown = items.prefix(12).map(\.description).joined(separator: ", ")
     return items.count > 12 ? "\(shown) and \(items.count - 12) more" : shown

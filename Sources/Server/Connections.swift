@@ -11,14 +11,25 @@ final class User {
     /// Whether it is known to have a role or to be a delegate.
     fileprivate var isWelcome = false
     fileprivate var open: [ObjectIdentifier: ConnectionGuard] = [:]
+    /// The connections that were idle when all were looked at, the longest last.
+    private var idle: [(id: ObjectIdentifier, since: NIODeadline)] = []
 
     fileprivate init() {}
 
     /// The connection that has been idle longest; nil where all are busy.
-    fileprivate var longestIdle: ConnectionGuard? {
-        open.values.lazy
-            .compactMap { guardian in guardian.idleSince.map { (guardian, since: $0) } }
-            .min { $0.since < $1.since }?.0
+    ///
+    /// All are looked at only when those found the last time are used up: who became idle since then
+    /// has been so for less time.
+    fileprivate func longestIdle() -> ConnectionGuard? {
+        for _ in 0..<2 {
+            while let (id, since) = idle.last {
+                if let guardian = open[id], guardian.idleSince == since { return guardian }
+                idle.removeLast()
+            }
+            idle = open.compactMap { id, guardian in guardian.idleSince.map { (id, $0) } }
+            idle.sort { $0.since > $1.since }
+        }
+        return nil
     }
 }
 
@@ -135,7 +146,7 @@ final class Connections {
     }
 
     private func closeLongestIdle(of user: User) throws {
-        guard let guardian = user.longestIdle else { throw Refused() }
+        guard let guardian = user.longestIdle() else { throw Refused() }
         // Its place is free at once, though its socket closes a moment later.
         remove(guardian)
         guardian.close()

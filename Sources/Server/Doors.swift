@@ -3,7 +3,7 @@ import Logging
 import NIOCore
 import NIOPosix
 
-/// Keeps the agent's sockets where clients look for them.
+/// Keeps the agent's sockets, and the folder they are in, where clients look for them.
 ///
 /// Whoever tidies the folder up would else leave an agent behind that nobody can reach. A socket
 /// that was handed over is its owner's to look after.
@@ -144,7 +144,15 @@ final class Doors {
         watch?.close(promise: nil)
         watch = nil
         guard let folder else { return }
-        let descriptor = try FolderWatch.make(folder).release()
+        ListeningSocket.makeFolder(folder)
+        let descriptor: CInt
+        do throws(SystemError) {
+            descriptor = try FolderWatch.make(folder).release()
+        } catch {
+            throw ListeningSocket.Failure(
+                description: "cannot look after the sockets in \(folder): \(error)"
+            )
+        }
         let handler = NIOLoopBound(Handler { self.makeMissing() }, eventLoop: loop)
         NIOPipeBootstrap(group: loop)
             .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 4096))

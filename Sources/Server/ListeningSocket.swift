@@ -39,7 +39,8 @@ public struct ListeningSocket: Sendable {
     /// Makes a socket at a path.
     ///
     /// Nobody can connect before the file has its final mode and group: it is made with mode 0600
-    /// and does not listen until then. A socket that nobody listens on is replaced.
+    /// and does not listen until then. A socket that nobody listens on is replaced, and a folder that
+    /// is missing is made.
     ///
     /// - Parameters:
     ///   - path: where.
@@ -55,6 +56,7 @@ public struct ListeningSocket: Sendable {
         guard let address = UnixAddress(path: path) else {
             throw Failure(path, "the path is longer than the 107 bytes a socket's may have")
         }
+        makeFolder(folder(of: path))
         try removeStale(path, address)
         do throws(SystemError) {
             let socket = try Descriptor.unixSocket(.stream, isBlocking: false)
@@ -108,9 +110,22 @@ public struct ListeningSocket: Sendable {
     }
 
     /// The folder of its file; nil for a socket without one.
-    var folder: String? {
-        guard let path, let slash = path.lastIndex(of: "/") else { return path.map { _ in "." } }
+    var folder: String? { path.map(Self.folder(of:)) }
+
+    private static func folder(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    /// Makes the folder of a socket, which everybody may look into, where it is missing.
+    ///
+    /// Whoever needs it next will say why it is not there, should that fail.
+    static func makeFolder(_ folder: String) {
+        do throws(SystemError) {
+            try Linux.makeFolder(folder, permissions: .ownerReadWriteExecute)
+            // Whatever the umask is.
+            try setPermissions(FilePermissions(rawValue: 0o755), of: folder)
+        } catch {}
     }
 
     /// Makes the agent's socket anew; nil for one that another made.

@@ -13,10 +13,12 @@ public struct ConfigurationError: Error, Hashable, Sendable, CustomStringConvert
         /// What is wrong and what would be allowed.
         public var message: String
 
+        /// `file:line:column`, or the file alone where it is meant as a whole.
+        public var place: String { line > 0 ? "\(file):\(line):\(column)" : file }
+
         /// `file:line:column: key: message`, without the parts that are not known.
         public var description: String {
-            (line > 0 ? "\(file):\(line):\(column): " : "\(file): ")
-                + (key.isEmpty ? "" : key + ": ") + message
+            place + ": " + (key.isEmpty ? "" : key + ": ") + message
         }
     }
 

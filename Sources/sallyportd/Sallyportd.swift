@@ -63,7 +63,7 @@ struct Sallyportd: ParsableCommand {
         if check {
             let (policies, warnings) = try Daemon.check(options)
             Daemon.tell(warnings.map { "warning: \($0)" })
-            print("\(configurationFile) is valid: \(policies) policies")
+            print("\(configurationFile) is valid: \(policies)")
         } else {
             try Daemon.run(options, logger: Daemon.makeLogger())
         }

@@ -212,7 +212,7 @@ import Testing
         let agent = try await host.agent()
         try await agent.open(ask("ssh", from: "198.51.100.7"))
         host.store.hold()
-        async let other = agent.open(ask("winrm", from: "::1", reason: "deploy"), by: bob)
+        async let other = agent.open(ask("winrm", from: "2001:db8::1", reason: "deploy"), by: bob)
         #expect(try await eventually { host.store.held == 1 })
         let answers: [@Sendable () async throws -> RequestDocument] = [
             { try await agent.approve(by: carol) }, { try await agent.approve(by: erin) },
@@ -293,7 +293,7 @@ import Testing
         let host = try Host(approvals: 1)
         let agent = try await host.agent()
         host.store.hold()
-        async let other = agent.open(ask("winrm", from: "::1", reason: "deploy"), by: bob)
+        async let other = agent.open(ask("winrm", from: "2001:db8::1", reason: "deploy"), by: bob)
         #expect(try await eventually { host.store.held == 1 })
         async let first = agent.opened(ask("ssh", from: "198.51.100.7"), key: "k")
         async let second = agent.opened(ask("ssh", from: "198.51.100.7"), key: "k")

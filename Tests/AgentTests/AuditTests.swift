@@ -16,7 +16,9 @@ import Testing
         let wide = ask("ssh", "winrm", from: "198.0.0.0/8", for: "4h", reason: "deploy")
         let refused = await problem { try await agent.open(wide) }
         #expect(refused?.code == .outsidePolicy)
-        let uninvited = await problem { try await agent.open(ask("ssh", from: "::1"), by: vera) }
+        let uninvited = await problem {
+            try await agent.open(ask("ssh", from: "2001:db8::1"), by: vera)
+        }
         #expect(uninvited?.code == .notPermitted)
         let rows = try host.audit("refused")
         #expect(rows.map(\.subject) == ["unix:1000", "unix:1003"])

@@ -60,6 +60,28 @@ import Testing
         #expect(try host.audit("configuration-loaded").map(\.subject) == [nil])
     }
 
+    @Test func saysOfAWholeFileOnlyItsName() async throws {
+        let host = try Host()
+        let agent = try await host.agent()
+        var whole = fault
+        (whole.line, whole.column, whole.key) = (0, 0, "")
+        host.configuration.withLock { [fault] in
+            $0 = .failure(ConfigurationError(faults: [whole, fault]))
+        }
+        let refused = await problem { try await agent.reload(by: dora) }
+        #expect(refused?.violations?.map(\.field) == ["ssh.yaml", "ssh.yaml:3:9"])
+    }
+
+    @Test(arguments: [(1, "1 policy"), (2, "2 policies")])
+    func countsPolicies(count: Int, text: String) async throws {
+        let host = try Host()
+        let agent = try await host.agent()
+        try host.changeConfiguration { $0.policies = Array($0.policies.prefix(count)) }
+        try await agent.reload(by: nil)
+        let loaded = try #require(try host.audit("configuration-loaded").last?.detail)
+        #expect(loaded.split(separator: ";").first == text[...])
+    }
+
     @Test func aReloadChangesManagedPortsAndGrantsSurvive() async throws {
         let host = try Host()
         let agent = try await host.agent()
@@ -75,7 +97,9 @@ import Testing
         let loaded = try #require(try host.audit("configuration-loaded").first)
         #expect(loaded.detail?.contains("5985-5986/tcp no longer managed") == true)
         try await agent.open(ask("rdp", from: "198.51.100.7"))
-        let gone = await problem { try await agent.open(ask("winrm", from: "::1", reason: "long")) }
+        let gone = await problem {
+            try await agent.open(ask("winrm", from: "2001:db8::1", reason: "long"))
+        }
         #expect(gone?.code == .outsidePolicy)
     }
 

@@ -163,10 +163,10 @@ import Testing
         )
 
         let refused = await problem {
-            try await agent.open(ask("winrm", from: "::1", reason: "deploy"), by: caller)
+            try await agent.open(ask("winrm", from: "2001:db8::1", reason: "deploy"), by: caller)
         }
-        #expect(refused?.code == .notPermitted)
-        #expect(refused?.detail.contains("ssh") == true)
+        #expect(refused?.code == .outsidePolicy)
+        #expect(refused?.violations?.map(\.allowed) == ["ssh"])
         #expect(try await agent.policies(for: caller).policies.map(\.name) == ["ssh"])
         #expect(await problem { try await agent.policy(named: "winrm", for: caller) } != nil)
         #expect(try await agent.status(for: caller).policies.map(\.name) == ["ssh"])
@@ -206,7 +206,7 @@ import Testing
         #expect(await agent.roles(of: itself) == [])
         let refused = await problem {
             try await agent.open(
-                ask("ssh", from: "::1"),
+                ask("ssh", from: "2001:db8::1"),
                 by: Caller(identity: itself, roles: [.requester])
             )
         }

@@ -163,7 +163,7 @@ import Testing
         #expect(try host.stored(1) == ["expired/expired"])
         #expect(try host.stored(4) == ["revoked/closed-by-requester"])
         #expect(await agent.liveGrants == 2)
-        #expect(try await agent.open(ask("ssh", from: "::1")).id == "5")
+        #expect(try await agent.open(ask("ssh", from: "2001:db8::1")).id == "5")
     }
 
     @Test func whatTheLedgerDoesNotKnowIsClosed() async throws {

@@ -1,5 +1,8 @@
 import GRDB
+import Glibc
+import Linux
 import Policy
+import Synchronization
 import Testing
 import TestSupport
 
@@ -106,6 +109,29 @@ import TestSupport
         #expect(request.grants.map(\.id.description) == ["2.1", "2.2"])
         #expect(request.grants.map(\.grant.policy) == ["ssh", "rdp"])
         #expect(request.grants.map(\.endedAt) == [minutes(63), minutes(62)])
+    }
+
+    @Test func looksUpAKeyWhoeverElseReads() async throws {
+        try ledger.commitBlocking([.opened(request(6, minute: 6, key: "k"))], at: minutes(71))
+        let begun = Mutex(0)
+        let mayEnd = Mutex(false)
+        defer { mayEnd.withLock { $0 = true } }
+        for _ in 0..<8 {
+            ledger.pool.asyncRead { _ in
+                begun.withLock { $0 += 1 }
+                while !mayEnd.withLock(\.self) { usleep(1000) }
+            }
+        }
+        #expect(try await eventually { begun.withLock(\.self) == 4 })
+        let found = Mutex<Int64?>(nil)
+        let ledger = ledger
+        let thread = try OwnThread.start {
+            let keyed = try? ledger.keyedRequest(subject: alice.subject, idempotencyKey: "k")
+            found.withLock { $0 = keyed?.id }
+        }
+        #expect(try await eventually(within: .seconds(5)) { found.withLock(\.self) == 6 })
+        mayEnd.withLock { $0 = true }
+        thread.join()
     }
 
     @Test func countsWhatOpened() async throws {

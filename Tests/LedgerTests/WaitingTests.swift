@@ -122,11 +122,16 @@ import Testing
         try await ledger.commit([.asked(waiting)], at: noon)
         let approval = Approval(by: bob, at: minutes(2), duration: nil, policies: ["ssh"])
         waiting.wait.add(approval, then: .pending)
-        let opened = waiting.opened(try request(1).grants)
+        let opened = waiting.opened(try request(1, minute: 2).grants)
         try await ledger.commit(
             [.approved(1, approval, then: .pending), .opened(opened)],
             at: minutes(2)
         )
+        // It counts from when it opened, not from when it was asked.
+        for (minute, requests) in [(0, 1), (1, 1), (2, 1), (3, nil)] {
+            var usage = try await ledger.pastUsage(since: minutes(minute)).read()
+            #expect(usage.figures(of: "ssh", at: minutes(5))?.requests == requests)
+        }
         let stored = try #require(try await ledger.request(1))
         #expect(stored.state == .active && stored.decidedAt == minutes(2))
         #expect(stored.grants.map(\.grant) == opened.grants)

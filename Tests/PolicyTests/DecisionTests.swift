@@ -163,7 +163,7 @@ func hostPolicies() throws -> PolicySet {
         ),
         (
             "10.1.0.0/16",
-            "sources[0] | 10.1.0.0/16 | 10.1.0.0/24 | cannot open for 10.1.0.0/16: "
+            "sources[0] | 10.1.0.0/16 | /24 | cannot open for 10.1.0.0/16: "
                 + "policy ssh allows ranges of /24 and narrower"
         ),
         (
@@ -182,15 +182,38 @@ func hostPolicies() throws -> PolicySet {
         #expect(try refusals(sshAsk(sources: [source])) == [expected])
     }
 
-    @Test func theNearestSourceSuitsAllTargets() throws {
+    /// What is told as allowed is nothing that just happens to be narrow enough.
+    @Test func suggestsNoRangeThatNobodyMeant() throws {
         let ask = sshAsk(targets: ["ssh", "rdp"], sources: ["0.0.0.0/0"])
         #expect(
             try refusals(ask) == [
-                "sources[0] | 0.0.0.0/0 | 10.0.0.0/32 | cannot open for 0.0.0.0/0: policy ssh "
-                    + "allows only sources in 10.0.0.0/8, 2001:db8::/32",
-                "sources[0] | 0.0.0.0/0 | 10.0.0.0/32 | cannot open for 0.0.0.0/0: policy rdp "
-                    + "allows ranges of /32 and narrower",
+                "sources[0] | 0.0.0.0/0 | 10.0.0.0/8, 2001:db8::/32 | cannot open for 0.0.0.0/0: "
+                    + "policy ssh allows only sources in 10.0.0.0/8, 2001:db8::/32",
+                "sources[0] | 0.0.0.0/0 | /32 | cannot open for 0.0.0.0/0: policy rdp allows "
+                    + "ranges of /32 and narrower",
             ]
+        )
+    }
+
+    @Test(arguments: [
+        ("127.0.0.1", "loopback"), ("127.0.0.0/8", "loopback"), ("::1", "loopback"),
+        ("::ffff:127.0.0.1", "loopback"), ("0.0.0.0", "unspecified"), ("::", "unspecified"),
+        ("224.0.0.1", "multicast"), ("239.1.0.0/16", "multicast"), ("ff02::1", "multicast"),
+        ("::2", nil), ("126.255.255.255", nil), ("128.0.0.0", nil), ("240.0.0.1", nil),
+        ("0.0.0.0/0", nil), ("::/0", nil),
+    ])
+    func refusesSourcesThatNobodyComesFrom(source: String, kind: String?) throws {
+        let messages = try refusals(Ask(targets: ["wide"], sources: [source]))
+            .filter { $0.hasPrefix("sources[0]") }
+        let range = try cidr(source)
+        #expect(
+            messages
+                == (kind.map {
+                    [
+                        "sources[0] | \(range) | an address that others have | cannot open for "
+                            + "\(range): nobody comes from a \($0) address"
+                    ]
+                } ?? [])
         )
     }
 

@@ -199,12 +199,21 @@ func portal(
             Issue.record("a policy of the list was refused")
             return
         }
+        // To its people there are no others.
+        let list = "ssh, rdp"
         #expect(
-            try decide(["ssh", "winrm"], via: narrow)
-                == .notPermitted(
-                    "cannot ask under policy winrm through portal: it may ask only under rdp, ssh"
-                )
+            refusals(try decide(["ssh", "winrm"], via: narrow)) == [
+                "targets[1] | winrm | \(list) | cannot open winrm: there is no such policy; what "
+                    + "can be asked for: \(list)"
+            ]
         )
+        for targets in [["5985/tcp"], ["1/tcp"], ["1-65535/any"], ["telnet"], []] {
+            let texts = refusals(try decide(targets, via: narrow)).joined()
+            #expect(!texts.isEmpty)
+            for other in ["winrm,", "wide", "10000", "5985-5986"] {
+                #expect(!texts.contains(other), "\(texts)")
+            }
+        }
     }
 
     @Test func extendsOnlyUnderItsPolicies() throws {

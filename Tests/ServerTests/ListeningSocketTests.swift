@@ -86,8 +86,8 @@ private func status(of path: String) throws -> stat {
 
     @Test(arguments: [
         (
-            "/no such folder/a.sock",
-            "cannot listen on /no such folder/a.sock: bind: no such file or directory"
+            "/no such folder/nor this/a.sock",
+            "cannot listen on /no such folder/nor this/a.sock: bind: no such file or directory"
         ),
         (
             "/" + String(repeating: "x", count: 107),
@@ -100,6 +100,17 @@ private func status(of path: String) throws -> stat {
             try ListeningSocket.make(path: path)
         }
         #expect(error?.description == text)
+    }
+
+    @Test func makesItsFolder() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/sallyport/a.sock"
+        let old = umask(0o077)
+        defer { umask(old) }
+        let socket = try ListeningSocket.make(path: path)
+        defer { close(socket.descriptor) }
+        #expect(try status(of: folder.path + "/sallyport").st_mode & 0o7777 == 0o755)
+        _ = try RawConnection(path: path)
     }
 
     @Test func removesOnlyTheFileItMade() throws {

@@ -158,7 +158,7 @@ struct OpenAPITests {
         try checkRequired(status.policies[0], is: "PolicyStatus")
         try checkRequired(status.you, is: "You")
         var preview = Samples.preview
-        (preview.needs, preview.superseded) = (nil, nil)
+        (preview.startsAt, preview.needs, preview.superseded) = (nil, nil, nil)
         try checkRequired(preview, is: "Preview")
         try checkRequired(preview.grants[0], is: "Opening")
         try checkRequired(NeedDocument(policy: "ssh", approvals: 1, given: 0), is: "Need")

@@ -117,6 +117,10 @@ import TestSupport
             "break_glass: {sources: ['::/0']}",
             "1:25: break_glass.sources[0]: ::/0 would open every managed port to everybody"
         ),
+        (
+            "break_glass: {sources: ['127.0.0.1']}",
+            "1:25: break_glass.sources[0]: nobody comes from 127.0.0.1/32, a loopback address; name where you would be"
+        ),
     ])
     func refusesWrongSettings(text: String, expected: String) throws {
         let folder = try TemporaryFolder(["sallyport.yaml": text, "policy.d/readme": ""])
