@@ -19,6 +19,9 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
 }
 
 @Suite(.blocking) struct LimitTests {
+    /// The beginning of a request with a document.
+    private let json =
+        "PUT /v1/policies/ssh HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
     /// What an empty object asks for.
     private static let change = RecordingService.Asked.change(
         "ssh",
@@ -76,7 +79,7 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
     @Test func answersExpectationsAtOnce() async throws {
         try await withServer { server in
             let connection = try server.connect()
-            let head = "PUT /v1/policies/ssh HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n"
+            let head = json + "expect: 100-continue\r\n"
             connection.send(head + "content-length: 2\r\n\r\n")
             #expect(try connection.answer()?.status == 100)
             connection.send("{}")
@@ -89,7 +92,7 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
         try await withServer(service) { server in
             let connection = try server.connect()
             connection.send(
-                "PUT /v1/policies/ssh HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}cdef"
+                json + "content-length: 2\r\n\r\n{}cdef"
             )
             #expect(try connection.answer()?.status == 200)
             let second = try connection.answer()
@@ -104,7 +107,7 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
         try await withServer(service) { server in
             let connection = try server.connect()
             connection.send(
-                "PUT /v1/policies/ssh HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nab"
+                json + "content-length: 100\r\n\r\nab"
             )
             connection.endSending()
             let end = try connection.readToEnd()
