@@ -5,6 +5,11 @@ package enum AuditCSV {
     /// The names of the columns.
     package static let header = line(columns.map(\.name))
 
+    /// What an event says, by the names of its fields.
+    package static func fields(of row: AuditRow) -> [(name: String, text: String)] {
+        columns.compactMap { column in column.text(row).map { (column.name, $0) } }
+    }
+
     /// A line with an event.
     package static func line(of row: AuditRow) -> [UInt8] {
         line(columns.map { $0.text(row) ?? "" })

@@ -46,6 +46,7 @@ public protocol AccessService: Sendable {
     ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
     ///   - caller: Who wants it.
     /// - Returns: What was done.
+    /// - Throws: `Problem`; then nothing was changed, but that the ledger could not record it.
     func change(
         policy name: String,
         to definition: JSONValue?,
@@ -131,7 +132,19 @@ public protocol AccessService: Sendable {
     /// - Returns: What it came to, faults included.
     /// - Throws: A `Problem` where the ledger cannot be read.
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification
+
+    /// What is recorded from now on, or after an event, and which grants end soon.
+    ///
+    /// - Parameters:
+    ///   - after: The number of the last event that the caller knows; nil to begin now.
+    ///   - caller: Who listens.
+    /// - Returns: What the caller may see, for as long as it is kept.
+    /// - Throws: A `Problem` where the caller listens too often already.
+    func events(after: Int64?, for caller: Caller) async throws -> StreamedEvents
 }
+
+/// Events as they happen, some at a time.
+public typealias StreamedEvents = any AsyncSequence<[StreamedEvent], any Error> & Sendable
 
 /// Events of the audit trail, some at a time, which are read when they are asked for.
 public typealias AuditRows = any AsyncSequence<[AuditRow], any Error> & Sendable

@@ -24,6 +24,7 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     case closeGrant = "close a grant"
     case readAudit = "read the audit trail"
     case verifyAudit = "verify the audit trail"
+    case followEvents = "follow events"
 
     /// Who may: one of these roles is enough.
     ///
@@ -37,7 +38,7 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         case .open, .cancelRequest, .extendRequest, .revokeRequest, .closeGrant:
             [.requester, .admin]
         case .approveRequest, .denyRequest: [.approver, .admin]
-        case .listRequests, .readRequest, .listGrants, .readAudit: Set(Role.allCases)
+        case .listRequests, .readRequest, .listGrants, .readAudit, .followEvents: Set(Role.allCases)
         case .verifyAudit: [.viewer, .approver, .admin]
         }
     }

@@ -26,6 +26,15 @@ extension Agent {
     public func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification {
         try await reading { () throws(LedgerError) in try await ledger.verify(head: head) }
     }
+
+    /// What is recorded from now on, or after an event, and which grants end soon.
+    public func events(after: Int64?, for caller: Caller) async throws -> StreamedEvents {
+        try await feed.listen(
+            after: after,
+            scope: caller.auditScope,
+            person: caller.identity.subject
+        )
+    }
 }
 
 extension Caller {

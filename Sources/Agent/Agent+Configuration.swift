@@ -24,7 +24,6 @@ extension Agent {
         do {
             (old, new) = try await committer.reload(from: source)
         } catch let error as ConfigurationError {
-            logger.warning("the configuration was not reloaded, the running one stays: \(error)")
             try? await note(Notice(.configurationRefused, by: person, detail: "\(error)"))
             throw Problem(error)
         } catch {
@@ -33,7 +32,6 @@ extension Agent {
         let open = old.policySet.ports(notManagedBy: new.policySet)
         warn(ofOpenPorts: open)
         let policies = counted(new.policies.count, "policy", "policies")
-        logger.info("configuration loaded: \(policies)")
         let detail =
             [policies] + new.differences(from: old) + open.map { "\($0) no longer managed" }
         try? await note(

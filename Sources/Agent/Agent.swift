@@ -11,12 +11,16 @@ public import Settings
 /// It has no state of its own: what changes while it runs is the ``Committer``'s.
 public final class Agent: Sendable {
     let committer: Committer
+    let feed: EventFeed
     let ledger: Ledger
     let gate: any GateControl
     let clocks: any Clocks
     let logger: Logger
     let source: any ConfigurationSource
     let startedAt: Timestamp
+    /// Says that something was recorded; for one who follows.
+    public let recordings: AsyncStream<Void>
+    let recorded: @Sendable () -> Void
     /// Reads what was opened in the days before; why it could not be read.
     let history: Task<LedgerError?, Never>
 
@@ -61,6 +65,18 @@ public final class Agent: Sendable {
         startedAt = now.wall
         let recovered = try ledger.recover()
         let (live, events) = recovered.settled(at: now)
+        let feed = EventFeed(ledger: ledger, clocks: clocks, executor: executor, logger: logger)
+        self.feed = feed
+        let (recordings, signal) = AsyncStream.makeStream(
+            of: Void.self,
+            bufferingPolicy: .bufferingNewest(1)
+        )
+        self.recordings = recordings
+        let recorded: @Sendable () -> Void = {
+            feed.recorded()
+            signal.yield()
+        }
+        self.recorded = recorded
         committer = Committer(
             plan: Plan(live: live),
             waitingRequests: WaitingRequests(recovered.waiting),
@@ -73,6 +89,7 @@ public final class Agent: Sendable {
             clocks: clocks,
             executor: executor,
             logger: logger,
+            recorded: recorded,
             wake: wake
         )
         var lost: [Event] = []
@@ -80,13 +97,11 @@ public final class Agent: Sendable {
             let detail =
                 "the ledger lacks what an earlier run recorded: rows \(rows.lowerBound) to "
                 + "\(rows.upperBound) of the audit trail, with the requests and ends they tell of"
-            logger.error("\(detail)")
             lost = [.noted(Notice(.ledgerRowsLost, detail: detail))]
         }
         if let row = recovered.replaced {
             let detail =
                 "row \(row) of the audit trail is not the one that an earlier run recorded last"
-            logger.error("\(detail)")
             lost.append(.noted(Notice(.ledgerRowsLost, detail: detail)))
         }
         if !live.isEmpty {
@@ -113,6 +128,19 @@ public final class Agent: Sendable {
     /// lapse the requests whose time has come.
     public func grantsEnded() async {
         await logged("book ended grants") { try await committer.settle() }
+        await prune()
+    }
+
+    /// Takes away the events that the configuration no longer keeps, looking once a minute at most.
+    private func prune() async {
+        guard let moment = await committer.takeTurnToPrune() else { return }
+        await logged("prune the audit trail") {
+            while try await ledger.prune(before: moment, at: clocks.now().wall) {
+                recorded()
+                // Requests have their turn.
+                try await Task.sleep(for: .milliseconds(20))
+            }
+        }
     }
 
     /// Shortens what a step of the wall clock shortens.
@@ -130,9 +158,15 @@ public final class Agent: Sendable {
                 fault = "\(error)"
             }
             guard let fault else { return try await committer.reassert() }
-            logger.warning("another process changed the gate (\(fault)); making it anew")
-            await logged("make the gate anew") { try await committer.reassert() }
+            var failure: (any Error)?
+            do {
+                try await committer.reassert()
+            } catch {
+                failure = error
+            }
             try await note(Notice(.gateTampered, detail: fault))
+            if let failure { throw failure }
+            try await note(Notice(.gateRearmed))
         }
     }
 
@@ -143,6 +177,7 @@ public final class Agent: Sendable {
             try gate.forgetEndedSessions()
             try await noteBreakGlass(gate.inspect().breakGlass)
         }
+        await prune()
     }
 
     /// Tells the audit trail of connections from break-glass sources since it was last told.
@@ -151,7 +186,6 @@ public final class Agent: Sendable {
             guard let more = await committer.breakGlassPackets(of: source, are: packets) else {
                 continue
             }
-            logger.warning("break-glass source \(source) opened connections: \(more) packets")
             try await note(
                 Notice(
                     .breakGlassUsed,

@@ -25,6 +25,8 @@ actor Committer {
     private let logger: Logger
     /// Is told when the next grant ends, or a request that waits starts or lapses.
     private let wake: @Sendable (BootTime?) -> Void
+    /// Is told that something was recorded.
+    private let recorded: @Sendable () -> Void
 
     /// The live grants, with what is on its way into the ledger.
     private(set) var plan: Plan
@@ -52,6 +54,7 @@ actor Committer {
     /// When which fault was logged that lasts.
     private var loggedFaults: [String: BootTime] = [:]
     private var nextEnd: BootTime?
+    private var prunedAt: BootTime?
     /// Who is told of delegates: the server, as long as the agent runs.
     private var delegateFeeds: [AsyncStream<[String]>.Continuation] = []
     /// What break-glass sources had let in when the audit trail was last told.
@@ -95,6 +98,7 @@ actor Committer {
         clocks: any Clocks,
         executor: any SerialExecutor & TaskExecutor,
         logger: Logger,
+        recorded: @escaping @Sendable () -> Void,
         wake: @escaping @Sendable (BootTime?) -> Void
     ) {
         self.plan = plan
@@ -109,6 +113,7 @@ actor Committer {
         self.clocks = clocks
         self.executor = executor
         self.logger = logger
+        self.recorded = recorded
         self.wake = wake
     }
 
@@ -220,6 +225,17 @@ actor Committer {
     func clockStepped() async throws {
         isClockStepped = true
         try await settle()
+    }
+
+    /// Before when events of the audit trail may go; nil where all are kept, or it was asked for in
+    /// the last minute.
+    func takeTurnToPrune() -> Timestamp? {
+        let now = clocks.now()
+        guard let keep = configuration.auditKeep,
+            prunedAt.map({ now.boot - $0 >= .seconds(60) }) ?? true
+        else { return nil }
+        prunedAt = now.boot
+        return now.wall + (.zero - keep)
     }
 
     /// A number that no request has had.
@@ -425,10 +441,17 @@ actor Committer {
                 }
             }
         }
-        guard ledgerFault != nil else { return }
+        recorded()
+        guard let fault = ledgerFault else { return }
         ledgerFault = nil
         loggedFaults = [:]
-        logger.notice("the ledger has all that is in force again")
+        submit { committer, now throws(Problem) in
+            let detail = "all that is in force is recorded again; before: \(fault)"
+            return Submission(
+                events: committer.noting(Notice(.ledgerRepaired, detail: detail), at: now)
+            ) {}
+        } reply: { _ in
+        }
     }
 
     /// Logs a fault; what lasts, and is tried every second, at once and then every ten minutes.

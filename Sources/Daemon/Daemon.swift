@@ -108,6 +108,7 @@ public enum Daemon {
         files.remember(start.configuration)
         let watch = try Watch(ruleset: gate.isOwned ? nil : RulesetMonitor(besides: gate))
         let executor = LoopExecutor.makeWithOwnThread()
+        let trail = TrailLog(ledger, logger: logger, isWhole: leadsToJournal)
         let outcome = Outcome()
         Task(executorPreference: executor) {
             do {
@@ -129,7 +130,15 @@ public enum Daemon {
                         }
                     }
                 )
-                try await serve(agent, watch, options.socket, start.configuration, executor, logger)
+                try await serve(
+                    agent,
+                    watch,
+                    trail,
+                    options.socket,
+                    start.configuration,
+                    executor,
+                    logger
+                )
                 outcome.set(.success(()))
             } catch {
                 outcome.set(.failure(error))
@@ -141,6 +150,7 @@ public enum Daemon {
     private static func serve(
         _ agent: Agent,
         _ watch: Watch,
+        _ trail: TrailLog,
         _ socket: String?,
         _ configuration: AgentConfiguration,
         _ executor: LoopExecutor,
@@ -164,6 +174,7 @@ public enum Daemon {
                     .init(service: WatchService(agent: agent, watch: watch)),
                     .init(service: ReloadService(agent: agent)),
                     .init(service: WatchdogService(agent: agent)),
+                    .init(service: TrailLogService(agent: agent, log: trail)),
                     .init(service: server),
                 ],
                 gracefulShutdownSignals: [.sigterm, .sigint],
@@ -171,6 +182,8 @@ public enum Daemon {
             )
         )
         await agent.note(.started)
+        await trail.catchUp()
+        await trail.tellHead()
         ServiceManager.notify("READY=1")
         // Nobody waits for a directory server.
         Task(executorPreference: executor) { await agent.checkNames() }
@@ -178,6 +191,8 @@ public enum Daemon {
         ServiceManager.notify("STOPPING=1")
         await agent.beat()
         await agent.note(.stopped)
+        await trail.catchUp()
+        await trail.tellHead()
     }
 }
 

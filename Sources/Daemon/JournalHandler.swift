@@ -12,7 +12,7 @@ extension Daemon {
 
     /// Compares standard error with what the journal was given, as systemd.exec(5) says for
     /// `$JOURNAL_STREAM`: the variable alone is inherited by programs whose output goes elsewhere.
-    private static var leadsToJournal: Bool {
+    static var leadsToJournal: Bool {
         guard let journal = ThisProcess.environment("JOURNAL_STREAM"),
             let status = try? Stat(FileDescriptor.standardError)
         else { return false }
@@ -20,7 +20,11 @@ extension Daemon {
     }
 }
 
-/// Begins each line with its priority (sd-daemon(3)), and leaves time and program to the journal.
+/// Gives the journal entries with fields of their own, `SALLYPORT_` and the name of what a record
+/// says besides its text.
+///
+/// What the journal does not take goes to standard error, each line with its priority
+/// (sd-daemon(3)), as it does where there is no journal to be talked to.
 private struct JournalHandler: LogHandler {
     var logLevel = Logger.Level.info
     var metadata = Logger.Metadata()
@@ -31,8 +35,14 @@ private struct JournalHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        let details = metadata.merging(event.metadata ?? [:]) { $1 }
-            .map { " \($0)=\($1)" }.sorted().joined()
+        let fields = metadata.merging(event.metadata ?? [:]) { $1 }
+        var entry = JournalEntry("\(event.message)", priority: event.level.priority)
+        entry.add("SYSLOG_IDENTIFIER", "sallyportd")
+        for (name, value) in fields { entry.add("SALLYPORT_\(name)", "\(value)") }
+        do throws(SystemError) {
+            return try entry.send()
+        } catch {}
+        let details = fields.map { " \($0)=\($1)" }.sorted().joined()
         let lines = "\(event.message)\(details)".split(separator: "\n")
             .map { "<\(event.level.priority)>\($0)\n" }.joined()
         // Where the log cannot be written, there is nobody to tell.

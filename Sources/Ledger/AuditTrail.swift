@@ -23,6 +23,11 @@ extension Ledger {
         AuditExport(ledger: self, scan: AuditScan(filter), after: after, through: newestEvent)
     }
 
+    /// The newest event's number and hash; 0 and 64 zeros where there is none.
+    public var head: (sequence: Int64, hash: String) {
+        books.withLock { ($0.marks.sequence, $0.marks.hash) }
+    }
+
     /// The newest event's number; 0 where there is none.
     public var newestEvent: Int64 { books.withLock(\.marks.sequence) }
 }

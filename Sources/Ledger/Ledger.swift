@@ -12,7 +12,8 @@ internal import Synchronization
 /// - Starting: ``recover()``
 /// - Reading: ``request(_:)``, ``requests(_:state:)``, ``grants(_:state:)``, ``pastUsage(since:)``,
 ///   ``keyedRequest(subject:idempotencyKey:)``
-/// - The audit trail: ``audit(_:)``, ``allAudit(_:after:)``, ``verify(head:)``
+/// - The audit trail: ``audit(_:)``, ``allAudit(_:after:)``, ``verify(head:)``,
+///   ``prune(before:at:)``
 public final class Ledger: Sendable {
     let pool: DatabasePool
     /// For look-ups on the agent's own thread: readers of the pool may all be busy.
@@ -125,9 +126,20 @@ public final class Ledger: Sendable {
     }
 
     func record(_ events: [Event], at: Timestamp, _ db: Database) throws {
+        guard !events.isEmpty || isBehind else { return }
+        try transact(at: at, db) { writer in
+            for event in events { try writer.write(event) }
+        }
+    }
+
+    /// Writes what `body` does in one durable transaction, behind what was owed.
+    func transact(
+        at: Timestamp,
+        _ db: Database,
+        _ body: (inout EventWriter) throws -> Void
+    ) throws {
         try requireFiles()
         var books = books.withLock { $0 }
-        guard !(events.isEmpty && books.owed.isEmpty) else { return }
         try db.run("BEGIN IMMEDIATE")
         do {
             if !books.isBootRecorded {
@@ -145,7 +157,7 @@ public final class Ledger: Sendable {
                     try writer.write(event)
                 } catch let error as LedgerError where error.code == .notLive {}
             }
-            for event in events { try writer.write(event) }
+            try body(&writer)
             try db.run("COMMIT")
             (books.marks, books.block) = (writer.marks, writer.block)
         } catch {

@@ -77,6 +77,25 @@ extension Ledger {
         }
     }
 
+    /// The live grants that end within a time.
+    public func grants(
+        endingIn time: ClosedRange<Timestamp>
+    ) async throws(LedgerError) -> [Grant] {
+        try await reading { db in
+            let statement = try db.cachedStatement(
+                sql: """
+                    SELECT \(GrantRows.liveColumns.joined(separator: ", ")) FROM live
+                    WHERE expires_at BETWEEN ? AND ?
+                    """
+            )
+            var rows = GrantRows()
+            return try Row.fetchAll(
+                statement,
+                arguments: [time.lowerBound.milliseconds, time.upperBound.milliseconds]
+            ).map { try rows.liveGrant(from: $0) }
+        }
+    }
+
     /// Reads on the calling thread, from a connection that does not wait for commits.
     func reading<T>(_ body: (Database) throws -> T) throws(LedgerError) -> T {
         do {

@@ -38,7 +38,10 @@ struct Verifier: Sendable {
     /// The event before the next one.
     private var sequence: Int64 = 0
     private var hash = AuditRow.firstHash
-    private var anchor: Int64?
+    /// What stands for the events that were pruned.
+    private var anchor: (sequence: Int64, hash: String)?
+    /// What the newest event of pruning says of it.
+    private var pruned: String?
     private var events: Int64 = 0
     private var givenAt: Int64?
     private var faults: [AuditVerification.Fault] = []
@@ -51,9 +54,10 @@ struct Verifier: Sendable {
 
     /// Takes the next events; answers whether there are no more.
     mutating func takeBatch(from db: Database) throws -> Bool {
-        let pruned = try db.run("SELECT sequence, hash FROM audit_anchor")
-        if let through = pruned.first?.integer, let hash = pruned.last?.text, through > sequence {
-            (sequence, self.hash, anchor) = (through, hash, through)
+        let held = try db.run("SELECT sequence, hash FROM audit_anchor")
+        if let through = held.first?.integer, let hash = held.last?.text {
+            anchor = (through, hash)
+            if through > sequence { (sequence, self.hash) = (through, hash) }
             if hash == given { givenAt = through }
         }
         if events == 0,
@@ -102,6 +106,7 @@ struct Verifier: Sendable {
             )
         }
         if row.hash == given { givenAt = row.sequence }
+        if row.event == AuditKind.auditPruned.rawValue { pruned = row.detail }
         (sequence, hash) = (row.sequence, row.hash)
         events += 1
     }
@@ -126,6 +131,15 @@ struct Verifier: Sendable {
                 "events \(newest.sequence + 1) to \(sequence) were never recorded"
             )
         }
+        let shouldSay = anchor.map { Ledger.pruned(through: $0.sequence, hash: $0.hash) }
+        if pruned != shouldSay {
+            verifier.add(
+                anchor?.sequence ?? 0,
+                .anchor,
+                "the trail begins behind event \(anchor?.sequence ?? 0), but no event tells that "
+                    + "those before it were pruned, or tells of others"
+            )
+        }
         if let given, givenAt == nil {
             verifier.add(
                 sequence,
@@ -138,7 +152,7 @@ struct Verifier: Sendable {
             events: events,
             last: sequence,
             head: hash,
-            prunedThrough: anchor,
+            prunedThrough: anchor?.sequence,
             given: givenAt,
             faultCount: verifier.faultCount,
             faults: verifier.faults

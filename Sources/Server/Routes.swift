@@ -159,6 +159,9 @@ extension Route {
             let rows = try await service.allAudit(try call.wholeAuditFilter(), for: caller)
             return .stream(rows, as: format)
         },
+        Route(.GET, "/v1/events", .followEvents) { call, caller, service in
+            .events(try await service.events(after: try call.lastEventID(), for: caller))
+        },
         Route(.GET, "/v1/audit/verify", .verifyAudit, query: ["head"]) { call, caller, service in
             try .json(
                 encoding: try await service.verifyAudit(head: call.query["head"], for: caller)

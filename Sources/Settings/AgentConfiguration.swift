@@ -14,6 +14,8 @@ public struct AgentConfiguration: Hashable, Sendable {
     public var people = People()
     /// Sources that are always let in to every managed port.
     public var breakGlass: [CIDR] = []
+    /// How long events stay in the audit trail; nil for ever.
+    public var auditKeep: Duration?
     /// The programs that speak for people whom issuers know.
     public var delegates: [Delegate] = []
     /// The policies in the order of their files.

@@ -11,7 +11,7 @@ struct Parts {
 
     /// Reads the fields of the file; what is said of the agent goes into its configuration.
     init(_ root: Field?, folder: String, _ configuration: inout AgentConfiguration) {
-        let keys = ["policy_dir", "agent", "roles", "people", "break_glass", "delegates"]
+        let keys = ["policy_dir", "agent", "roles", "people", "break_glass", "delegates", "audit"]
         guard let fields = root?.mapping(keys) else { return }
         policyDirectory = fields["policy_dir"]
         if let path = policyDirectory?.text() {
@@ -25,6 +25,11 @@ struct Parts {
             if let path = agent["state_dir"]?.absolutePath(longest: 4_000) {
                 configuration.stateDirectory = path
             }
+        }
+        if let keep = fields["audit"]?.mapping(["keep"])?["keep"] {
+            configuration.auditKeep = keep.duration(
+                in: .seconds(86_400) ... .seconds(86_400 * 36_500)
+            )
         }
         if let fields = fields["roles"]?.mapping(Role.allCases.map(\.rawValue)) {
             for role in Role.allCases {

@@ -28,6 +28,7 @@ final class RecordingService: AccessService {
         case audit(AuditFilter)
         case allAudit(AuditFilter)
         case verifyAudit(head: String?)
+        case events(after: Int64?)
     }
 
     private struct State {
@@ -41,6 +42,7 @@ final class RecordingService: AccessService {
     private let delegates: [Delegate]
     private let users: AsyncStream<[String]>
     private let rows: AuditRows
+    private let events: @Sendable () -> StreamedEvents
     /// Runs within each call, where a test needs time to pass or an error.
     private let during: @Sendable () async throws -> Void
 
@@ -49,12 +51,14 @@ final class RecordingService: AccessService {
         delegates: [Delegate] = [],
         delegateUsers: AsyncStream<[String]>? = nil,
         rows: AuditRows = AsyncThrowingStream { $0.finish() },
+        events: @escaping @Sendable () -> StreamedEvents = { AsyncThrowingStream { $0.finish() } },
         during: @escaping @Sendable () async throws -> Void = {}
     ) {
         self.roles = roles
         self.delegates = delegates
         users = delegateUsers ?? AsyncStream { $0.yield(delegates.map(\.user)) }
         self.rows = rows
+        self.events = events
         self.during = during
     }
 
@@ -211,6 +215,11 @@ final class RecordingService: AccessService {
     func allAudit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditRows {
         try await note(.allAudit(filter), caller)
         return rows
+    }
+
+    func events(after: Int64?, for caller: Caller) async throws -> StreamedEvents {
+        try await note(.events(after: after), caller)
+        return events()
     }
 
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification {

@@ -196,6 +196,19 @@ enum Samples {
         faults: [.init(sequence: 4, code: .changed, message: "event 4 was changed")]
     )
 
+    static let ending = EndingDocument(
+        Grant(
+            id: Grant.ID(request: 17, ordinal: 1),
+            policy: "ssh",
+            port: parsed([PortRange].self, "22/tcp")[0],
+            source: parsed([CIDR].self, "192.0.2.7/32")[0],
+            requester: Requester(subject: .local(uid: 1000), name: "alice"),
+            startsAt: instant,
+            end: GrantEnd(expiresAt: instant, deadline: BootTime(milliseconds: 1))
+        ),
+        remainingSeconds: 60
+    )
+
     static let violation = Violation(
         field: "duration",
         value: "5h",

@@ -34,3 +34,17 @@ extension AuditPage: JSONDocument {
         writer.field("next", next)
     }
 }
+
+extension EndingDocument: JSONDocument {
+    package func writeFields(to writer: inout JSONWriter) {
+        writer.field("grant", grant)
+        writer.field("request", request)
+        writer.field("requester", requester.description)
+        writer.field("requesterName", requesterName)
+        writer.field("policy", policy)
+        writer.field("port", port.description)
+        writer.field("source", source.description)
+        writer.field("expiresAt", expiresAt.description)
+        writer.field("remainingSeconds", remainingSeconds)
+    }
+}
