@@ -51,7 +51,8 @@ lint: test-packages ## check the form of sources, scripts and the unit
 	$(SWIFT) format lint --strict --recursive Sources Tests Fuzz Package.swift
 	for script in $(SCRIPTS); do bash -n "$$script"; done
 	shellcheck -x $(SCRIPTS)
-	perl -c Tests/Scenarios/traffic.pl 2>&1 | grep -v 'syntax OK' && exit 1 || true
+	for script in Tests/Scenarios/traffic.pl packaging/manual.pl; do \
+	    perl -c $$script 2>&1 | grep -v 'syntax OK' && exit 1 || true; done
 	packaging/check-unit.sh systemd/sallyportd.service
 
 format: ## bring the Swift sources into form

@@ -144,6 +144,13 @@ let package = Package(
             swiftSettings: memorySafe
         ),
 
+        // Azure's just-in-time access in words of ours; pure.
+        .target(
+            name: "AzureShape",
+            dependencies: ["API", "Policy"],
+            swiftSettings: memorySafe
+        ),
+
         // The command line.
         .target(
             name: "Client",
@@ -154,7 +161,9 @@ let package = Package(
         ),
         .target(
             name: "Commands",
-            dependencies: ["API", "Client", "Linux", "Policy", argumentParser, systemPackage],
+            dependencies: [
+                "API", "AzureShape", "Client", "Linux", "Policy", argumentParser, systemPackage,
+            ],
             swiftSettings: memorySafe
         ),
         .executableTarget(
@@ -219,6 +228,11 @@ let package = Package(
                 "API", "Access", "Agent", "Gate", "Ledger", "Linux", "Nftables", "Policy",
                 "Settings", "TestSupport", grdb, logging,
             ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "AzureShapeTests",
+            dependencies: ["API", "AzureShape", "Policy", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(

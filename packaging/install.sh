@@ -45,11 +45,19 @@ remove_completion() { # SHELL FILE
   rm -f "$DESTDIR$2"
 }
 
+manual() { # PROGRAM SECTION OTHERS FOLDER
+  install -D -m 0644 /dev/null "$DESTDIR$PREFIX/share/man/man$2/$1.$2"
+  "$DESTDIR$PREFIX/$4/$1" --experimental-dump-help | ./manual.pl "$2" "$3" \
+    >"$DESTDIR$PREFIX/share/man/man$2/$1.$2"
+}
+
 do_install() {
   local bin=${1:?where are the built programs?} policies=$DESTDIR$config/policy.d
   install -D -m 0755 "$bin/sallyportd" "$DESTDIR$PREFIX/sbin/sallyportd"
   install -D -m 0755 "$bin/sallyport" "$DESTDIR$PREFIX/bin/sallyport"
   completions install_completion
+  manual sallyport 1 'sallyportd(8)' bin
+  manual sallyportd 8 'sallyport(1)' sbin
   install -D -m 0644 ../systemd/sallyport.sysusers "$DESTDIR$SYSUSERSDIR/sallyport.conf"
   install -D -m 0644 ../systemd/sallyportd.service "$DESTDIR$UNITDIR/sallyportd.service"
   sed -i -E -e "s#/usr/local/(s?bin)/#$PREFIX/\1/#" -e "s#/etc/sallyport#$config#" \
@@ -97,6 +105,7 @@ do_uninstall() {
   rm -f "$DESTDIR$PREFIX/sbin/sallyportd" "$DESTDIR$PREFIX/bin/sallyport" \
     "$DESTDIR$UNITDIR/sallyportd.service" "$DESTDIR$SYSUSERSDIR/sallyport.conf"
   completions remove_completion
+  rm -f "$DESTDIR$PREFIX/share/man/man1/sallyport.1" "$DESTDIR$PREFIX/share/man/man8/sallyportd.8"
   live || return 0
   if has_systemd; then systemctl daemon-reload; fi
   # Stopping the agent leaves the gate in place; with the programs gone nobody could open it any more.

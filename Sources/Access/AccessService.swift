@@ -46,6 +46,7 @@ public protocol AccessService: Sendable {
     ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
     ///   - caller: Who wants it.
     /// - Returns: What was done.
+    /// - Throws: `Problem`; then nothing was changed, but that the ledger could not record it.
     func change(
         policy name: String,
         to definition: JSONValue?,

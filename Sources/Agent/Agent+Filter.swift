@@ -2,7 +2,6 @@ import API
 import Access
 import Ledger
 import Linux
-import Logging
 import Policy
 import Settings
 
@@ -53,7 +52,8 @@ extension Agent {
             try await ledger.people(named: name, under: caller.identity.via?.policies)
         }
         if subjects.contains(where: { $0.uid != nil }) { return nil }
-        if await answered({ NameService.primaryGroup(ofUser: name) != nil }) { return nil }
+        let isUser = await onOwnThread { NameService.primaryGroup(ofUser: name) != nil }
+        if isUser == true { return nil }
         guard let subject = subjects.first else {
             throw try await noPerson("named \"\(printable(name))\"", like: name, for: caller)
         }
@@ -77,7 +77,9 @@ extension Agent {
             try await ledger.requests(filter)
         }
         if !requests.isEmpty { return }
-        if let uid = subject.uid, await answered({ NameService.user(uid) != nil }) { return }
+        if let uid = subject.uid, await onOwnThread({ NameService.user(uid) != nil }) == true {
+            return
+        }
         throw try await noPerson("\(subject)", like: "", for: caller)
     }
 
@@ -102,18 +104,6 @@ extension Agent {
             "this host has no user \(text), and nobody like that has asked for access; \(meant)"
                 + "asked lately: \(names.isEmpty ? "nobody" : listed(names))"
         )
-    }
-
-    /// What the system's name service says, which may take seconds.
-    private func answered(_ question: @escaping @Sendable () -> Bool) async -> Bool {
-        await withCheckedContinuation { continuation in
-            do throws(SystemError) {
-                try OwnThread.start { continuation.resume(returning: question()) }
-            } catch {
-                logger.error("cannot ask the name service: \(error)")
-                continuation.resume(returning: false)
-            }
-        }
     }
 }
 

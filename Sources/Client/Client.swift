@@ -57,6 +57,8 @@ public final class Client {
     ///   - definition: An object with the keys of the policy file.
     ///   - tag: What the policy must be; empty: there must be none; nil: whatever it is.
     ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
+    /// - Returns: What was changed.
+    /// - Throws: ``ClientError``.
     public func set(
         policy name: String,
         to definition: JSONValue,

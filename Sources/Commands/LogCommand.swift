@@ -108,7 +108,7 @@ struct LogCommand: AgentCommand {
             try copy(filter, from: agent, to: output)
             return Report()
         case .json where !follow: printer = JSONPrinter(to: output)
-        case .json, .jsonl: printer = LinesPrinter(output: output)
+        case .json, .jsonl: printer = LinesPrinter(to: output)
         case .table: printer = TablePrinter(to: output, surroundings.time)
         }
         // What is followed begins behind the last event there is now; before it, what was asked for.
@@ -124,7 +124,11 @@ struct LogCommand: AgentCommand {
         }
         if follow { try self.follow(filter, after: last, from: agent, output, &printer) }
         try printer.end()
-        return Report(notes: printer.isEmpty ? ["no events"] : [])
+        guard printer.isEmpty else { return Report() }
+        // What was removed has events; where there are none, a name may be wrong.
+        _ = try agent.grants(RequestFilter(policy: policy, requester: user))
+        if let request { _ = try agent.request(id: "\(request)") }
+        return Report(notes: ["no events"])
     }
 
     /// Prints what happens after an event, for ever.

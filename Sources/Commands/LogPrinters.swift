@@ -15,7 +15,7 @@ struct AuditLine {
 
 /// Prints events in one form, some at a time.
 protocol EventPrinter {
-    /// Whether nothing was printed, and that is to be said.
+    /// Whether there was no event yet.
     var isEmpty: Bool { get }
 
     mutating func print(_ lines: [AuditLine]) throws
@@ -44,11 +44,14 @@ struct JSONPrinter: EventPrinter {
 
 /// JSON Lines: the agent's, an event each.
 struct LinesPrinter: EventPrinter {
-    let output: Output
+    private let output: Output
+    private(set) var isEmpty = true
 
-    var isEmpty: Bool { false }
+    init(to output: Output) { self.output = output }
 
-    func print(_ lines: [AuditLine]) throws {
+    mutating func print(_ lines: [AuditLine]) throws {
+        guard !lines.isEmpty else { return }
+        isEmpty = false
         try output.write(lines.map { harmless(json: $0.text) + "\n" }.joined())
     }
 

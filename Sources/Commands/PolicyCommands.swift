@@ -10,6 +10,7 @@ struct PolicyCommands: ParsableCommand {
         abstract: "Look at the policies, change them, check a file, reload them.",
         subcommands: [
             List.self, Show.self, Set.self, Remove.self, Check.self, Reload.self,
+            Import.self,
         ]
     )
 

@@ -69,7 +69,8 @@ extension PolicyCommands {
                 replacing: tag,
                 keepingGrants: keepGrants
             )
-            return try show(change, named: name, to: output)
+            try output.show(change, as: lines(change, named: name))
+            return Report(notes: warnings(change))
         }
 
         /// The policy as it is, and its tag; an object without fields, and an empty tag, where
@@ -123,24 +124,24 @@ extension PolicyCommands {
             to output: Output
         ) throws -> Report {
             let change = try agent.remove(policy: name, keepingGrants: keepGrants)
-            return try show(change, named: name, to: output)
+            try output.show(change, as: lines(change, named: name))
+            return Report(notes: warnings(change))
         }
     }
 }
 
-/// Prints what became of a policy.
-func show(
-    _ change: PolicyChangeDocument,
-    named name: String,
-    to output: Output
-) throws -> Report {
+/// What became of a policy.
+func lines(_ change: PolicyChangeDocument, named name: String) -> [Line] {
     let done = change.policy == nil ? "removed" : change.changes.isEmpty ? "unchanged" : "in force"
     let ended = change.endedGrants
     var lines: [Line] = ["policy \(name) \(done) (\(change.file))"]
     lines += change.changes.map { "  \($0)" }
     if !ended.isEmpty { lines.append("ended: \(ended.joined(separator: ", "))") }
-    try output.show(change, as: lines)
-    return Report(notes: change.warning.map { ["sallyport: " + $0] } ?? [])
+    return lines
+}
+
+func warnings(_ change: PolicyChangeDocument) -> [String] {
+    change.warning.map { ["sallyport: " + $0] } ?? []
 }
 
 /// The keys of a policy as options.
@@ -229,10 +230,13 @@ func jsonFile(_ file: String) throws(CommandError) -> JSONValue {
 }
 
 /// A document as a value whose fields can be changed.
-private func jsonValue(_ document: some Encodable) throws(ClientError) -> JSONValue {
+func jsonValue(_ document: some Encodable) throws(CommandError) -> JSONValue {
     do {
         return try JSONValue(json: Array(JSONEncoder().encode(document)))
     } catch {
-        throw .protocolError("cannot write the policy as JSON: \(error)")
+        throw CommandError(
+            message: "cannot write the policy as JSON: \(error)",
+            status: .internalError
+        )
     }
 }

@@ -3,10 +3,7 @@ extension AccessPolicy {
     /// that is left.
     public func allows(_ grant: Grant, at now: Moment) -> Bool {
         let left = min(grant.end.deadline - now.boot, grant.end.expiresAt - now.wall)
-        return enabled && left <= maxDuration
-            && ports.contains { $0.contains(grant.port) }
-            && allowedSources.contains { $0.contains(grant.source) }
-            && grant.source.prefixLength >= widestSource.prefixLength(grant.source.family)
+        return left <= maxDuration && allows(Opening(grant))
     }
 
     /// Whether everybody whom an issuer could let ask under another policy can so here, too.

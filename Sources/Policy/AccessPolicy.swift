@@ -65,6 +65,9 @@ public struct AccessPolicy: Hashable, Sendable {
     /// Whether the ports are managed and may be asked for.
     public var enabled: Bool
 
+    /// What the longest duration of a policy may be.
+    public static let maxDurations = Duration.seconds(5 * 60)...Duration.seconds(24 * 3_600)
+
     /// Every source there is.
     public static let anySource: [CIDR] = AddressFamily.allCases.compactMap {
         CIDR(IPAddress(high: 0, low: 0, family: $0), prefixLength: 0)

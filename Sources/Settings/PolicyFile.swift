@@ -78,7 +78,7 @@ extension AccessPolicy {
     }
 
     private static func readDurations(_ fields: [String: Field], into policy: inout AccessPolicy) {
-        let limits = Duration.seconds(5 * 60)...Duration.seconds(24 * 3_600)
+        let limits = maxDurations
         if let longest = fields["max_duration"]?.duration(in: limits) {
             policy.maxDuration = longest
         }

@@ -52,6 +52,7 @@ extension AccessPolicy {
     /// - Parameters:
     ///   - head: What the first line begins with, up to its key.
     ///   - indent: How many spaces the other lines begin with.
+    /// - Returns: The lines.
     func lines(head: String, indent: Int) -> [String] {
         entries.filter { !$0.isDefault }.enumerated().map { index, entry in
             (index == 0 ? head : String(repeating: " ", count: indent))

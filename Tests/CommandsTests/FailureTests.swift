@@ -13,7 +13,8 @@ import Testing
         .badRequest: 65, .outsidePolicy: 65, .notPermitted: 77, .notFound: 65,
         .notAuthenticated: 77, .rateLimited: 65, .methodNotAllowed: 70, .wrongState: 65,
         .idempotencyConflict: 65, .bodyTooLarge: 65, .unsupportedMediaType: 70,
-        .configurationInvalid: 65, .ledgerUnavailable: 70, .kernelRefused: 70, .internalError: 70,
+        .configurationInvalid: 65, .changedMeanwhile: 65, .configurationNotWritten: 70,
+        .ledgerUnavailable: 70, .kernelRefused: 70, .internalError: 70,
     ]
 
     @Test(arguments: Problem.Code.allCases)

@@ -88,9 +88,30 @@ import Testing
         ]
     )
     func asksForWhatIsWanted(line: String, query: String) throws {
-        let agent = try ScriptedAgent(["GET /v1/audit\(query)": Self.lines()])
-        #expect(try carryOut(line, agent: agent) == Printed(errors: "no events\n"))
+        let agent = try ScriptedAgent(["GET /v1/audit\(query)": Self.lines(Self.opened)])
+        #expect(try carryOut(line, agent: agent).status == 0)
         #expect(agent.calls == ["GET /v1/audit\(query)"])
+    }
+
+    @Test func saysSoWhenThereIsNothingOrANameIsWrong() throws {
+        let answers: [String: any Encodable & Sendable] = [
+            "GET /v1/audit?policy=ssh": try Self.lines(),
+            "GET /v1/audit?policy=shh&user=bob": try Self.lines(),
+            "GET /v1/audit?request=17": try Self.lines(),
+            "GET /v1/grants?policy=ssh": GrantList(grants: []),
+            "GET /v1/grants?policy=shh&requester=bob": Problem(.notFound, "there is no policy shh"),
+            "GET /v1/grants": GrantList(grants: []),
+            "GET /v1/requests/17": Problem(.notFound, "there is no request 17"),
+        ]
+        #expect(try carryOut("log --policy ssh", answers) == Printed(errors: "no events\n"))
+        #expect(
+            try carryOut("log --policy shh --user bob", answers)
+                == Printed(errors: "sallyport: there is no policy shh\n", status: 65)
+        )
+        #expect(
+            try carryOut("log --request 17", answers)
+                == Printed(errors: "sallyport: there is no request 17\n", status: 65)
+        )
     }
 
     @Test func aKindThatIsNoneNamesThemAll() throws {

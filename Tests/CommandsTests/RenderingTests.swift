@@ -266,6 +266,9 @@ struct RenderingTests {
                         max_duration              3h
                         default_duration          3h
                         requesters                all requesters
+                        approvals                 0
+                        approvers                 all approvers
+                        pending_for               15m
                         max_active_per_requester  10
                         reason                    optional
                         reason_min_length         0

@@ -84,6 +84,7 @@ final class ScriptedAgent: Sendable {
             HTTP/1.1 \(problem?.status ?? 200) x\r
             content-type: application/\(problem == nil ? "json" : "problem+json")\r
             content-length: \(body.utf8.count)\r
+            etag: "7"\r
             \r
             \(body)
             """
@@ -132,6 +133,8 @@ struct HeardCall: Sendable {
     var body: String
     /// The idempotency key.
     var key: String?
+    /// What has to hold for a change: `if-match "7"`.
+    var condition: String?
     /// The event to go on after.
     var lastEvent: String?
     /// What kind of answer is wanted.
@@ -152,6 +155,9 @@ struct HeardCall: Sendable {
                 if body.utf8.count == field("content-length").flatMap({ Int($0) }) ?? 0 {
                     line = head.first?.split(separator: " ").prefix(2).joined(separator: " ") ?? ""
                     key = field("idempotency-key")
+                    condition =
+                        ["if-match", "if-none-match"].lazy
+                        .compactMap { name in field(name).map { "\(name) \($0)" } }.first
                     lastEvent = field("last-event-id")
                     accepted = field("accept")
                     return

@@ -71,7 +71,7 @@ import TestSupport
             }
         } body: { path throws in
             let client = Client(socket: path, timeout: .seconds(1))
-            let text = JSONValue.text(String(repeating: "#", count: 4 << 20))
+            let text = JSONValue.text(String(repeating: "#", count: 1 << 20))
             let duration = ContinuousClock().measure {
                 let error = #expect(throws: ClientError.self) {
                     try client.set(policy: "ssh", to: text, replacing: nil, keepingGrants: false)

@@ -68,7 +68,9 @@ import Yams
         case .bool(let flag): #expect(node.bool == flag)
         case .number(let digits): #expect(node.scalar?.string == digits)
         case .text(let text):
-            #expect(node.scalar?.string == text)
+            // Yams drops a byte order mark at the start of any scalar.
+            let isMarked = text.unicodeScalars.first == "\u{FEFF}"
+            #expect(node.scalar?.string == String(text.unicodeScalars.dropFirst(isMarked ? 1 : 0)))
             #expect(node.scalar?.style == .doubleQuoted)
         case .list(let items):
             let nodes = try #require(node.sequence)

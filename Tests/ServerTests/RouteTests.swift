@@ -300,7 +300,7 @@ private let endless = "GET /v1/events"
 
     @Test(arguments: [
         ("PUT", "/v1/status", "GET, HEAD"), ("DELETE", "/v1/requests", "POST, GET, HEAD"),
-        ("PATCH", "/v1/policies/reload", "GET, HEAD, POST"),
+        ("PATCH", "/v1/policies/reload", "GET, HEAD, PUT, DELETE, POST"),
         ("OPTIONS", "/v1/grants/1.1", "DELETE"), ("HEAD", "/v1/grants/1.1", "DELETE"),
         ("POST", "/v1/grants", "GET, HEAD"),
     ])
@@ -379,6 +379,7 @@ private let endless = "GET /v1/events"
             let connection = try server.connect()
             connection.send(
                 Array("PUT /v1/policies/ssh HTTP/1.1\r\nhost: a\r\n".utf8)
+                    + Array("content-type: application/json\r\n".utf8)
                     + Array("content-length: 4\r\n\r\n\"".utf8) + [0xff, 0xfe] + Array("\"".utf8)
             )
             return try connection.answer()

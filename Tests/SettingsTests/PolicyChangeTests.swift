@@ -226,7 +226,7 @@ import Testing
             all == [
                 "/ports[0]: cannot read \"5432\": the protocol must be tcp, udp or any, in lower case after a slash; did you mean 5432/tcp?",
                 "/ports[1]: cannot read \"6/icmp\": the protocol must be tcp, udp or any, in lower case after a slash",
-                "/max_duration: cannot read \"3\": write a duration like 45m, 1h30m, 90s, 2d or PT1H30M",
+                "/max_duration: cannot read \"3\": write a duration like 45m, 1h30m, 90s, 2d or PT1H30M; did you mean 3m?",
                 "/reasn: unknown key; did you mean reason?",
             ]
         )

@@ -70,6 +70,10 @@ public indirect enum JSONValue: Hashable, Sendable, CustomStringConvertible {
     }
 
     private static func quoted(_ text: String) -> String {
+        let isPlain = { (byte: UInt8) in
+            (0x20...0x7E).contains(byte) && byte != 0x22 && byte != 0x5C
+        }
+        if text.utf8.allSatisfy(isPlain) { return "\"\(text)\"" }
         var result = "\""
         for scalar in text.unicodeScalars {
             switch scalar {
