@@ -3,9 +3,11 @@
 
 # api WANTED PERSON METHOD PATH [BODY]: the answer must have that status; its body is left in $world/answer.
 api() {
-  local status
-  status=$(as "$2" curl -s -o /dev/stderr -w '%{http_code}' --unix-socket /run/sallyport/sallyport.sock \
-    -X "$3" ${5:+-H content-type:application/json -d "$5"} "http://sallyport$4" 2>"$world/answer")
+  local answer status
+  answer=$(as "$2" curl -s -w '\n%{http_code}' --unix-socket /run/sallyport/sallyport.sock \
+    -X "$3" ${5:+-H content-type:application/json -d "$5"} "http://sallyport$4")
+  status=${answer##*$'\n'}
+  echo "${answer%$'\n'*}" >"$world/answer"
   [[ $status -eq $1 ]] || fail "$2: $3 $4 was answered $status instead of $1: $(<"$world/answer")"
 }
 answer_has() { grep -qE "$1" "$world/answer" || fail "the answer lacks $1: $(<"$world/answer")"; }

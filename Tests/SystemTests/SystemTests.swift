@@ -36,6 +36,7 @@ struct SystemTests {
         "unreadable_from_the_first_the_ports_of_remote_access_are_closed",
         "nothing_is_armed_where_nothing_was_ever_configured",
         "a_session_outlives_the_reload_that_makes_its_port_managed",
+        "a_policy_changed_by_command_is_in_its_file_and_in_force",
     ])
     func theConfigurationFails(scenario: String) throws { try play("scenario.sh", scenario) }
 
