@@ -59,8 +59,8 @@ actor Committer {
     private var prunedAt: BootTime?
     /// Who is told of delegates: the server, as long as the agent runs.
     private var delegateFeeds: [AsyncStream<[String]>.Continuation] = []
-    /// What break-glass sources had let in when the audit trail was last told.
-    private var breakGlassPackets: [CIDR: UInt64] = [:]
+    /// What break-glass sources had let in when the audit trail was last told, and when that was.
+    private var breakGlassTold: [CIDR: (packets: UInt64, at: BootTime)] = [:]
 
     /// Where the commit under way is.
     private enum Phase {
@@ -252,9 +252,15 @@ actor Committer {
     }
 
     /// How many packets of a break-glass source the audit trail has to be told of; nil for none.
-    func breakGlassPackets(of source: CIDR, are packets: UInt64) -> UInt64? {
-        let told = breakGlassPackets.updateValue(packets, forKey: source) ?? 0
-        return packets > told ? packets - told : nil
+    ///
+    /// The first use is told at once, what follows within an hour all together.
+    func breakGlassPackets(of source: CIDR, are packets: UInt64, isLast: Bool) -> UInt64? {
+        let (told, now) = (breakGlassTold[source], clocks.now().boot)
+        guard packets > told?.packets ?? 0,
+            isLast || told.map({ now - $0.at >= .seconds(3_600) }) ?? true
+        else { return nil }
+        breakGlassTold[source] = (packets, now)
+        return packets - (told?.packets ?? 0)
     }
 
     /// A notice as an event; none where there have been too many like it.
@@ -645,7 +651,7 @@ actor Committer {
             now: { clocks.now().boot }
         )
         // A gate that was made anew counts from zero.
-        breakGlassPackets = [:]
+        breakGlassTold = [:]
         return wasMissing
     }
 
