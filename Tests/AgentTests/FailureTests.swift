@@ -513,6 +513,7 @@ import Testing
         agent = nil
         host.kernel.fail()
         if boots {
+            try await host.waitUntilAgentIsGone()
             try host.nft("delete", "table", "inet", "sallyport")
             host.clocks.reboot()
         }
