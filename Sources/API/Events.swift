@@ -1,21 +1,29 @@
 public import Policy
 
-/// Something that `GET /v1/events` tells.
-public enum StreamedEvent: Hashable, Sendable {
-    /// An event of the audit trail; its number, its kind and its JSON form.
-    case recorded(Int64, kind: String, json: [UInt8])
-    /// A grant ends soon; the JSON form of an ``EndingDocument``.
-    case endingSoon(json: [UInt8])
-    /// Nothing happened for a while.
-    case stillThere
+/// Something that `GET /v1/events` tells, as it is sent: a server-sent event (WHATWG HTML, section
+/// 9.2), made once for all who hear of it.
+public struct StreamedEvent: Hashable, Sendable {
+    /// The lines, with the empty one behind them.
+    public let lines: [UInt8]
+
+    /// Nothing happened for a while: a comment.
+    public static let stillThere = StreamedEvent(lines: Array(":\n\n".utf8))
+
+    private init(lines: [UInt8]) { self.lines = lines }
 
     /// An event of the audit trail.
     public init(_ row: AuditRow) {
-        self = .recorded(row.sequence, kind: row.event, json: JSONWriter.text(of: row))
+        lines =
+            Array("id: \(row.sequence)\nevent: \(row.event)\ndata: ".utf8)
+            + JSONWriter.text(of: row) + Array("\n\n".utf8)
     }
 
     /// A grant that ends soon.
-    public init(_ ending: EndingDocument) { self = .endingSoon(json: JSONWriter.text(of: ending)) }
+    public init(_ ending: EndingDocument) {
+        lines =
+            Array("event: ending-soon\ndata: ".utf8) + JSONWriter.text(of: ending)
+            + Array("\n\n".utf8)
+    }
 }
 
 /// A grant that ends soon.

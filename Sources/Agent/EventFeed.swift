@@ -17,7 +17,9 @@ actor EventFeed {
     /// How often listeners hear that the agent is there, and grants are looked through.
     private static let beat = Duration.seconds(15)
     /// Listeners that are told in one go, before the server's other work has a turn.
-    private static let atOnce = 16
+    private static let atOnce = 4
+    /// Events that one listener is sent at a time, some 30 KB: what waits for one that does not read.
+    private static let mostSent = 64
     /// How long before its end a grant is told of; a tenth of its time where that is less.
     private static let warning = Duration.seconds(300)
 
@@ -167,11 +169,10 @@ actor EventFeed {
         listeners[id]?.warning = lastWarning
         if listener.position >= head {
         } else if let first = recent.first?.row.sequence, first <= listener.position + 1 {
-            for (row, event) in recent
-            where row.sequence > listener.position && listener.scope.includes(row) {
-                events.append(event)
-            }
-            listeners[id]?.position = head
+            let new = recent[(recent.firstIndex { $0.row.sequence > listener.position } ?? 0)...]
+                .prefix(Self.mostSent)
+            events += new.filter { listener.scope.includes($0.row) }.map(\.event)
+            listeners[id]?.position = new.last?.row.sequence ?? head
         } else {
             let behind = ledger.allAudit(
                 AuditFilter(scope: listener.scope),
@@ -191,7 +192,7 @@ actor EventFeed {
     private func tellNews() async {
         repeat {
             // The more listeners, the less often: telling all of them must leave time for the rest.
-            let pause = min(.microseconds(200) * listeners.count, .milliseconds(100))
+            let pause = min(.milliseconds(1) * listeners.count, .seconds(1))
             let due = lastRound + pause
             if due > .now { try? await Task.sleep(until: due, clock: .continuous) }
             lastRound = .now

@@ -18,7 +18,7 @@ extension Call {
 }
 
 extension Answer {
-    /// Server-sent events (WHATWG HTML, section 9.2).
+    /// Events as they happen.
     static func events(_ events: some AsyncSequence<[StreamedEvent], any Error> & Sendable)
         -> Answer
     {
@@ -33,17 +33,5 @@ extension Answer {
         )
         answer.fields = [("cache-control", "no-store")]
         return answer
-    }
-}
-
-extension StreamedEvent {
-    fileprivate var lines: [UInt8] {
-        switch self {
-        case .recorded(let id, let kind, let json):
-            Array("id: \(id)\nevent: \(kind)\ndata: ".utf8) + json + Array("\n\n".utf8)
-        case .endingSoon(let json):
-            Array("event: ending-soon\ndata: ".utf8) + json + Array("\n\n".utf8)
-        case .stillThere: Array(":\n\n".utf8)
-        }
     }
 }

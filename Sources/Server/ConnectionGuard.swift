@@ -288,6 +288,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
     ) {
         let head = message(answer, context)
         context.writeAndFlush(wrapOutboundOut(head), promise: nil)
+        // Not much is to wait here for a client that does not read.
+        try? context.channel.syncOptions?.setOption(
+            .writeBufferWaterMark,
+            value: .init(low: 8 * 1024, high: 16 * 1024)
+        )
         let sender = BodySender(stream, on: responder.executor)
         state = .streaming(sender)
         sender.start(send: sendPart, onEnd: endStream)

@@ -102,11 +102,11 @@ import Testing
 }
 
 extension StreamedEvent {
+    /// `7 opened`, or the JSON form of a warning.
     fileprivate var text: String {
-        switch self {
-        case .recorded(let id, let kind, _): "\(id) \(kind)"
-        case .endingSoon(let json): String(decoding: json, as: UTF8.self)
-        case .stillThere: ""
+        let fields = String(decoding: lines, as: UTF8.self).split(separator: "\n").map { line in
+            String(line.drop { $0 != " " }.dropFirst())
         }
+        return fields.count == 3 ? "\(fields[0]) \(fields[1])" : fields.last ?? ""
     }
 }
