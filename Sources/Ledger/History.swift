@@ -171,6 +171,7 @@ extension Ledger {
     ///   - name: What people called them then.
     ///   - policies: Only who asked under these policies alone; nil for all.
     /// - Returns: Who they are, each once.
+    /// - Throws: `LedgerError` where the ledger cannot be read.
     public func people(
         named name: String,
         under policies: Set<String>?

@@ -43,6 +43,25 @@ import Testing
         #expect(try await agent.open(ask("ssh", from: "198.51.100.8")).id == "2")
     }
 
+    @Test func countsTheRequestsThatWait() async throws {
+        let host = try Host()
+        try host.changeConfiguration {
+            ($0.policies[0].approvals, $0.policies[0].maxActivePerRequester) = (1, 100)
+        }
+        let agent = try await host.agent()
+        for number in 1...20 {
+            try await agent.open(ask("ssh", from: "198.51.100.\(number)"))
+        }
+        let more = ask("ssh", from: "198.51.100.21")
+        let preview = await problem { try await agent.preview(more, for: alice) }
+        let request = await problem { try await agent.open(more) }
+        #expect(preview != nil)
+        #expect(preview == request)
+        // What opens at once needs no room to wait.
+        let other = ask("winrm", from: "198.51.100.21", reason: "deploy")
+        #expect(try await agent.preview(other, for: alice).needs == nil)
+    }
+
     @Test(arguments: [
         (ask("ssh", "winrm", from: "198.0.0.0/8", for: "4h"), alice),
         (ask("nosuch", from: "198.51.100.7", for: "0m"), alice),

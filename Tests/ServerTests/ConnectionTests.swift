@@ -130,6 +130,31 @@ private func timed<Value>(_ body: () throws -> Value) rethrows -> (Value, Durati
         }
     }
 
+    /// Whatever was asked on the others meanwhile.
+    @Test(arguments: 1...3 as ClosedRange<UInt64>)
+    func theConnectionThatWasIdleLongestMakesRoom(seed: UInt64) async throws {
+        var random = Generator(seed: seed)
+        var limits = Limits()
+        limits.connectionsPerUser = 5
+        try await withServer(limits: limits) { server in
+            // The one that was used last is the last.
+            var open: [RawConnection] = []
+            for _ in 0..<80 {
+                let connection: RawConnection
+                if open.count == 5, random.int(0...2) > 0 {
+                    connection = open.remove(at: random.int(0...4))
+                } else {
+                    connection = try server.connect()
+                }
+                #expect(try connection.ask(status).status == 200)
+                open.append(connection)
+                if open.count > 5 {
+                    #expect(try open.removeFirst().readToEnd().isEmpty)
+                }
+            }
+        }
+    }
+
     @Test func refusesAConnectionWhereAllOthersAreBusy() async throws {
         let mayAnswer = Flag()
         let service = RecordingService(during: {
@@ -188,30 +213,5 @@ private func timed<Value>(_ body: () throws -> Value) rethrows -> (Value, Durati
             #expect(try busy.readToEnd().isEmpty)
         }
         #expect(ContinuousClock.now - start < .seconds(10))
-    }
-
-    /// Whatever was asked on the others meanwhile.
-    @Test(arguments: 1...3 as ClosedRange<UInt64>)
-    func theConnectionThatWasIdleLongestMakesRoom(seed: UInt64) async throws {
-        var random = Generator(seed: seed)
-        var limits = Limits()
-        limits.connectionsPerUser = 5
-        try await withServer(limits: limits) { server in
-            // The one that was used last is the last.
-            var open: [RawConnection] = []
-            for _ in 0..<80 {
-                let connection: RawConnection
-                if open.count == 5, random.int(0...2) > 0 {
-                    connection = open.remove(at: random.int(0...4))
-                } else {
-                    connection = try server.connect()
-                }
-                #expect(try connection.ask(status).status == 200)
-                open.append(connection)
-                if open.count > 5 {
-                    #expect(try open.removeFirst().readToEnd().isEmpty)
-                }
-            }
-        }
     }
 }
