@@ -9,7 +9,7 @@ public import Policy
 /// Each function is one route of the API, blocks its thread until the answer or the end of its
 /// time, and throws a ``ClientError``. Ids are texts, as in the documents.
 public final class Client {
-    private let connection: Connection
+    let connection: Connection
 
     /// Makes a client; it connects with the first call.
     ///
@@ -162,15 +162,6 @@ public final class Client {
         try post("/v1/requests/\(encoded(id))/cancel")
     }
 
-    /// What happens from now on, or since the event of this id.
-    public func events(after id: String? = nil) throws(ClientError) -> EventStream {
-        var call = Call(method: .GET, target: "/v1/events")
-        if let id { call.headers.add(name: "last-event-id", value: id) }
-        let events = try connection.events(call)
-        if let reply = events.refusal { throw refusal(reply) }
-        return events
-    }
-
     /// Grants, one page of up to 1,024; of the filter state and limit do not count.
     public func grants(
         _ filter: RequestFilter,
@@ -212,38 +203,6 @@ public final class Client {
         } while filter.before != nil
     }
 
-    /// Events of the audit trail, newest first; at most as many as the filter says.
-    public func audit(_ filter: AuditFilter) throws(ClientError) -> AuditPage {
-        try get("/v1/audit", parameters(filter) + [("limit", String(filter.limit))])
-    }
-
-    /// Hands on all events that meet a filter, oldest first, as they come.
-    ///
-    /// - Parameters:
-    ///   - filter: The conditions; its limit does not count.
-    ///   - type: The media type of what is handed on: `application/jsonl` or `text/csv`.
-    ///   - body: Takes the next bytes.
-    /// - Throws: ``ClientError``, or what `body` throws.
-    public func audit(
-        _ filter: AuditFilter,
-        as type: String,
-        _ body: (_ bytes: [UInt8]) throws -> Void
-    ) throws {
-        let target = target("/v1/audit", parameters(filter))
-        var call = Call(method: .GET, target: target, patience: .seconds(60))
-        call.headers.add(name: "accept", value: type)
-        let reply = try connection.stream(call) { try body(Array($0.readableBytesView)) }
-        guard reply.isDone else { throw refusal(reply) }
-        guard reply.type?.hasPrefix(type) ?? false else { throw unreadable(reply) }
-    }
-
-    /// Goes through the whole audit trail; `head` is a hash that was the newest once.
-    public func verifyAudit(head: String? = nil) throws(ClientError) -> AuditVerification {
-        // A second for some 200,000 events.
-        let target = target("/v1/audit/verify", [("head", head)])
-        return try exchange(Call(method: .GET, target: target, patience: .seconds(600)))
-    }
-
     /// Ends one grant.
     public func close(grant id: String) throws(ClientError) -> GrantDocument {
         try exchange(Call(method: .DELETE, target: "/v1/grants/\(encoded(id))"))
@@ -251,24 +210,16 @@ public final class Client {
 }
 
 extension Client {
-    private func get<Document: Decodable>(
+    func get<Document: Decodable>(
         _ path: String,
         _ query: [(name: String, value: String?)] = []
     ) throws(ClientError) -> Document {
         try exchange(Call(method: .GET, target: target(path, query)))
     }
 
-    private func target(_ path: String, _ query: [(name: String, value: String?)]) -> String {
+    func target(_ path: String, _ query: [(name: String, value: String?)]) -> String {
         let pairs = query.compactMap { pair in pair.value.map { "\(pair.name)=\(encoded($0))" } }
         return pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
-    }
-
-    private func parameters(_ filter: AuditFilter) -> [(name: String, value: String?)] {
-        [
-            ("since", filter.since?.description), ("until", filter.until?.description),
-            ("policy", filter.policy), ("user", filter.user), ("event", filter.event?.rawValue),
-            ("source", filter.source), ("request", filter.request.map { String($0) }),
-        ]
     }
 
     private func post<Document: Decodable>(
@@ -292,7 +243,7 @@ extension Client {
         }
     }
 
-    private func exchange<Document: Decodable>(_ call: Call) throws(ClientError) -> Document {
+    func exchange<Document: Decodable>(_ call: Call) throws(ClientError) -> Document {
         try document(of: try connection.exchange(call), to: call)
     }
 
@@ -309,7 +260,7 @@ extension Client {
     }
 
     /// What the agent says instead of doing what it was asked.
-    private func refusal(_ reply: Reply) -> ClientError {
+    func refusal(_ reply: Reply) -> ClientError {
         guard reply.type?.hasPrefix("application/problem+json") ?? false else {
             return .protocolError(
                 "cannot read the agent's answer: status \(reply.status) and no document"
@@ -320,7 +271,7 @@ extension Client {
             ?? unreadable(reply)
     }
 
-    private func unreadable(_ reply: Reply) -> ClientError {
+    func unreadable(_ reply: Reply) -> ClientError {
         .protocolError(
             "cannot read the agent's answer (status \(reply.status)); are client and agent of the same version?"
         )
