@@ -172,20 +172,28 @@ public final class Agent: Sendable {
 
     /// What is looked at now and then: whether somebody used a break-glass source, and which of the
     /// sessions earlier than the gate have ended.
-    public func beat() async {
+    ///
+    /// - Parameter isLast: Whether the agent ends: then nothing is kept to be told later.
+    public func beat(isLast: Bool = false) async {
         await logged("look after the gate") {
             try gate.forgetEndedSessions()
-            try await noteBreakGlass(gate.inspect().breakGlass)
+            try await noteBreakGlass(gate.inspect().breakGlass, isLast: isLast)
         }
         await prune()
     }
 
     /// Tells the audit trail of connections from break-glass sources since it was last told.
-    func noteBreakGlass(_ used: [(source: CIDR, packets: UInt64)]) async throws {
+    private func noteBreakGlass(
+        _ used: [(source: CIDR, packets: UInt64)],
+        isLast: Bool
+    ) async throws {
         for (source, packets) in used {
-            guard let more = await committer.breakGlassPackets(of: source, are: packets) else {
-                continue
-            }
+            let more = await committer.breakGlassPackets(
+                of: source,
+                are: packets,
+                isLast: isLast
+            )
+            guard let more else { continue }
             try await note(
                 Notice(
                     .breakGlassUsed,

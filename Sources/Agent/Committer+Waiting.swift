@@ -86,6 +86,17 @@ extension Committer {
             : [.concluded(request.id, .lapsed, at: now.wall, by: nil, reason: nil)]
     }
 
+    /// What happens to a waiting request when a configuration is put in force: it goes on where its
+    /// policies ask for no more approvals than were given.
+    func eventsOfReconfiguration(of request: WaitingRequest, at now: Moment) -> [Event] {
+        guard request.wait.state == .pending,
+            configuration.policySet.refusal(ofApprovalsOf: request) == nil
+        else { return [] }
+        let outcome = outcome(of: request, at: now)
+        let state: RequestState = if case .scheduled = outcome { .scheduled } else { .pending }
+        return [.approved(request.id, nil, then: state)] + outcome.events(of: request, at: now)
+    }
+
     /// What becomes of a request that enough people have agreed to, by what policy says now.
     func outcome(of request: WaitingRequest, at now: Moment) -> Outcome {
         if let start = request.wait.startsAt, now.wall < start { return .scheduled }

@@ -48,6 +48,8 @@ actor Committer {
     private var phase = Phase.idle
     private var kernel = Kernel.behind
     private var throttle = NoticeThrottle()
+    /// Whether a configuration was put in force since what waits was last held against it.
+    private var isReconfigured = false
     /// Whether a clock was stepped since the plan was last held against it.
     private var isClockStepped = false
     private var isHealing = false
@@ -57,8 +59,8 @@ actor Committer {
     private var prunedAt: BootTime?
     /// Who is told of delegates: the server, as long as the agent runs.
     private var delegateFeeds: [AsyncStream<[String]>.Continuation] = []
-    /// What break-glass sources had let in when the audit trail was last told.
-    private var breakGlassPackets: [CIDR: UInt64] = [:]
+    /// What break-glass sources had let in when the audit trail was last told, and when that was.
+    private var breakGlassTold: [CIDR: (packets: UInt64, at: BootTime)] = [:]
 
     /// Where the commit under way is.
     private enum Phase {
@@ -250,9 +252,15 @@ actor Committer {
     }
 
     /// How many packets of a break-glass source the audit trail has to be told of; nil for none.
-    func breakGlassPackets(of source: CIDR, are packets: UInt64) -> UInt64? {
-        let told = breakGlassPackets.updateValue(packets, forKey: source) ?? 0
-        return packets > told ? packets - told : nil
+    ///
+    /// The first use is told at once, what follows within an hour all together.
+    func breakGlassPackets(of source: CIDR, are packets: UInt64, isLast: Bool) -> UInt64? {
+        let (told, now) = (breakGlassTold[source], clocks.now().boot)
+        guard packets > told?.packets ?? 0,
+            isLast || told.map({ now - $0.at >= .seconds(3_600) }) ?? true
+        else { return nil }
+        breakGlassTold[source] = (packets, now)
+        return packets - (told?.packets ?? 0)
     }
 
     /// A notice as an event; none where there have been too many like it.
@@ -341,6 +349,12 @@ actor Committer {
         take(ended.map { .ended($0, .expired, at: now.wall, by: nil) }, of: nil)
         for request in waitingRequests.due(at: now.wall) {
             take(eventsOfDue(request, at: now), of: nil)
+        }
+        if isReconfigured {
+            isReconfigured = false
+            for request in waitingRequests.all {
+                take(eventsOfReconfiguration(of: request, at: now), of: nil)
+            }
         }
         // Refused by what may come to nothing yet, as who wants to close what makes room for an open.
         var refused: [any Pending] = []
@@ -604,6 +618,9 @@ actor Committer {
             // It is in force; what is open follows.
             logger.error("\(error)")
         }
+        guard waitingRequests.count > 0 else { return }
+        isReconfigured = true
+        submit({ _, _ throws(Problem) in Submission(events: []) {} }, reply: { _ in })
     }
 
     /// The users that delegates run as: now, and again whenever a configuration is put in force.
@@ -634,7 +651,7 @@ actor Committer {
             now: { clocks.now().boot }
         )
         // A gate that was made anew counts from zero.
-        breakGlassPackets = [:]
+        breakGlassTold = [:]
         return wasMissing
     }
 
@@ -656,88 +673,6 @@ actor Committer {
             if store.isBehind || isDue { try await settle() }
         } catch {
             log(error)
-        }
-    }
-}
-
-/// What a use case does, and what it answers once that is done.
-struct Submission<Answer: Sendable>: Sendable {
-    var events: [Event]
-    /// Makes the answer; called while the disk is at work.
-    ///
-    /// Nil for what is postponed.
-    ///
-    /// A problem that it throws is a refusal, and the answer whatever becomes of the events.
-    var answer: (@Sendable () throws -> Answer)?
-
-    init(events: [Event], answer: @escaping @Sendable () throws -> Answer) {
-        self.events = events
-        self.answer = answer
-    }
-
-    private init() { events = [] }
-
-    /// To be decided again in the next commit, since it depends on what becomes of this one.
-    static var postponed: Self { Self() }
-}
-
-/// What becomes of a change that somebody waits for.
-enum Verdict {
-    case happens([Event])
-    /// It is decided in the next commit.
-    case postponed
-    /// Nothing happens, and the answer is a refusal.
-    case refused
-}
-
-/// Somebody who waits for a change.
-protocol Pending {
-    /// What happens.
-    func decide(in committer: isolated Committer, at now: Moment) -> Verdict
-    /// Makes the answer.
-    func render()
-    /// Gives the answer, or says why all was in vain.
-    func finish(_ failure: Problem?)
-}
-
-private final class Waiter<Answer: Sendable>: Pending {
-    typealias Decide = @Sendable (isolated Committer, Moment) throws(Problem) -> Submission<Answer>
-
-    private let decide: Decide
-    private let reply: @Sendable (Result<Answer, any Error>) -> Void
-    private var answer: (@Sendable () throws -> Answer)?
-    private var rendered: Result<Answer, any Error>?
-
-    init(
-        _ decide: @escaping Decide,
-        _ reply: @escaping @Sendable (Result<Answer, any Error>) -> Void
-    ) {
-        self.decide = decide
-        self.reply = reply
-    }
-
-    func decide(in committer: isolated Committer, at now: Moment) -> Verdict {
-        do throws(Problem) {
-            let submission = try decide(committer, now)
-            (answer, rendered) = (submission.answer, nil)
-            return answer == nil ? .postponed : .happens(submission.events)
-        } catch {
-            rendered = .failure(error)
-            return .refused
-        }
-    }
-
-    func render() {
-        guard rendered == nil, let answer else { return }
-        rendered = Result { try answer() }
-    }
-
-    func finish(_ failure: Problem?) {
-        render()
-        switch (failure, rendered) {
-        case (let failure?, .success), (let failure?, nil): reply(.failure(failure))
-        case (_, let rendered?): reply(rendered)
-        case (nil, nil): break
         }
     }
 }

@@ -54,7 +54,9 @@ struct OpenCommand: AgentCommand {
             output.tell(waiting(request, surroundings.time).map { $0.printed(inColour: false) })
             guard let decided = try decision(on: request.id, from: agent, output) else {
                 return Report(
-                    notes: ["request \(request.id) still waits; sallyport cancel \(request.id)"],
+                    notes: [
+                        "request \(request.id) still waits; to take it back: sallyport cancel \(request.id)"
+                    ],
                     status: .pending
                 )
             }

@@ -189,7 +189,7 @@ public enum Daemon {
         Task(executorPreference: executor) { await agent.checkNames() }
         try await group.run()
         ServiceManager.notify("STOPPING=1")
-        await agent.beat()
+        await agent.beat(isLast: true)
         await agent.note(.stopped)
         await trail.catchUp()
         await trail.tellHead()

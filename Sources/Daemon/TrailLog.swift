@@ -13,8 +13,9 @@ actor TrailLog {
 
     private let ledger: Ledger
     private let logger: Logger
-    /// What is not worth this goes to no log.
-    private let least: Logger.Level
+    private let isWhole: Bool
+    /// What is not even read for the log.
+    private let unwanted: Set<AuditKind>
     private var position: Int64
 
     /// - Parameters:
@@ -24,20 +25,24 @@ actor TrailLog {
     init(_ ledger: Ledger, logger: Logger, isWhole: Bool) {
         self.ledger = ledger
         self.logger = logger
-        least = isWhole ? .info : .notice
+        self.isWhole = isWhole
+        unwanted = isWhole ? [] : Set(AuditKind.allCases.filter { $0.level < .notice })
         position = ledger.newestEvent
     }
 
     /// Tells what was recorded since it was last called.
     func catchUp() async {
         do {
-            for try await rows in ledger.allAudit(AuditFilter(), after: position) {
+            let newest = ledger.newestEvent
+            let rows = ledger.allAudit(AuditFilter(), without: unwanted, after: position)
+            for try await rows in rows {
                 for row in rows {
                     tell(row)
                     position = row.sequence
                     if position % Self.headInterval == 0 { tellHead(row.sequence, row.hash) }
                 }
             }
+            position = max(position, newest)
         } catch {
             logger.error("cannot read what was recorded: \(error)")
         }
@@ -50,7 +55,7 @@ actor TrailLog {
     }
 
     private func tellHead(_ sequence: Int64, _ hash: String) {
-        guard least <= .info else { return }
+        guard isWhole else { return }
         logger.info(
             "head of the audit trail: event \(sequence) has the hash \(hash)",
             metadata: ["head": "\(hash)", "sequence": "\(sequence)"]
@@ -58,15 +63,13 @@ actor TrailLog {
     }
 
     private func tell(_ row: AuditRow) {
-        let level = row.level
-        guard level >= least else { return }
         let fields = AuditCSV.fields(of: row).map {
             ($0.name, Logger.MetadataValue.string($0.text))
         }
         logger.log(
-            level: level,
+            level: AuditKind(rawValue: row.event)?.level ?? .error,
             "\(row.sentence)",
-            metadata: least <= .info ? Dictionary(uniqueKeysWithValues: fields) : nil
+            metadata: isWhole ? Dictionary(uniqueKeysWithValues: fields) : nil
         )
     }
 }
@@ -85,18 +88,19 @@ struct TrailLogService: Service {
     }
 }
 
-extension AuditRow {
-    /// How much it matters: refusals are worth a notice, and tampering is a warning.
+extension AuditKind {
+    /// How much it matters; why a grant failed the agent says itself.
     fileprivate var level: Logger.Level {
-        switch AuditKind(rawValue: event) {
+        switch self {
         case .refused, .denied, .delegateRefused, .ledgerRepaired: .notice
         case .gateTampered, .breakGlassUsed, .configurationRefused, .takenBack: .warning
-        case .ledgerRowsLost, nil: .error
-        case .ended where outcome == GrantState.failed.rawValue: .error
+        case .ledgerRowsLost: .error
         default: .info
         }
     }
+}
 
+extension AuditRow {
     /// The event in one line, for people.
     fileprivate var sentence: String {
         let who = name.map { name in "by \(name)" + (via.map { " through \($0)" } ?? "") }

@@ -17,10 +17,20 @@ extension Ledger {
     ///
     /// - Parameters:
     ///   - filter: Which events.
+    ///   - kinds: Events of these kinds are left out.
     ///   - after: The event before the first.
     /// - Returns: The events that are recorded by now.
-    public func allAudit(_ filter: AuditFilter, after: Int64 = 0) -> AuditExport {
-        AuditExport(ledger: self, scan: AuditScan(filter), after: after, through: newestEvent)
+    public func allAudit(
+        _ filter: AuditFilter,
+        without kinds: Set<AuditKind> = [],
+        after: Int64 = 0
+    ) -> AuditExport {
+        AuditExport(
+            ledger: self,
+            scan: AuditScan(filter, without: kinds),
+            after: after,
+            through: newestEvent
+        )
     }
 
     /// The newest event's number and hash; 0 and 64 zeros where there is none.
@@ -79,13 +89,18 @@ struct AuditScan: Sendable {
     /// Whether it is for all events.
     private let isForAll: Bool
 
-    init(_ filter: AuditFilter) {
+    init(_ filter: AuditFilter, without kinds: Set<AuditKind> = []) {
         var conditions = ""
         var fields: [Field] = []
         var words: [AuditWord] = []
         func add(_ condition: String, _ values: Field...) {
             conditions += " AND " + condition
             fields += values
+        }
+        if !kinds.isEmpty {
+            let marks = kinds.map { _ in "?" }.joined(separator: ", ")
+            conditions += " AND event NOT IN (\(marks))"
+            fields += kinds.map { .text($0.rawValue) }
         }
         if let since = filter.since { add("at >= ?", Field(since)) }
         if let until = filter.until { add("at < ?", Field(until)) }

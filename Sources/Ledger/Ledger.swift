@@ -77,7 +77,7 @@ public final class Ledger: Sendable {
                     owed: try Self.events(of: entries, db),
                     marks: Marks(
                         sequence: max(held.sequence, noted.sequence),
-                        hash: noted.sequence > held.sequence ? noted.hash : held.hash,
+                        hash: noted.sequence >= held.sequence ? noted.hash : held.hash,
                         request: max(held.request, noted.request)
                     ),
                     block: try Self.openBlock(after: max(held.sequence, noted.sequence), db),

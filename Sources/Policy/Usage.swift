@@ -104,7 +104,8 @@ private struct Entry {
             return seconds.append(second)
         }
         // It waited longer than one that opened before, or the clock was set back.
-        seconds.insert(second, at: seconds.firstIndex { $0 > second } ?? seconds.endIndex)
+        let before = seconds.lastIndex { $0 <= second }
+        seconds.insert(second, at: before.map { $0 + 1 } ?? 0)
     }
 
     mutating func forget(before start: UInt32) {

@@ -204,7 +204,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
     /// The work on the request is over.
     private func finish(_ reply: Reply) {
         connections.settle(self, isWelcome: reply.isWelcome)
-        if let context, case .stream(let stream) = reply.answer.body {
+        if let context, !isHead, case .stream(let stream) = reply.answer.body {
             if stream.isEndless { endTurn() }
             start(stream, of: reply.answer, context)
         } else {

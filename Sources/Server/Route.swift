@@ -89,6 +89,9 @@ struct Call: Sendable {
 }
 
 extension Call {
+    /// Whether there is a body.
+    var hasBody: Bool { body.readableBytes > 0 }
+
     /// The body as a JSON document, which must say that it is one: a page of somebody else's cannot
     /// make a browser say so (Fetch, section 3.2.2).
     func document<Document>(_ read: ([UInt8]) throws(JSONError) -> Document) throws(Problem)

@@ -94,7 +94,7 @@ extension Route {
             .json(
                 try await service.approve(
                     request: try call.requestID(),
-                    try call.document(ApproveBody.init(json:)),
+                    call.hasBody ? try call.document(ApproveBody.init(json:)) : ApproveBody(),
                     by: caller
                 )
             )

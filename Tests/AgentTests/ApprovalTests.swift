@@ -176,6 +176,7 @@ import Testing
         let host = try Host(approvals: 1)
         let agent = try await host.agent()
         let asked = try await agent.open(ask("ssh", from: "198.51.100.7"))
+        #expect(try await eventually { host.nextEnd != nil })
         let wake = try #require(host.nextEnd)
         let now = host.clocks.now()
         let due = now.boot + (try #require(asked.pendingUntil) - now.wall)
@@ -184,7 +185,7 @@ import Testing
         await agent.grantsEnded()
         let lapsed = try await agent.request(id: 1, for: alice)
         #expect(lapsed.state == .lapsed && lapsed.decidedBy == nil)
-        #expect(host.nextEnd == nil)
+        #expect(try await eventually { host.nextEnd == nil })
         let late = await problem { try await agent.approve(by: carol) }
         #expect(late?.detail.contains("it is lapsed") == true)
         #expect(try host.audit("lapsed").map(\.subject) == [nil])
@@ -319,6 +320,25 @@ import Testing
         #expect(try await agent.request(id: 1, for: alice) == denied)
         #expect(try host.audit().suffix(2).map(\.event) == ["approved", "denied"])
         #expect(try host.elements().isEmpty)
+    }
+
+    @Test func opensWhereItsPolicyAsksForNoMoreApprovals() async throws {
+        let host = try Host(approvals: 2)
+        let agent = try await host.agent()
+        var later = ask("ssh", from: "198.51.100.8")
+        later.at = (host.clocks.now().wall + .seconds(60)).description
+        for asked in [ask("ssh", from: "198.51.100.7"), later, ask("ssh", from: "198.51.100.9")] {
+            try await agent.open(asked)
+        }
+        for request: Int64 in [1, 2] { _ = try await agent.approve(request, by: carol) }
+        try host.changeConfiguration { $0.policies[0].approvals = 1 }
+        try await agent.reload(by: nil)
+        #expect(try await eventually { try host.elements().count == 1 })
+        try host.expectOpen(["198.51.100.7": 10])
+        let states = try await agent.requests(RequestFilter(), for: alice).requests.map(\.state)
+        #expect(states == [.pending, .scheduled, .active])
+        let rows = try host.audit("approved")
+        #expect(rows.map(\.subject) == ["unix:1004", "unix:1004", nil, nil])
     }
 
     @Test func whatIsHeldIsCountedWhenItOpens() async throws {

@@ -1,7 +1,9 @@
 import API
 import Access
+import GRDB
 import Ledger
 import Policy
+import Settings
 import Synchronization
 import TestSupport
 import Testing
@@ -148,6 +150,7 @@ import Testing
         let rows = try host.audit("gate-tampered")
         #expect(rows.count == 1)
         #expect(rows.first?.detail?.contains("judge") == true)
+        #expect(try host.audit().map(\.event) == ["gate-tampered", "gate-rearmed"])
         #expect(try await agent.status(for: vera).gate.armed)
         // Somebody changed another table.
         try host.nft("add", "table", "inet", "other")
@@ -161,12 +164,13 @@ import Testing
         try host.nft("delete", "table", "inet", "sallyport")
         host.kernel.fail(.arm)
         await agent.rulesetChanged()
-        #expect(try host.audit("gate-tampered").count == 1)
+        #expect(try host.audit().map(\.event) == ["gate-tampered"])
         host.kernel.fail()
         #expect(try await eventually { (try? host.managedPorts())?.contains(22) == true })
     }
 
-    @Test func tellsOfEachUseOfABreakGlassSource() async throws {
+    /// The first use at once, and what follows within an hour together.
+    @Test func tellsOfTheUseOfABreakGlassSource() async throws {
         let sources = try ["192.0.2.10", "2001:db8::/64"].map { try CIDR(parsing: $0) }
         let host = try Host(breakGlass: sources)
         let agent = try await host.agent()
@@ -176,18 +180,94 @@ import Testing
         }
         await use(0, 0)
         await use(3, 0)
-        await use(3, 0)
+        await use(4, 0)
         await use(5, 1)
         var rows = try host.audit("break-glass-used")
-        #expect(rows.map(\.source) == ["192.0.2.10/32", "192.0.2.10/32", "2001:db8::/64"])
-        #expect(rows.compactMap { $0.detail?.split(separator: " ").first } == ["3", "2", "1"])
+        #expect(rows.map(\.source) == ["192.0.2.10/32", "2001:db8::/64"])
+        #expect(rows.compactMap { $0.detail?.split(separator: " ").first } == ["3", "1"])
+        host.clocks.pass(.seconds(3_600))
+        await use(6, 1)
+        host.kernel.breakGlass.withLock { $0 = Array(zip(sources, [8, 1])) }
+        await agent.beat(isLast: true)
+        rows = try host.audit("break-glass-used").suffix(2)
+        #expect(rows.compactMap { $0.detail?.split(separator: " ").first } == ["3", "2"])
         // A gate made anew counts from zero.
         try await agent.reload(by: nil)
         await use(5, 0)
         rows = try host.audit("break-glass-used")
-        #expect(rows.count == 4)
+        #expect(rows.count == 5)
         #expect(rows.last?.detail?.hasPrefix("5 ") == true)
         let status = try await agent.status(for: vera)
         #expect(status.gate.breakGlass.map(\.packets) == [5, 0])
+    }
+
+    @Test func tellsWhatAStartFinds() async throws {
+        let host = try Host()
+        do {
+            let agent = try await host.agent()
+            try await agent.open(ask("ssh", from: "198.51.100.1"))
+            try await agent.open(ask("ssh", from: "198.51.100.2"))
+        }
+        try await host.otherConnection().write {
+            try $0.execute(sql: "UPDATE audit SET hash = 'x' WHERE id = 2")
+        }
+        let agent = try await host.agent()
+        let rows = try host.audit().dropFirst(2)
+        #expect(rows.map(\.event) == ["ledger-rows-lost", "restored"])
+        #expect(rows.last?.detail == "2 grants of before the start are open")
+        let found = try await agent.verifyAudit(head: nil, for: vera)
+        #expect(found.faults.map(\.code) == [.changed, .changed])
+    }
+
+    @Test func tellsThatTheLedgerIsRepaired() async throws {
+        let host = try Host()
+        let agent = try await host.agent()
+        host.store.fail(commit: .full, secure: .full)
+        _ = await problem { try await agent.open(ask("ssh", from: "198.51.100.1")) }
+        host.store.fail(commit: nil)
+        try await agent.open(ask("ssh", from: "198.51.100.1"))
+        #expect(try await eventually { try host.audit("ledger-repaired").count == 1 })
+        #expect(try await agent.verifyAudit(head: nil, for: vera).intact)
+    }
+
+    /// Whoever reads the trail finds in it what they may see, and no more.
+    @Test func eachReadsWhatTheyMaySee() async throws {
+        let host = try Host()
+        let agent = try await host.agent()
+        for (caller, source) in [(alice, "198.51.100.1"), (bob, "198.51.100.2")] {
+            try await agent.open(ask("ssh", from: source), by: caller)
+        }
+        _ = try await agent.revoke(request: 1, by: dora)
+        func read(_ caller: Caller) async throws -> [Int64] {
+            let page = try await agent.audit(AuditFilter(), for: caller)
+            var all: [Int64] = []
+            for try await rows in try await agent.allAudit(AuditFilter(), for: caller) {
+                all += rows.map(\.sequence)
+            }
+            #expect(page.events.map(\.sequence) == all.reversed())
+            return all
+        }
+        #expect(try await read(vera) == [1, 2, 3])
+        #expect(try await read(alice) == [1, 3])
+        #expect(try await read(bob) == [2])
+        let ended = try await agent.audit(AuditFilter(event: .ended), for: alice).events.first
+        #expect(ended?.name == "dora" && ended?.requesterName == "alice")
+        #expect(ended?.outcome == "revoked")
+        let page = try await agent.audit(AuditFilter(limit: 2), for: vera)
+        #expect(page.events.map(\.sequence) == [3, 2] && page.next == "2")
+    }
+
+    @Test func prunesWhatTheConfigurationDoesNotKeep() async throws {
+        let host = try Host()
+        try host.changeConfiguration { $0.auditKeep = .seconds(86_400) }
+        let agent = try await host.agent()
+        let events = Array(repeating: Event.noted(Notice(.started)), count: 2_050)
+        try await agent.ledger.commit(events, at: host.clocks.now().wall)
+        await agent.beat()
+        #expect(try host.audit("audit-pruned").isEmpty)
+        host.clocks.pass(.seconds(86_500))
+        await agent.grantsEnded()
+        #expect(try host.audit("audit-pruned").count == 2)
+        #expect(try await agent.verifyAudit(head: nil, for: vera).prunedThrough == 2_048)
     }
 }

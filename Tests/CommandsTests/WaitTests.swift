@@ -104,7 +104,9 @@ import Testing
         let run = try sallyport(words, ["SALLYPORT_SOCKET": agent.socket])
         #expect(run.status == 75)
         #expect(run.output.isEmpty)
-        #expect(run.errors.hasSuffix("request 17 still waits; sallyport cancel 17\n"))
+        #expect(
+            run.errors.hasSuffix("request 17 still waits; to take it back: sallyport cancel 17\n")
+        )
         #expect(!agent.calls.contains { $0.hasSuffix("/cancel") })
     }
 }

@@ -115,7 +115,7 @@ YAML
   remote 403 alice-2 POST /v1/requests/2/approve
   remote 200 carol-2 POST /v1/requests/2/approve
   api 409 carol POST /v1/requests/2/approve
-  answer_has pending
+  answer_has "one person counts once"
   remote 200 dave POST /v1/requests/2/approve
   answer_has '"state":"active"'
 }

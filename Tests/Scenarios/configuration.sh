@@ -92,3 +92,33 @@ a_session_outlives_the_reload_that_makes_its_port_managed() {
   alive idle
   alive busy
 }
+
+# By the real programs, with real packets: changed, narrowed, removed, and the same after a restart.
+a_policy_changed_by_command_is_in_its_file_and_in_force() {
+  local before
+  serve_tcp 8080
+  serve_tcp 9000
+  serve_tcp 9100
+  start_agent
+  before=$(<"$world/policy.d/all.yaml")
+  let_in "$host4" 9100
+  ask web --from "$client4" --for 60s >/dev/null
+  refused 77 as alice sallyport policy set web --max-duration 5m
+  sallyport policy set extra --ports 9100/tcp --reason required
+  kept_out "$host4" 9100
+  [[ $(<"$world/policy.d/all.yaml") == "$before" ]] || fail "another file was written"
+  # Narrowed, it ends what it allows no longer, and only that.
+  let_in "$host4" 8080
+  sallyport policy set web --allowed-sources 203.0.113.0/24 >"$world/answer"
+  grep -q '^ended: ' "$world/answer" || fail "no grant was ended: $(<"$world/answer")"
+  kept_out "$host4" 8080
+  refused 65 sallyport policy set web --ports 9100/tcp
+  end_agent KILL
+  start_agent
+  kept_out "$host4" 8080
+  kept_out "$host4" 9100
+  sallyport policy remove extra 2>"$world/answer"
+  grep -q 'OPEN TO EVERYBODY: 9100/tcp' "$world/answer" || fail "nothing warns: $(<"$world/answer")"
+  let_in "$host4" 9100
+  sallyport policy check "$world/policy.d/all.yaml"
+}

@@ -55,6 +55,18 @@ inside nft list table inet sallyport | grep 198.51.100.7 >/dev/null || fail "the
 as_alice close --mine
 ! inside nft list table inet sallyport | grep 198.51.100.7 >/dev/null || fail "the kernel still has the grant"
 
+echo "== a policy is changed from within the sandbox"
+inside stat -c '%a %U' /etc/sallyport/policy.d | grep -x '755 sallyport' >/dev/null || fail "the agent may not write policies"
+inside sallyport policy set ssh --max-duration 2h
+inside grep -qx '    max_duration: 2h' /etc/sallyport/policy.d/management.yaml || fail "the file is not changed"
+inside grep -q '^# Managed ports' /etc/sallyport/policy.d/management.yaml || fail "the comments are gone"
+inside sallyport policy set db --ports 5432/tcp
+inside stat -c '%a %U' /etc/sallyport/policy.d/db.yaml | grep -x '644 sallyport' >/dev/null || fail "the new file is not readable"
+! inside setpriv --reuid alice --regid alice --init-groups -- test -w /etc/sallyport/policy.d/db.yaml ||
+  fail "who may ask for access may write policies"
+inside sallyport policy remove db
+inside test ! -e /etc/sallyport/policy.d/db.yaml || fail "the removed policy has a file"
+
 echo "== reload"
 inside systemctl reload sallyportd.service
 as_alice open ssh --from 198.51.100.8 --for 10m

@@ -139,6 +139,17 @@ struct DelegationTests {
         #expect(answer.headers["connection"] == "close")
     }
 
+    @Test func rootIsNoDelegateWhateverItIsCalled() async throws {
+        var delegate = Samples.delegate
+        // As another name of uid 0 would be, which the name service may tell first.
+        delegate.user = "root"
+        let service = RecordingService(delegates: [delegate])
+        let answer = try await withServer(service) { server in
+            try RawConnection(path: try await server.delegates()).ask(get("/v1/delegation"))
+        }
+        #expect(try problem(answer).detail == "cannot let root in: this user is no delegate")
+    }
+
     @Test func theSocketComesAndGoesWithTheDelegates() async throws {
         let (users, feed) = AsyncStream.makeStream(of: [String].self)
         let service = RecordingService(delegates: [Samples.delegate], delegateUsers: users)

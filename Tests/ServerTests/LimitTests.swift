@@ -19,6 +19,13 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
 }
 
 @Suite(.blocking) struct LimitTests {
+    /// The head of a change, but for its length.
+    private static let head = """
+        PUT /v1/policies/ssh HTTP/1.1\r
+        host: a\r
+        content-type: application/json\r
+
+        """
     /// What an empty object asks for.
     private static let change = RecordingService.Asked.change(
         "ssh",
@@ -76,8 +83,7 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
     @Test func answersExpectationsAtOnce() async throws {
         try await withServer { server in
             let connection = try server.connect()
-            let head = "PUT /v1/policies/ssh HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n"
-            connection.send(head + "content-length: 2\r\n\r\n")
+            connection.send(Self.head + "expect: 100-continue\r\ncontent-length: 2\r\n\r\n")
             #expect(try connection.answer()?.status == 100)
             connection.send("{}")
             #expect(try connection.answer()?.status == 200)
@@ -88,9 +94,7 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
         let service = RecordingService()
         try await withServer(service) { server in
             let connection = try server.connect()
-            connection.send(
-                "PUT /v1/policies/ssh HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}cdef"
-            )
+            connection.send(Self.head + "content-length: 2\r\n\r\n{}cdef")
             #expect(try connection.answer()?.status == 200)
             let second = try connection.answer()
             #expect(second == nil || second?.status == 400)
@@ -103,9 +107,7 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
         let service = RecordingService()
         try await withServer(service) { server in
             let connection = try server.connect()
-            connection.send(
-                "PUT /v1/policies/ssh HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nab"
-            )
+            connection.send(Self.head + "content-length: 100\r\n\r\nab")
             connection.endSending()
             let end = try connection.readToEnd()
             #expect(end.isEmpty || end.hasPrefix("HTTP/1.1 400"))

@@ -78,6 +78,26 @@ import TestSupport
         #expect(answer.contains("\r\n0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-type: application/json"))
     }
 
+    @Test func answersHeadWithoutABody() async throws {
+        let made = Counter()
+        let answer = try await withServer(service(2, made: made)) { server in
+            let connection = try server.connect()
+            for path in ["/v1/audit", "/v1/events"] {
+                connection.send(
+                    "HEAD \(path) HTTP/1.1\r\nhost: s\r\naccept: application/jsonl\r\n\r\n"
+                )
+            }
+            connection.send(get("/v1/status").replacing("host", with: "connection: close\r\nhost"))
+            return try connection.readToEnd()
+        }
+        #expect(made.value == 0)
+        let heads = answer.split(separator: "\r\n\r\n")
+        #expect(heads.count == 4)
+        #expect(heads[0].contains("content-type: application/jsonl"))
+        #expect(heads[1].contains("content-type: text/event-stream"))
+        #expect(heads[2].contains("content-type: application/json"))
+    }
+
     @Test func endsTheConnectionForOldClients() async throws {
         let answer = try await withServer(service(2)) { server in
             let connection = try server.connect()

@@ -19,6 +19,7 @@ import TestSupport
           viewer: []
         break_glass:
           sources: [192.0.2.10/32, "2001:db8::10"]
+        audit: { keep: 365d }
         """,
         "policy.d/20-rdp.yaml": "policies: [{name: rdp, ports: [3389/tcp]}]",
         "policy.d/10-ssh.yaml": "policies: [{name: ssh, ports: [22/tcp]}]",
@@ -33,6 +34,7 @@ import TestSupport
         #expect(read.stateDirectory == "/tmp/state")
         #expect(read.policyDirectory == folder.path + "/policy.d")
         #expect(read.breakGlass.map(\.description) == ["192.0.2.10/32", "2001:db8::10/128"])
+        #expect(read.auditKeep == .seconds(365 * 86_400))
         #expect(read.policySet.policies.map(\.name) == ["ssh", "rdp"])
         let bob = local("bob", groups: ["sallyport-admin"])
         #expect(read.policySet.roles.roles(of: bob) == [.admin, .requester])
@@ -48,6 +50,7 @@ import TestSupport
         #expect(read.stateDirectory == "/var/lib/sallyport")
         #expect(read.policyDirectory == folder.path + "/policy.d")
         #expect(read.breakGlass.isEmpty)
+        #expect(read.auditKeep == nil)
     }
 
     /// A folder that is not mounted or a file that was cut short must not open the ports.
@@ -84,6 +87,7 @@ import TestSupport
 
     @Test(arguments: [
         ("agents: {}", "1:1: agents: unknown key; did you mean agent?"),
+        ("audit: {keep: 12h}", "1:15: audit.keep: must be 24h...36500d, not 12h"),
         ("agent: {sockets: /x}", "1:9: agent.sockets: unknown key; did you mean socket?"),
         (
             "agent: {socket: run/x}",

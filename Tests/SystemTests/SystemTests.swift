@@ -21,6 +21,7 @@ struct SystemTests {
     @Test(arguments: [
         "everyone_connects_and_roles_decide", "nothing_opens_before_two_others_agree",
         "of_answers_at_once_one_counts",
+        "who_waits_hears_of_the_answer_through_a_restart",
         "a_session_older_than_the_group_is_told_to_log_in_again",
         "strangers_connections_keep_nobody_out",
         "root_by_way_of_sudo_is_recorded_with_the_person",
@@ -35,6 +36,7 @@ struct SystemTests {
         "unreadable_from_the_first_the_ports_of_remote_access_are_closed",
         "nothing_is_armed_where_nothing_was_ever_configured",
         "a_session_outlives_the_reload_that_makes_its_port_managed",
+        "a_policy_changed_by_command_is_in_its_file_and_in_force",
     ])
     func theConfigurationFails(scenario: String) throws { try play("scenario.sh", scenario) }
 

@@ -51,8 +51,6 @@ extension ExtendBody {
 extension ApproveBody {
     /// Reads the body of `POST /v1/requests/{id}/approve`.
     package init(json: [UInt8]) throws(JSONError) {
-        self.init()
-        guard !json.isEmpty else { return }
         var body = Self()
         try JSONReader.readObject(
             json,
