@@ -1,15 +1,15 @@
 # shellcheck shell=bash disable=SC2154
 # Requests that others have to agree to, each by a real user over the socket.
 
-# api WANTED PERSON METHOD PATH [BODY]: the answer must have that status; its body is left in $world/answer.
-api() {
-  local answer status
-  answer=$(as "$2" curl -s -w '\n%{http_code}' --unix-socket /run/sallyport/sallyport.sock \
-    -X "$3" ${5:+-H content-type:application/json -d "$5"} "http://sallyport$4")
-  status=${answer##*$'\n'}
-  echo "${answer%$'\n'*}" >"$world/answer"
-  [[ $status -eq $1 ]] || fail "$2: $3 $4 was answered $status instead of $1: $(<"$world/answer")"
+# answered WANTED PERSON SOCKET METHOD PATH BODY [CURL-ARGUMENT...]: the answer must have that status; it is left in
+# $world/answer, with the status behind it.
+answered() {
+  as "$2" curl -s -w '\n%{http_code}' --unix-socket "/run/sallyport/$3.sock" -X "$4" \
+    ${6:+-H content-type:application/json -d "$6"} "${@:7}" "http://sallyport$5" >"$world/answer"
+  [[ $(tail -n 1 "$world/answer") -eq $1 ]] || fail "$2: $4 $5 was not answered $1: $(<"$world/answer")"
 }
+# api WANTED PERSON METHOD PATH [BODY]
+api() { answered "$1" "$2" sallyport "$3" "$4" "${5:-}"; }
 answer_has() { grep -qE "$1" "$world/answer" || fail "the answer lacks $1: $(<"$world/answer")"; }
 guard_web() { # APPROVALS
   sed -i "s/name: web,/name: web, approvals: $1,/" "$world/policy.d/all.yaml"
@@ -77,33 +77,45 @@ of_answers_at_once_one_counts() {
   done
 }
 
-# Persons at their terminals: who waits hears of the answer, also when the agent was away meanwhile.
-who_waits_hears_of_the_answer_through_a_restart() {
-  local waiting
-  serve_tcp 8080
-  guard_web 1
-  start_agent
-  wait_for_web "$client4"
-  end_agent KILL
-  within 10 grep -q 'the agent is away' "$world/told" || fail "that the agent is away is not told"
-  start_agent
-  within 10 grep -q 'the agent is back' "$world/told" || fail "that the agent is back is not told"
-  kept_out "$host4" 8080
-  refused 64 as carol sallyport approve 1
-  as carol sallyport approve 1 --yes >"$world/answer" 2>&1 || fail "it cannot be approved: $(<"$world/answer")"
-  answer_has "$client4/32"
-  wait "$waiting" || fail "who waited was not let in: $(<"$world/told")"
-  grep -q 'request 1 is open until' "$world/told" || fail "who waited was told: $(<"$world/told")"
-  let_in "$host4" 8080
-
-  wait_for_web "$stranger4"
-  as carol sallyport deny 2 --reason "use the replica" >"$world/answer" || fail "it cannot be denied"
-  refused 77 wait "$waiting"
-  grep -q 'denied by carol: use the replica' "$world/told" || fail "who waited was told: $(<"$world/told")"
+# remote WANTED SUBJECT METHOD PATH [BODY]: the same, of a person for whom erin's process speaks.
+remote() {
+  answered "$1" erin delegate "$3" "$4" "${5:-}" -H "Sallyport-Person: iss=\"corp\", sub=\"$2\", name=\"$2@example.com\", \
+groups=(\"ops\"), addr=\"$client4\", auth=@$EPOCHSECONDS, ses=\"s\""
 }
-wait_for_web() { # SOURCE
-  : >"$world/told"
-  as alice sallyport open web --from "$1" --for 60s --wait >"$world/told" 2>&1 &
-  waiting=$!
-  within 10 grep -q 'waits for approval' "$world/told" || fail "it is not said that it waits: $(<"$world/told")"
+
+nobody_approves_their_own_under_a_second_name() {
+  serve_tcp 8080
+  guard_web 2
+  sed -i '/^roles:/,$d' "$world/sallyport.yaml"
+  cat >>"$world/sallyport.yaml" <<'YAML'
+roles:
+  requester: ["group:sallyport", "corp-group:ops"]
+  approver: ["group:sallyport", bob, carol, "corp-group:ops"]
+delegates:
+  - { name: portal, user: erin, issuers: [corp], ceiling: [requester, approver] }
+people:
+  - { name: alice, local: alice, remote: "oidc:corp:alice-2" }
+  - { name: carol, local: carol, remote: "oidc:corp:carol-2" }
+YAML
+  start_agent
+  ask_for_web 202
+  api 403 alice POST /v1/requests/1/approve
+  answer_has 'same person|own'
+  remote 403 alice-2 POST /v1/requests/1/approve
+  answer_has 'same person|own'
+  # Two names of one person are one approval, whichever comes first.
+  api 200 carol POST /v1/requests/1/approve
+  remote 409 carol-2 POST /v1/requests/1/approve
+  kept_out "$host4" 8080
+  api 200 bob POST /v1/requests/1/approve
+  let_in "$host4" 8080
+  # The other way round.
+  remote 202 alice-2 POST /v1/requests "{\"targets\":[\"web\"],\"sources\":[\"$stranger4\"],\"duration\":\"60s\"}"
+  api 403 alice POST /v1/requests/2/approve
+  remote 403 alice-2 POST /v1/requests/2/approve
+  remote 200 carol-2 POST /v1/requests/2/approve
+  api 409 carol POST /v1/requests/2/approve
+  answer_has "one person counts once"
+  remote 200 dave POST /v1/requests/2/approve
+  answer_has '"state":"active"'
 }

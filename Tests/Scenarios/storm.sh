@@ -1,0 +1,69 @@
+# shellcheck shell=bash disable=SC2154
+# Many people at work, and the agent dies or the disk is full in the middle of it.
+
+storm() {
+  STORM_DISK=${disk:-} timeout 60 perl "$here/storm.pl" "$1" "$world/told" "${@:2}" || fail "storm.pl $1"
+}
+dies() { storm work "$1" kill -9 "$agent_pid"; wait "$agent_pid" 2>/dev/null || true; }
+# While the agent is dead: the ledger is read from a copy, for reading it may change it.
+nothing_but_what_is_recorded_is_open() {
+  rm -rf "$world/copy"
+  mkdir "$world/copy"
+  cp "$state"/ledger.sqlite "$state"/ledger.sqlite-wal "$world/copy"
+  storm dead "$world/copy/ledger.sqlite"
+}
+busy_agent() {
+  sed -i 's/name: vault,/name: vault, approvals: 2, max_active_per_requester: 1000,/' "$world/policy.d/all.yaml"
+  echo '  - { name: spare, ports: [9005/tcp], description: number 0 }' >>"$world/policy.d/all.yaml"
+  # One of the approvers asks, too.
+  sed -i 's/"group:sallyport"\]/"group:sallyport", bob]/; s/"group:sallyport-approver"\]/"group:sallyport-approver", bob]/' \
+    "$world/sallyport.yaml"
+  start_agent
+}
+
+killed_amid_a_thousand_operations_everything_agrees() {
+  local round
+  command -v sqlite3 >/dev/null || exit 77
+  busy_agent
+  for round in {1..6}; do
+    dies "$((145 + RANDOM % 50))"
+    nothing_but_what_is_recorded_is_open
+    start_agent
+    storm check "$state/ledger.sqlite"
+  done
+}
+
+# Now nothing can be written, now some pages, so that it ends amid a transaction.
+crumbs() {
+  while :; do
+    truncate -s "-$((RANDOM % 6 * 4))k" "$state/filler"
+    sleep "0.0$((RANDOM % 10))"
+    fill_disk_again
+  done
+}
+fill_disk_again() { dd if=/dev/zero of="$state/filler" bs=4k conv=notrunc oflag=append 2>/dev/null || true; }
+on_a_full_disk_everything_agrees() {
+  local round filling disk=full
+  command -v sqlite3 >/dev/null || exit 77
+  small_disk
+  busy_agent
+  for round in 1 2; do
+    storm work 60 true
+    fill_disk_and_ledger
+    crumbs &
+    filling=$!
+    dies 200
+    kill "$filling"
+    wait "$filling" 2>/dev/null || true
+    nothing_but_what_is_recorded_is_open
+    # A start on the full disk knows of the ends that could not be recorded.
+    fill_disk_again
+    start_agent
+    end_agent KILL
+    nothing_but_what_is_recorded_is_open
+    rm "$state/filler"
+    start_agent
+    storm check "$state/ledger.sqlite"
+  done
+  jq -c .answers "$world/told" || true
+}
