@@ -66,6 +66,7 @@ public final class Connection: Sendable {
     /// - Parameters:
     ///   - transaction: What to do.
     ///   - generation: As for ``commit(_:ifGeneration:)``.
+    /// - Returns: The transaction as it will be sent.
     /// - Throws: `invalid` for what cannot be sent.
     public func prepare(
         _ transaction: Transaction,
