@@ -81,8 +81,11 @@ public struct LedgerError: Error, Hashable, Sendable, CustomStringConvertible {
             self.init(.duplicate, "\(refusal): it holds this already (\(detail))")
             return
         }
+        // The index of the log takes room of its own.
+        let isFull =
+            error.resultCode == .SQLITE_FULL || error.extendedResultCode == .SQLITE_IOERR_SHMSIZE
         switch error.resultCode {
-        case .SQLITE_FULL:
+        case _ where isFull:
             self.init(.full, "\(refusal): no space is left on its file system; free some of it")
         case .SQLITE_READONLY, .SQLITE_PERM:
             self.init(

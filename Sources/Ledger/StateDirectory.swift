@@ -7,8 +7,6 @@ final class StateDirectory: Sendable {
     let ledgerPath: String
     /// SQLite's write-ahead log.
     let logPath: String
-    /// The index of that log, which SQLite shares between connections.
-    let indexPath: String
     let reservePath: String
     private let lock: FileLock
 
@@ -17,7 +15,6 @@ final class StateDirectory: Sendable {
         self.path = path
         ledgerPath = path + "/ledger.sqlite"
         logPath = ledgerPath + "-wal"
-        indexPath = ledgerPath + "-shm"
         reservePath = path + "/ledger.reserve"
         try Self.makeFolder(path)
         lock = try Self.takeLock(path + "/ledger.lock")
@@ -28,19 +25,11 @@ final class StateDirectory: Sendable {
     ///
     /// A commit that makes the file longer also costs a second write of the file system's journal.
     func fillLog(upTo size: Int) throws(LedgerError) {
-        try Self.fill(logPath, upTo: size)
-        // On a full disk the log is not written back and outgrows what one block of the index covers
-        // (4,062 pages of the log). Without the next one SQLite could neither finish the commit that
-        // it has then written to the log, nor read the log at the next start.
-        try Self.fill(indexPath, upTo: 4 * 32_768)
-    }
-
-    private static func fill(_ path: String, upTo size: Int) throws(LedgerError) {
         do throws(SystemError) {
-            try Descriptor.open(path, .readWrite, options: .noFollow).fill(upTo: size)
+            try Descriptor.open(logPath, .readWrite, options: .noFollow).fill(upTo: size)
         } catch  where error.errno == .noSpace || error.errno == .diskQuotaExceeded {
         } catch {
-            throw LedgerError(error, path: path)
+            throw LedgerError(error, path: logPath)
         }
     }
 
