@@ -120,7 +120,14 @@ extension Call {
 
     /// The headers `If-Match` and `If-None-Match`, of which the latter takes `*` alone: it is for
     /// making what is not there.
+    ///
+    /// One that is empty is not as if it were absent: nothing would be
+    /// compared that the client means to be.
     func precondition() throws(Problem) -> Precondition {
+        for name in ["If-Match", "If-None-Match"]
+        where headers.contains(name: name) && headers[canonicalForm: name].isEmpty {
+            throw Problem(.badRequest, "cannot read header \(name): it is empty")
+        }
         let tags = headers[canonicalForm: "if-match"]
         switch headers[canonicalForm: "if-none-match"] {
         case [] where tags.isEmpty: return .none

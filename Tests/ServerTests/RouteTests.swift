@@ -450,6 +450,16 @@ private let endless = "GET /v1/events"
         #expect(try problem(answer).code == .badRequest)
     }
 
+    @Test(arguments: ["if-match", "if-none-match"])
+    func refusesAnEmptyPrecondition(header: String) async throws {
+        let service = RecordingService()
+        let answer = try await withServer(service) {
+            try $0.connect().ask(put("/v1/policies/ssh", "", "\(header):", method: "DELETE"))
+        }
+        #expect(try problem(answer).code == .badRequest)
+        #expect(service.asked.isEmpty)
+    }
+
     @Test func refusesADurationThatIsNone() async throws {
         let answer = try await withServer {
             try $0.connect().ask(post("/v1/requests/17/extend", #"{"duration":"1 h"}"#))
