@@ -51,7 +51,7 @@ lint: test-packages ## check the form of sources, scripts and the unit
 	$(SWIFT) format lint --strict --recursive Sources Tests Fuzz Package.swift
 	for script in $(SCRIPTS); do bash -n "$$script"; done
 	shellcheck -x $(SCRIPTS)
-	for script in Tests/Scenarios/traffic.pl packaging/manual.pl; do \
+	for script in Tests/Scenarios/*.pl packaging/manual.pl; do \
 	    perl -c $$script 2>&1 | grep -v 'syntax OK' && exit 1 || true; done
 	packaging/check-unit.sh systemd/sallyportd.service
 

@@ -20,7 +20,7 @@ struct SystemTests {
 
     @Test(arguments: [
         "everyone_connects_and_roles_decide", "nothing_opens_before_two_others_agree",
-        "of_answers_at_once_one_counts",
+        "of_answers_at_once_one_counts", "nobody_approves_their_own_under_a_second_name",
         "who_waits_hears_of_the_answer_through_a_restart",
         "a_session_older_than_the_group_is_told_to_log_in_again",
         "strangers_connections_keep_nobody_out",
@@ -49,6 +49,7 @@ struct SystemTests {
         "a_gate_deleted_while_the_agent_was_dead_comes_back_with_its_grants",
         "a_second_agent_is_refused",
         "killed_under_load_what_was_answered_is_open_and_nothing_else",
+        "killed_amid_a_thousand_operations_everything_agrees",
     ])
     func theAgentDiesAndComesBack(scenario: String) throws {
         try play("scenario.sh", scenario)
@@ -63,6 +64,7 @@ struct SystemTests {
         "a_close_on_a_full_disk_outlives_a_crash_and_a_start_on_it",
         "the_state_directory_is_deleted_while_the_agent_runs",
         "the_socket_file_is_deleted_while_the_agent_runs",
+        "on_a_full_disk_everything_agrees",
         "lost_rows_are_told_and_their_ids_are_not_given_again",
         "a_read_only_disk_at_the_start_changes_nothing",
         "a_corrupt_ledger_is_told_and_left_alone",
