@@ -8,7 +8,7 @@ import Testing
 ///
 /// Whoever sends the first datagram of a flow with a managed port as its source would have the next
 /// one taken for the answer to it.
-@Suite(.enabled(if: geteuid() == 0, "needs root"), .timeLimit(.minutes(1)), .blocking)
+@Suite(.enabled(if: geteuid() == 0, "needs root"), .blocking)
 struct ForgeryTests {
     /// Where the client lets answers to forged datagrams go.
     static let lures = (ipv4: "203.0.113.50", ipv6: "2001:db8:50::50")
