@@ -119,3 +119,34 @@ YAML
   remote 200 dave POST /v1/requests/2/approve
   answer_has '"state":"active"'
 }
+
+# Persons at their terminals: who waits hears of the answer, also when the agent was away meanwhile.
+who_waits_hears_of_the_answer_through_a_restart() {
+  local waiting
+  serve_tcp 8080
+  guard_web 1
+  start_agent
+  wait_for_web "$client4"
+  end_agent KILL
+  within 10 grep -q 'the agent is away' "$world/told" || fail "that the agent is away is not told"
+  start_agent
+  within 10 grep -q 'the agent is back' "$world/told" || fail "that the agent is back is not told"
+  kept_out "$host4" 8080
+  refused 64 as carol sallyport approve 1
+  as carol sallyport approve 1 --yes >"$world/answer" 2>&1 || fail "it cannot be approved: $(<"$world/answer")"
+  answer_has "$client4/32"
+  wait "$waiting" || fail "who waited was not let in: $(<"$world/told")"
+  grep -q 'request 1 is open until' "$world/told" || fail "who waited was told: $(<"$world/told")"
+  let_in "$host4" 8080
+
+  wait_for_web "$stranger4"
+  as carol sallyport deny 2 --reason "use the replica" >"$world/answer" || fail "it cannot be denied"
+  refused 77 wait "$waiting"
+  grep -q 'denied by carol: use the replica' "$world/told" || fail "who waited was told: $(<"$world/told")"
+}
+wait_for_web() { # SOURCE
+  : >"$world/told"
+  as alice sallyport open web --from "$1" --for 60s --wait >"$world/told" 2>&1 &
+  waiting=$!
+  within 10 grep -q 'waits for approval' "$world/told" || fail "it is not said that it waits: $(<"$world/told")"
+}
