@@ -173,7 +173,7 @@ public final class Ledger: Sendable {
         try? reserve.empty()
     }
 
-    private func requireFiles() throws(LedgerError) {
+    func requireFiles() throws(LedgerError) {
         try files.withLock { (files) throws(LedgerError) in try files.require() }
     }
 

@@ -167,7 +167,7 @@ struct OpenFiles: Sendable {
         } catch {
             throw LedgerError(
                 .gone,
-                "cannot write the ledger: \(folder), or a file of the ledger in it, was deleted or "
+                "cannot use the ledger: \(folder), or a file of the ledger in it, was deleted or "
                     + "replaced while the agent runs; put it back or restart the agent"
             )
         }

@@ -9,7 +9,8 @@ extension Ledger {
     ///
     /// - Parameter given: A hash that was the head once, as the journal has it; nil for none.
     /// - Returns: What it came to, faults included.
-    /// - Throws: `LedgerError` where the ledger cannot be read.
+    /// - Throws: `LedgerError` where the ledger cannot be read; `gone` where its files were
+    ///   deleted or replaced: what was read then is not what the next start will find.
     public func verify(head given: String? = nil) async throws(LedgerError) -> AuditVerification {
         let recorded = books.withLock(\.marks)
         var verifier = Verifier(recorded: recorded, given: given)
@@ -22,7 +23,7 @@ extension Ledger {
             }
         }
         // All that is recorded by now was so before the last batch, or is not in it.
-        try await writing({ _ in })
+        try await writing({ [self] _ in try requireFiles() })
         return verifier.finish(newest: books.withLock(\.marks))
     }
 }

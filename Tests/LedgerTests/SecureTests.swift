@@ -209,6 +209,8 @@ import Testing
             try await ledger.secure([expired(id("1.1"))])
         }
         #expect(error?.code == .gone)
+        let unverified = await #expect(throws: LedgerError.self) { try await ledger.verify() }
+        #expect(unverified?.code == .gone)
         // What is in force is known all the same.
         #expect(try live(ledger) == [2])
     }
