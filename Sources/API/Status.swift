@@ -8,6 +8,9 @@ public struct StatusDocument: Codable, Hashable, Sendable {
     public var gate: GateStatus
     /// Why the ledger takes nothing, and so nothing opens; absent where it does.
     public var ledgerFault: String?
+    /// What the agent found wrong with the audit trail when it started; absent where nothing was, and
+    /// for who is but a requester.
+    public var auditFault: String?
     /// The policies the caller may see, in the order of the files: to a requester those it may ask
     /// under, with figures of its own requests alone.
     public var policies: [PolicyStatus]
@@ -19,12 +22,14 @@ public struct StatusDocument: Codable, Hashable, Sendable {
         agent: AgentStatus,
         gate: GateStatus,
         ledgerFault: String?,
+        auditFault: String?,
         policies: [PolicyStatus],
         you: YouDocument
     ) {
         self.agent = agent
         self.gate = gate
         self.ledgerFault = ledgerFault
+        self.auditFault = auditFault
         self.policies = policies
         self.you = you
     }

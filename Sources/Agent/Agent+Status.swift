@@ -92,6 +92,7 @@ extension Agent: AccessService {
             ),
             gate: gateStatus(for: caller),
             ledgerFault: ledgerFault,
+            auditFault: caller.maySeeAll ? auditFault : nil,
             policies: statuses,
             you: YouDocument(caller, policies)
         )

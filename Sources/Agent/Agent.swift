@@ -18,6 +18,8 @@ public final class Agent: Sendable {
     let logger: Logger
     let source: any ConfigurationSource
     let startedAt: Timestamp
+    /// What the start found wrong with the audit trail.
+    let auditFault: String?
     /// Says that something was recorded; for one who follows.
     public let recordings: AsyncStream<Void>
     let recorded: @Sendable () -> Void
@@ -92,23 +94,31 @@ public final class Agent: Sendable {
             recorded: recorded,
             wake: wake
         )
-        var lost: [Event] = []
+        var damage: [String] = []
+        if recovered.lacksMarks {
+            damage.append(
+                "the reserve beside the ledger was missing or damaged: it cannot be told whether "
+                    + "the audit trail was cut off, or ends of grants are lost"
+            )
+        }
         if let rows = recovered.lost {
-            let detail =
+            damage.append(
                 "the ledger lacks what an earlier run recorded: rows \(rows.lowerBound) to "
-                + "\(rows.upperBound) of the audit trail, with the requests and ends they tell of"
-            lost = [.noted(Notice(.ledgerRowsLost, detail: detail))]
+                    + "\(rows.upperBound) of the audit trail, with the requests and ends they tell of"
+            )
         }
         if let row = recovered.replaced {
-            let detail =
+            damage.append(
                 "row \(row) of the audit trail is not the one that an earlier run recorded last"
-            lost.append(.noted(Notice(.ledgerRowsLost, detail: detail)))
+            )
         }
+        auditFault = damage.isEmpty ? nil : damage.joined(separator: "; ")
+        var found = damage.map { Event.noted(Notice(.ledgerRowsLost, detail: $0)) }
         if !live.isEmpty {
             let detail = "\(live.count) grants of before the start are open"
-            lost.append(.noted(Notice(.restored, detail: detail)))
+            found.append(.noted(Notice(.restored, detail: detail)))
         }
-        try await committer.begin(recording: events + lost)
+        try await committer.begin(recording: events + found)
         // Read beside everything else: with a million requests it takes seconds.
         let past = Result { () throws(LedgerError) in
             try ledger.pastUsage(since: Usage.start(at: now.wall))

@@ -16,8 +16,8 @@ struct StatusCommand: AgentCommand {
 
             What an administrator has to see to comes first, in capitals, and on standard
             error: the gate is not armed, the configuration in force is not that of the
-            files, nothing can be recorded. The exit status is 70 then, so a script can
-            watch it.
+            files, nothing can be recorded, the audit trail was damaged. The exit status is
+            70 then, so a script can watch it.
 
               sallyport status
               sallyport status --json
@@ -65,6 +65,9 @@ private func alarms(_ status: StatusDocument) -> [String] {
     }
     if let fault = status.ledgerFault {
         alarms.append("NOTHING CAN BE OPENED: \(fault)")
+    }
+    if let fault = status.auditFault {
+        alarms.append("THE AUDIT TRAIL WAS DAMAGED: \(fault)")
     }
     return alarms
 }

@@ -39,6 +39,8 @@ public final class Ledger: Sendable {
         let lost: ClosedRange<Int64>?
         /// An audit row that is not the one an earlier run noted.
         let replaced: Int64?
+        /// Whether the marks of an earlier run are missing or damaged.
+        let lacksMarks: Bool
         var isBootRecorded: Bool
     }
 
@@ -53,7 +55,8 @@ public final class Ledger: Sendable {
     public init(directory: String, bootID: String) throws(LedgerError) {
         let directory = try StateDirectory(path: directory)
         let path = directory.ledgerPath
-        let (reserve, noted, entries) = try Reserve.open(directory.reservePath)
+        let (reserve, marks, entries) = try Reserve.open(directory.reservePath)
+        let noted = marks ?? Marks()
         do {
             let pool = try DatabasePool(path: path, configuration: Schema.configuration)
             try Schema.prepare(pool, path: path)
@@ -84,9 +87,15 @@ public final class Ledger: Sendable {
                     lost: noted.sequence > held.sequence
                         ? held.sequence + 1...noted.sequence : nil,
                     replaced: isReplaced ? noted.sequence : nil,
+                    lacksMarks: marks == nil && max(held.sequence, held.request) > 0,
                     isBootRecorded: boot != nil
                 )
                 return (try boot ?? number("SELECT max(id) FROM boots") + 1, books)
+            }
+            if marks == nil, !books.lacksMarks {
+                // With the first start, so that no crash leaves rows beside a reserve without marks.
+                try reserve.mark(books.marks)
+                try reserve.synchronize()
             }
             files = Mutex(try OpenFiles(directory))
             self.pool = pool

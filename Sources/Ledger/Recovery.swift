@@ -30,6 +30,9 @@ public struct Recovered: Sendable {
     /// The number of a row of the audit trail that is not the one that was recorded; nil where the
     /// newest is.
     public var replaced: Int64?
+    /// Whether what an earlier run noted beside the ledger is missing or damaged: nobody knows then
+    /// whether rows are lost at the end, or ends of grants that were only secured.
+    public var lacksMarks = false
 }
 
 extension Ledger {
@@ -72,7 +75,8 @@ extension Ledger {
                 nextRequestID: books.marks.request + 1,
                 lastRecordedAt: at.map(Timestamp.init(milliseconds:)),
                 lost: books.lost,
-                replaced: books.replaced
+                replaced: books.replaced,
+                lacksMarks: books.lacksMarks
             )
         }
     }

@@ -64,11 +64,11 @@ final class Reserve: Sendable {
 
     /// Opens the file, and takes the room where it is missing.
     ///
-    /// - Returns: What an earlier run left in it; marks of 0 where they do not check.
+    /// - Returns: What an earlier run left in it; no marks where they do not check.
     /// - Throws: `full` where there is no room.
     static func open(
         _ path: String
-    ) throws(LedgerError) -> (reserve: Reserve, marks: Marks, entries: [Entry]) {
+    ) throws(LedgerError) -> (reserve: Reserve, marks: Marks?, entries: [Entry]) {
         let file = try using(path) { () throws(SystemError) in
             let file = try Descriptor.open(path, .readWrite, options: [.create, .noFollow])
             try file.fill(upTo: size)
@@ -153,7 +153,7 @@ final class Reserve: Sendable {
         try using(path) { () throws(SystemError) in try file.write(bytes, at: offset) }
     }
 
-    private func synchronize() throws(LedgerError) {
+    func synchronize() throws(LedgerError) {
         try using(path) { () throws(SystemError) in try file.synchronizeData() }
     }
 }
@@ -182,11 +182,11 @@ extension Reserve {
     /// Bytes in front of an entry's fields.
     private static let head = 24
 
-    private static func readMarks(_ bytes: [UInt8]) -> Marks {
+    private static func readMarks(_ bytes: [UInt8]) -> Marks? {
         var rest = bytes.dropFirst(8)
         guard bytes.prefix(8) == checked(Array(rest.prefix(88))).prefix(8),
             rest.starts(with: magic)
-        else { return Marks() }
+        else { return nil }
         rest = rest.dropFirst(magic.count)
         let (sequence, request) = (rest.takeInteger() ?? 0, rest.takeInteger() ?? 0)
         let hash = String(decoding: rest.prefix(64), as: UTF8.self)

@@ -219,6 +219,33 @@ import Testing
         #expect(found.faults.map(\.code) == [.changed, .changed])
     }
 
+    /// To everybody but those who may not verify it, as long as the run lasts.
+    @Test func theStatusTellsOfADamagedTrail() async throws {
+        let host = try Host()
+        _ = try await host.agent().open(ask("ssh", from: "198.51.100.1"))
+        try host.removeReserve()
+        do {
+            let agent = try await host.agent()
+            let details = try host.audit("ledger-rows-lost").map(\.detail)
+            #expect(details.count == 1)
+            #expect(details.first??.contains("reserve") == true)
+            #expect(try await agent.status(for: vera).auditFault == details.first)
+            #expect(try await agent.status(for: alice).auditFault == nil)
+        }
+        let next = try await host.agent()
+        #expect(try await next.status(for: vera).auditFault == nil)
+        #expect(try host.audit("ledger-rows-lost").count == 1)
+    }
+
+    @Test func doesNotVerifyFilesThatAreGone() async throws {
+        let host = try Host()
+        let agent = try await host.agent()
+        try await agent.open(ask("ssh", from: "198.51.100.1"))
+        try host.removeReserve()
+        let found = await problem { _ = try await agent.verifyAudit(head: nil, for: vera) }
+        #expect(found?.code == .ledgerUnavailable)
+    }
+
     @Test func tellsThatTheLedgerIsRepaired() async throws {
         let host = try Host()
         let agent = try await host.agent()

@@ -216,6 +216,9 @@ final class Host: ConfigurationSource {
         return try ledger ?? Ledger(directory: folder.path, bootID: clocks.bootID)
     }
 
+    /// Takes away what the agent notes beside its ledger.
+    func removeReserve() throws { try shell("rm", folder.path + "/ledger.reserve").get() }
+
     // MARK: What is there
 
     /// What the agent wants to be woken at.

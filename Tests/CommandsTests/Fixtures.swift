@@ -167,6 +167,7 @@ func status() throws -> StatusDocument {
             ]
         ),
         ledgerFault: nil,
+        auditFault: nil,
         policies: [
             PolicyStatus(
                 name: "ssh",

@@ -73,10 +73,12 @@ import Testing
         document.agent.configuration = .lastKnownGood
         document.agent.configurationError = "ssh.yaml:3:5: one"
         document.ledgerFault = "cannot write the ledger: no space left on device"
+        document.auditFault = "rows 3 to 4 are missing"
         let kept = try carryOut("status", ["GET /v1/status": document])
         let alarms = """
             THE FILES ARE NOT IN FORCE: what was in force before them is
             NOTHING CAN BE OPENED: cannot write the ledger: no space left on device
+            THE AUDIT TRAIL WAS DAMAGED: rows 3 to 4 are missing
 
             """
         #expect(kept.output.hasPrefix(alarms + "you          alice "))
@@ -98,6 +100,7 @@ import Testing
 
         document.agent.configuration = .defaults
         document.ledgerFault = nil
+        document.auditFault = nil
         let defaults = try carryOut("status --json", ["GET /v1/status": document])
         #expect(
             defaults.errors == """

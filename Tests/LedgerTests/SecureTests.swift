@@ -190,6 +190,28 @@ import Testing
     }
 
     @Test(arguments: [
+        "rm $0", ": > $0", "printf xx | dd of=$0 conv=notrunc status=none",
+    ])
+    func aStartTellsThatTheReserveIsLost(change: String) async throws {
+        do {
+            let ledger = try folder.open()
+            #expect(try !ledger.recover().lacksMarks)
+            #expect(try open(bytes(of: reserve)).marks == Marks())
+            try await ledger.commit([.opened(request(1)), .opened(request(2))], at: noon)
+        }
+        try await folder.open().pool.writeWithoutTransaction {
+            try $0.execute(sql: "DELETE FROM audit WHERE id = 2")
+        }
+        try shell("sh", "-c", change, reserve).get()
+        do {
+            let ledger = try folder.open()
+            #expect(try ledger.recover().lacksMarks)
+            try await ledger.commit([.noted(Notice(.ledgerRowsLost))], at: noon)
+        }
+        #expect(try !folder.open().recover().lacksMarks)
+    }
+
+    @Test(arguments: [
         "rm -r state", "mv state elsewhere", "mv state elsewhere; cp -r elsewhere state",
         "rm state/ledger.sqlite", "cp state/ledger.sqlite new; mv new state/ledger.sqlite",
         "rm state/ledger.sqlite-wal", "rm state/ledger.reserve",
@@ -302,7 +324,7 @@ extension SecureTests {
     /// What a start reads from these bytes.
     private func open(
         _ bytes: [UInt8]
-    ) throws -> (reserve: Reserve, marks: Marks, entries: [Reserve.Entry]) {
+    ) throws -> (reserve: Reserve, marks: Marks?, entries: [Reserve.Entry]) {
         let path = folder.path + "/torn"
         try replaceFile(path, with: bytes)
         return try Reserve.open(path)

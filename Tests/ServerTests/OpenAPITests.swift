@@ -151,6 +151,7 @@ struct OpenAPITests {
         status.agent.configurationError = nil
         status.gate.fault = nil
         status.ledgerFault = nil
+        status.auditFault = nil
         status.policies[0].description = nil
         status.policies[0].lastAccess = nil
         try checkRequired(status, is: "Status")

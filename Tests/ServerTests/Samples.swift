@@ -132,6 +132,7 @@ enum Samples {
             ]
         ),
         ledgerFault: "the disk is full",
+        auditFault: "events 3 to 4 are missing",
         policies: [
             PolicyStatus(
                 name: "ssh",
