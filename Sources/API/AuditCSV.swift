@@ -40,8 +40,10 @@ package enum AuditCSV {
             $0 == quote || $0 == UInt8(ascii: ",") || $0 == 0x0A || $0 == 0x0D
         }
         if needsQuotes { line.append(quote) }
-        // What a spreadsheet would take for a formula, it must take for text.
-        if let first = cell.utf8.first, Array("=+-@\t\r".utf8).contains(first) {
+        // What a spreadsheet would take for a formula, some behind spaces, it must take for text.
+        if let first = cell.utf8.first(where: { $0 != UInt8(ascii: " ") }),
+            Array("=+-@\t\r".utf8).contains(first)
+        {
             line.append(UInt8(ascii: "'"))
         }
         for byte in cell.utf8 {

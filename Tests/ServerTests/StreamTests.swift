@@ -124,6 +124,14 @@ import TestSupport
         #expect(answer.contains("\r\ncontent-type: \(type)\r\n"))
     }
 
+    @Test(arguments: ["=1+1", "+1", "-1", "@a", "\t=1", "  =1+1", " \t@a"])
+    func givesASpreadsheetNothingToRun(reason: String) {
+        var row = Samples.auditRow
+        row.reason = reason
+        let line = String(decoding: AuditCSV.line(of: row), as: UTF8.self)
+        #expect(line.contains(",'\(reason),"))
+    }
+
     @Test func givesNoPageButOfJSON() async throws {
         let service = service(1)
         let answer = try await withServer(service) { server in
