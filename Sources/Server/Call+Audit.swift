@@ -40,6 +40,15 @@ extension Call {
         return try auditFilter()
     }
 
+    /// The hash that a verification is to find.
+    func head() throws(Problem) -> String? {
+        try parameter("head", "a hash: 64 hexadecimal digits, in lower case") { text in
+            let isHash =
+                text.utf8.count == 64 && text.utf8.allSatisfy("0123456789abcdef".utf8.contains)
+            return isHash ? text : nil
+        }
+    }
+
     private func instant(_ name: String) throws(Problem) -> Timestamp? {
         try parameter(name, "an instant like 2026-12-01T17:00:00Z") {
             try? Timestamp(parsing: $0)

@@ -171,7 +171,7 @@ extension Route {
         },
         Route(.GET, "/v1/audit/verify", .verifyAudit, query: ["head"]) { call, caller, service in
             try .json(
-                encoding: try await service.verifyAudit(head: call.query["head"], for: caller)
+                encoding: try await service.verifyAudit(head: try call.head(), for: caller)
             )
         },
     ]

@@ -28,8 +28,8 @@ extension Example {
         Example("GET /v1/audit/verify", get("/v1/audit/verify"), asks: .verifyAudit(head: nil)),
         Example(
             "GET /v1/audit/verify",
-            get("/v1/audit/verify?head=00ff"),
-            asks: .verifyAudit(head: "00ff")
+            get("/v1/audit/verify?head=\(AuditRow.firstHash)"),
+            asks: .verifyAudit(head: AuditRow.firstHash)
         ),
     ]
 }

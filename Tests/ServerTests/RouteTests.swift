@@ -405,6 +405,16 @@ private let endless = "GET /v1/events"
             "cannot take query parameter dry_run: known here are "
                 + "before, limit, policy, requester, state"
         ),
+        (
+            "/v1/audit/verify?head=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "cannot read query parameter head=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA: "
+                + "write a hash: 64 hexadecimal digits, in lower case"
+        ),
+        (
+            "/v1/audit/verify?head=00ff",
+            "cannot read query parameter head=00ff: "
+                + "write a hash: 64 hexadecimal digits, in lower case"
+        ),
         ("/v1/grants?all", "cannot read query parameter all=: write true or false"),
         (
             "/v1/requests?limit=1001",
