@@ -92,6 +92,10 @@ public struct PolicyChangeDocument: Codable, Hashable, Sendable {
     public var changes: [String]
     /// The grants that were ended, because they are no longer allowed.
     public var endedGrants: [String]
+    /// The waiting requests that need no more approvals: they open at once, or at their start.
+    public var openedRequests: [String]
+    /// The waiting requests that it allows no longer: they are denied when they would open.
+    public var deniedRequests: [String]
     /// Ports that were managed and are no longer, and so are open to everybody.
     public var openPorts: [PortRange]
     /// What has to be known before it is too late; absent where there is nothing.
@@ -103,12 +107,16 @@ public struct PolicyChangeDocument: Codable, Hashable, Sendable {
         file: String,
         changes: [String],
         endedGrants: [String],
+        openedRequests: [String] = [],
+        deniedRequests: [String] = [],
         openPorts: [PortRange]
     ) {
         self.policy = policy
         self.file = file
         self.changes = changes
         self.endedGrants = endedGrants
+        self.openedRequests = openedRequests
+        self.deniedRequests = deniedRequests
         self.openPorts = openPorts
         guard !openPorts.isEmpty else { return }
         let list = openPorts.map(\.description).joined(separator: ", ")

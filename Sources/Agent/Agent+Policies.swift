@@ -38,17 +38,26 @@ extension Agent {
     ) async throws -> PolicyChanged {
         let person = caller.identity.person
         let change: PolicyChange
+        let waiting: WaitingFates
         let before = await committer.configuration.policySet
         do throws(Problem) {
             let text = try definition?.definition(ofPolicy: name)
-            change = try await committer.change(
+            (change, waiting) = try await committer.change(
                 policy: name,
                 to: text,
                 if: condition,
                 remembering: source
             )
         } catch {
+            var error = error
             if error.code == .configurationInvalid {
+                error.violations = error.violations?.map { violation in
+                    var violation = violation
+                    if violation.value.isEmpty {
+                        violation.value = definition?.text(at: violation.field) ?? ""
+                    }
+                    return violation
+                }
                 let faults = error.violations ?? []
                 try? await note(
                     Notice(
@@ -77,6 +86,8 @@ extension Agent {
                 file: change.file,
                 changes: changes,
                 endedGrants: ended.map(\.description),
+                openedRequests: waiting.opened.map(\.description),
+                deniedRequests: waiting.denied.map(\.description),
                 openPorts: open
             ),
             tag: change.new?.tag,
@@ -168,6 +179,15 @@ extension AccessPolicy {
 }
 
 extension JSONValue {
+    /// What stands at a key as faults name it, `ports[1]`, clipped for people.
+    fileprivate func text(at key: String) -> String? {
+        let value = key.split { ".[]".contains($0) }.reduce(Optional(self)) { value, part in
+            guard let items = value?.list else { return value?[String(part)] }
+            return Int(part).flatMap { items.indices.contains($0) ? items[$0] : nil }
+        }
+        return value.map { printable($0.text ?? $0.description) }
+    }
+
     /// The text of a policy's definition, with the name that its path gives it.
     fileprivate func definition(ofPolicy name: String) throws(Problem) -> String {
         guard case .object = self else {

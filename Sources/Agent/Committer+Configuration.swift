@@ -34,26 +34,29 @@ extension Committer {
     ///   - definition: The keys of the policy file, `name` included; nil to remove the policy.
     ///   - condition: What must hold of the policy.
     ///   - source: Where what is in force is kept.
-    /// - Returns: What was changed.
+    /// - Returns: What was changed, and what becomes of the requests that wait under the policy.
     /// - Throws: `Problem`; then nothing was.
     func change(
         policy name: String,
         to definition: String?,
         if condition: Precondition,
         remembering source: any ConfigurationSource
-    ) throws(Problem) -> PolicyChange {
+    ) throws(Problem) -> (PolicyChange, WaitingFates) {
         let names = configuration.policies.map(\.name)
         let policy = configuration.policies.first { $0.name == name }
         try condition.require(of: policy)
         if policy == nil, definition == nil { throw Problem(noPolicy: name, among: names) }
+        if definition == nil { try requireNoDelegate(names: name) }
         let change: PolicyChange
         do throws(PolicyChangeError) {
             change = try configuration.changing(policy: name, to: definition)
-            guard change.old != change.new else { return change }
+            guard change.old != change.new else { return (change, WaitingFates()) }
             try change.make()
         } catch {
             throw Problem(error)
         }
+        let now = clocks.now()
+        let deniedBefore = fates(under: name, at: now).denied
         do {
             try adopt(change.configuration)
         } catch {
@@ -66,7 +69,24 @@ extension Committer {
             throw Problem(.kernelRefused, text)
         }
         source.remember(change.configuration)
-        return change
+        var fates = fates(under: name, at: now)
+        fates.denied.removeAll(where: deniedBefore.contains)
+        return (change, fates)
+    }
+
+    /// A delegate that names a policy is bound to it, and the file that says so is nobody's but the
+    /// administrator's.
+    private func requireNoDelegate(names policy: String) throws(Problem) {
+        guard
+            let delegate = configuration.delegates.first(where: {
+                $0.policies?.contains(policy) == true
+            })
+        else { return }
+        throw Problem(
+            .wrongState,
+            "cannot remove \(policy): delegate \(delegate.name) names it in sallyport.yaml; take it "
+                + "out there first, and reload: sallyport policy reload"
+        )
     }
 }
 

@@ -16,6 +16,14 @@ enum Outcome {
     case concluded(RequestState, reason: String)
 }
 
+/// What becomes of requests that wait under a policy, by their numbers.
+struct WaitingFates {
+    /// Those that need no more approvals, and open at once or at their start.
+    var opened: [Int64] = []
+    /// Those that will be denied when they would open.
+    var denied: [Int64] = []
+}
+
 extension Committer {
     /// Why no request of somebody may wait; nil where one may.
     func refusalToWait(for identity: Identity) -> Problem? {
@@ -95,6 +103,29 @@ extension Committer {
         let outcome = outcome(of: request, at: now)
         let state: RequestState = if case .scheduled = outcome { .scheduled } else { .pending }
         return [.approved(request.id, nil, then: state)] + outcome.events(of: request, at: now)
+    }
+
+    /// What is to become of the requests that wait under a policy, by what is in force now.
+    func fates(under policy: String, at now: Moment) -> WaitingFates {
+        var fates = WaitingFates()
+        for request in waitingRequests.all where request.wait.policies.contains(policy) {
+            // As it will be judged at its start.
+            let start = Moment(
+                wall: max(now.wall, request.wait.startsAt ?? now.wall),
+                boot: now.boot
+            )
+            let needsMore = configuration.policySet.refusal(ofApprovalsOf: request)
+            let isPending = request.wait.state == .pending
+            switch outcome(of: request, at: start) {
+            case .concluded(.denied, let reason):
+                // Those that are missing may be given yet.
+                if !isPending || reason != needsMore { fates.denied.append(request.id) }
+            case .opened, .extended:
+                if isPending, needsMore == nil { fates.opened.append(request.id) }
+            case .waits, .scheduled, .concluded: continue
+            }
+        }
+        return fates
     }
 
     /// What becomes of a request that enough people have agreed to, by what policy says now.

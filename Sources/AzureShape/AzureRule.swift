@@ -74,6 +74,13 @@ struct AzureRule: Hashable {
         if texts.isEmpty {
             remarks.append("port \(port): it names no sources, so any may be asked for")
         }
+        let others = texts.filter { $0 != "*" }
+        if texts.contains("*"), !others.isEmpty {
+            remarks.append(
+                "port \(port): * stands for any source, so what else it names is left out: "
+                    + others.map { printable($0) }.joined(separator: ", ")
+            )
+        }
         if texts.isEmpty || texts.contains("*") { return AccessPolicy.anySource }
         var sources: [CIDR] = []
         for text in texts {

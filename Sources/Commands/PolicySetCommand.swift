@@ -137,6 +137,12 @@ func lines(_ change: PolicyChangeDocument, named name: String) -> [Line] {
     var lines: [Line] = ["policy \(name) \(done) (\(change.file))"]
     lines += change.changes.map { "  \($0)" }
     if !ended.isEmpty { lines.append("ended: \(ended.joined(separator: ", "))") }
+    for (requests, what) in [
+        (change.openedRequests, "need no more approvals, and open"),
+        (change.deniedRequests, "are no longer allowed, and will be denied"),
+    ] where !requests.isEmpty {
+        lines.append("waiting requests that \(what): \(requests.joined(separator: ", "))")
+    }
     return lines
 }
 

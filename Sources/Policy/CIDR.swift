@@ -109,9 +109,11 @@ public struct CIDR: TextForm, Comparable {
 }
 
 extension CIDR {
-    /// Ranges that no packet from another host has as its source (RFC 6890, RFC 5771, RFC 4291).
+    /// Ranges that no packet from another host has as its source (RFC 6890, RFC 5771, RFC 4291,
+    /// RFC 919: the broadcast address is one of those that RFC 1112 reserves).
     private static let nobodys: [(range: CIDR, kind: String)] = [
         ("0.0.0.0/8", "unspecified"), ("127.0.0.0/8", "loopback"), ("224.0.0.0/4", "multicast"),
+        ("255.255.255.255/32", "broadcast"), ("240.0.0.0/4", "reserved"),
         ("::/128", "unspecified"), ("::1/128", "loopback"), ("ff00::/8", "multicast"),
     ].compactMap { text, kind in (try? CIDR(parsing: text)).map { ($0, kind) } }
 

@@ -54,7 +54,7 @@ extension PolicySet {
                     field: field,
                     value: range.description,
                     allowed: "an address that others have",
-                    message: "cannot open for \(range): nobody comes from a \(kind) address"
+                    message: "cannot open for \(range): nobody comes from \(kind) addresses"
                 )
             ]
         }

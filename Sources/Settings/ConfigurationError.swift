@@ -2,7 +2,7 @@
 public struct ConfigurationError: Error, Hashable, Sendable, CustomStringConvertible {
     /// One thing that is wrong, and where.
     public struct Fault: Hashable, Sendable, CustomStringConvertible {
-        /// The path of the file as it was opened.
+        /// The path of the file as it was opened; empty where what is at fault is in none.
         public var file: String
         /// The line from 1; 0 where the file as a whole is meant.
         public var line: Int
@@ -18,7 +18,7 @@ public struct ConfigurationError: Error, Hashable, Sendable, CustomStringConvert
 
         /// `file:line:column: key: message`, without the parts that are not known.
         public var description: String {
-            place + ": " + (key.isEmpty ? "" : key + ": ") + message
+            (file.isEmpty ? "" : place + ": ") + (key.isEmpty ? "" : key + ": ") + message
         }
     }
 

@@ -59,7 +59,9 @@ struct Parts {
             field.fault("\(source) would open every managed port to everybody")
         }
         if let kind = source.nobodysKind {
-            field.fault("nobody comes from \(source), a \(kind) address; name where you would be")
+            field.fault(
+                "nobody comes from \(source): its addresses are \(kind); name where you would be"
+            )
         }
         return source
     }

@@ -149,6 +149,60 @@ import Testing
         #expect(await agent.liveGrants == 4 - ended.count)
     }
 
+    /// What waits under a policy is told with the change: what opens for want of approvals that
+    /// it asked for, and what will be denied.
+    @Test func waitingRequestsThatAChangeConcernsAreTold() async throws {
+        let agent = try await host.agent()
+        try await agent.set("ssh", #"{"ports":["22/tcp"],"approvals":1}"#)
+        try await agent.open(ask("ssh", from: "198.51.100.7"))
+        try await agent.open(ask("ssh", from: "198.51.100.8", for: "2h"))
+        var later = ask("winrm", from: "198.51.100.9", for: "2h")
+        later.at = (host.clocks.now().wall + .seconds(3_600)).description
+        try await agent.open(later)
+        let same = try await agent.set("ssh", #"{"ports":["22/tcp"],"approvals":2}"#).document
+        #expect(same.openedRequests == [] && same.deniedRequests == [])
+        let opened = try await agent.set(
+            "ssh",
+            #"{"ports":["22/tcp"],"max_duration":"1h"}"#
+        ).document
+        #expect(opened.openedRequests == ["1"])
+        #expect(opened.deniedRequests == ["2"])
+        #expect(try await agent.request(id: 1, for: dora).state == .active)
+        #expect(try await agent.request(id: 2, for: dora).state == .denied)
+        let narrowed = #"{"ports":["5985-5986/tcp"],"max_duration":"1h"}"#
+        let denied = try await agent.set("winrm", narrowed).document
+        #expect(denied.openedRequests == [] && denied.deniedRequests == ["3"])
+        // It is told once: another change does not concern it.
+        let again = try await agent.set(
+            "winrm",
+            #"{"ports":["5985-5986/tcp"],"max_duration":"30m"}"#
+        ).document
+        #expect(again.deniedRequests == [])
+        host.clocks.pass(.seconds(3_600))
+        await agent.grantsEnded()
+        #expect(try await agent.request(id: 3, for: dora).state == .denied)
+    }
+
+    @Test func aPolicyThatADelegateNamesIsToBeTakenOutThereFirst() async throws {
+        try files.write(
+            "sallyport.yaml",
+            """
+            roles: { admin: [dora] }
+            delegates: [{name: portal, user: p, issuers: [c], ceiling: [viewer], policies: [ssh]}]
+            """
+        )
+        let agent = try await host.agent()
+        try await agent.reload(by: nil)
+        let refused = await problem { try await agent.set("ssh", nil) }
+        #expect(refused?.code == .wrongState)
+        #expect(
+            refused?.detail
+                == "cannot remove ssh: delegate portal names it in sallyport.yaml; take "
+                + "it out there first, and reload: sallyport policy reload"
+        )
+        try await agent.set("winrm", nil)
+    }
+
     @Test func whatIsInvalidChangesNothingAndIsRecorded() async throws {
         let agent = try await host.agent()
         let before = try text()
@@ -157,6 +211,9 @@ import Testing
         }
         #expect(refused?.code == .configurationInvalid)
         #expect(refused?.violations?.map(\.field) == ["ports[0]", "reasn"])
+        #expect(refused?.violations?.map(\.value) == ["22/icmp", "x"])
+        let single = await problem { try await agent.set("ssh", #"{"ports":["22/tcp"],"a":1}"#) }
+        #expect(single?.detail.hasPrefix("a: unknown key; known are name") == true)
         let renamed = await problem {
             try await agent.set("ssh", #"{"name":"db","ports":["22/tcp"]}"#)
         }
@@ -165,7 +222,7 @@ import Testing
         #expect(shapeless?.code == .badRequest)
         #expect(try text() == before)
         let rows = try host.audit("configuration-refused")
-        #expect(rows.map(\.policy) == ["ssh", "ssh"])
+        #expect(rows.map(\.policy) == ["ssh", "ssh", "ssh"])
         #expect(rows.first?.detail?.contains("reasn: unknown key") == true)
         #expect(try await agent.policy(named: "ssh", for: dora).policy.maxDuration == "3h")
     }

@@ -125,6 +125,17 @@ import Testing
         )
     }
 
+    @Test func saysWhichSourcesAStarLeavesOut() throws {
+        let sources =
+            #""allowedSourceAddressPrefix": "*", "allowedSourceAddressPrefixes": ["10.0.0.0/8"]"#
+        let imported = try read(resource(vm("vm1", port(22, "TCP", sources))))
+        #expect(told(imported) == ["ssh 22/tcp from any for 3h"])
+        #expect(
+            imported.remarks.first == "port 22/tcp: * stands for any source, so what else it names "
+                + "is left out: 10.0.0.0/8"
+        )
+    }
+
     @Test func saysWhatIsNotCarriedOver() throws {
         let imported = try read(
             #"{"nextLink": "https://x", "value": ["#

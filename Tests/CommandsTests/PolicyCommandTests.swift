@@ -13,6 +13,8 @@ import Testing
         file: "/etc/sallyport/policy.d/all.yaml",
         changes: ["max_duration 3h -> 1h"],
         endedGrants: ["17.1", "18.2"],
+        openedRequests: ["19"],
+        deniedRequests: ["20", "21"],
         openPorts: []
     )
 
@@ -32,6 +34,8 @@ import Testing
                         policy ssh in force (/etc/sallyport/policy.d/all.yaml)
                           max_duration 3h -> 1h
                         ended: 17.1, 18.2
+                        waiting requests that need no more approvals, and open: 19
+                        waiting requests that are no longer allowed, and will be denied: 20, 21
 
                         """
                 )

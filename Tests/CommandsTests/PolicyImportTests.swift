@@ -33,6 +33,7 @@ import Testing
 
     private func run(
         _ options: String,
+        answering answer: Bool? = nil,
         among policies: PolicyDocument...
     ) throws -> (Printed, ScriptedAgent) {
         let folder = try TemporaryFolder(["jit.json": jit])
@@ -47,7 +48,10 @@ import Testing
             "GET /v1/policies": PolicyList(policies: policies), "PUT /v1/policies/ssh": change,
             "PUT /v1/policies/port-8443": change,
         ])
-        let printed = try carryOut("policy import \(folder.path)/jit.json\(options)", agent: agent)
+        var surroundings = Surroundings.fixed(["SALLYPORT_SOCKET": agent.socket])
+        if let answer { surroundings.confirm = { _ in answer } }
+        let line = "policy import \(folder.path)/jit.json\(options)"
+        let printed = carryOut(line.split(separator: " ").map(String.init), in: surroundings)
         return (printed, agent)
     }
 
@@ -67,8 +71,51 @@ import Testing
         #expect(agent.calls == ["GET /v1/policies"])
     }
 
+    private let changed = """
+        ssh: 22/any, 2222/tcp from 10.0.0.0/24, at most 1h; changes the policy that is there:
+          ports [22/tcp, 2222/tcp] -> [22/any, 2222/tcp]
+          allowed_sources ["0.0.0.0/0", "::/0"] -> ["10.0.0.0/24"]
+          max_duration 2h -> 1h
+
+        """
+
+    /// As the agent tells it once it is done.
+    @Test func aDryRunSaysWhatWouldChangeOfWhatIsThere() throws {
+        var there = try policy("ssh", "22/tcp", "2222/tcp")
+        there.approvals = 2
+        let (printed, agent) = try run(" --dry-run", among: there)
+        #expect(printed.output.hasPrefix(changed))
+        #expect(agent.calls == ["GET /v1/policies"])
+        let json = try run(" --dry-run --json", among: there).0.output
+        let document = try JSONValue(json: Array(json.utf8))
+        #expect(document["plans"]?.list?.first?["isNew"] == .bool(false))
+        #expect(
+            document["plans"]?.list?.first?["changes"]?.list?.last == .text("max_duration 2h -> 1h")
+        )
+        #expect(document["policies"]?.list?.first?["approvals"] == .number("2"))
+    }
+
+    @Test func toChangeWhatIsThereTakesAYes() throws {
+        let there = try policy("ssh", "22/tcp")
+        let (refused, agent) = try run("", among: there)
+        #expect(refused.status == 64)
+        #expect(
+            refused.errors.contains(
+                "it would change policies that are there (ssh: ports [22/tcp] -> [22/any], "
+            )
+        )
+        #expect(refused.errors.hasSuffix("max_duration 2h -> 1h); say --replace to change them\n"))
+        #expect(agent.calls == ["GET /v1/policies"])
+        for yes in [false, true] {
+            let (printed, agent) = try run("", answering: yes, among: there)
+            #expect(printed.status == (yes ? 0 : 75))
+            #expect(printed.errors.contains("  max_duration 2h -> 1h\n"))
+            #expect(agent.calls.count == (yes ? 3 : 1))
+        }
+    }
+
     @Test func whatIsThereKeepsItsOtherKeysAndPorts() throws {
-        let (printed, agent) = try run("", among: try policy("ssh", "22/tcp", "2222/tcp"))
+        let (printed, agent) = try run(" --replace", among: try policy("ssh", "22/tcp", "2222/tcp"))
         #expect(printed.status == 0)
         #expect(
             agent.heard.map(\.line) == [
@@ -96,7 +143,9 @@ import Testing
         #expect(taken.errors.contains("policy web has a port of it already"))
         #expect(other.calls == ["GET /v1/policies"])
         // What is not enabled holds no port closed.
-        #expect(try run("", among: policy("ssh", "20-22/any", enabled: false)).0.status == 0)
+        #expect(
+            try run(" --replace", among: policy("ssh", "20-22/any", enabled: false)).0.status == 0
+        )
     }
 
     @Test func whatCannotBeImportedIsSaid() throws {

@@ -48,6 +48,8 @@ enum Samples {
         file: "/etc/sallyport/policy.d/ssh.yaml",
         changes: ["max_duration 3h -> 1h"],
         endedGrants: ["17.1"],
+        openedRequests: ["18"],
+        deniedRequests: ["19"],
         openPorts: parsed([PortRange].self, "22/tcp")
     )
 

@@ -123,7 +123,7 @@ import TestSupport
         ),
         (
             "break_glass: {sources: ['127.0.0.1']}",
-            "1:25: break_glass.sources[0]: nobody comes from 127.0.0.1/32, a loopback address; name where you would be"
+            "1:25: break_glass.sources[0]: nobody comes from 127.0.0.1/32: its addresses are loopback; name where you would be"
         ),
     ])
     func refusesWrongSettings(text: String, expected: String) throws {

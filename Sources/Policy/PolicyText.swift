@@ -1,17 +1,15 @@
-public import Policy
-
 extension AccessPolicy {
     /// One key of a policy in the policy file.
-    struct Entry {
-        var key: String
+    package struct Entry {
+        package var key: String
         /// The value in YAML; nil where the key cannot be there.
-        var value: String?
+        package var value: String?
         /// Whether it is the same without the key.
-        var isDefault: Bool
+        package var isDefault: Bool
     }
 
     /// What the policy file says of it, with every key in the order that is documented.
-    var entries: [Entry] {
+    package var entries: [Entry] {
         let bare = AccessPolicy(name: name, ports: ports)
         func entry<Value: Equatable>(
             _ key: String,
@@ -53,7 +51,7 @@ extension AccessPolicy {
     ///   - head: What the first line begins with, up to its key.
     ///   - indent: How many spaces the other lines begin with.
     /// - Returns: The lines.
-    func lines(head: String, indent: Int) -> [String] {
+    package func lines(head: String, indent: Int) -> [String] {
         entries.filter { !$0.isDefault }.enumerated().map { index, entry in
             (index == 0 ? head : String(repeating: " ", count: indent))
                 + "\(entry.key): \(entry.value ?? "")"
