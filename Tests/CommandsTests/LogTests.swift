@@ -205,6 +205,7 @@ import Testing
         )
         let lines = outcome.output.split(separator: "\n")
         #expect(lines.allSatisfy { $0.count <= 80 }, "\(outcome.output)")
+        try #require(lines.count == 5)
         #expect(lines[2].contains("  portal:"))
         #expect(lines[2].contains("  203.113.113.128/25 +"))
         #expect(lines[3].hasPrefix("    active; disk full "))
