@@ -22,9 +22,12 @@ extension Client {
         _ body: (_ bytes: [UInt8]) throws -> Void
     ) throws {
         let target = target("/v1/audit", parameters(filter))
-        var call = Call(method: .GET, target: target, patience: .seconds(60))
+        var call = Call(method: .GET, target: target)
         call.headers.add(name: "accept", value: type)
-        let reply = try connection.stream(call) { try body(Array($0.readableBytesView)) }
+        // Where few events of many are wanted, the next may be far.
+        let reply = try connection.stream(call, eachPartWithin: .seconds(60)) {
+            try body(Array($0.readableBytesView))
+        }
         guard reply.isDone else { throw refusal(reply) }
         guard reply.type?.hasPrefix(type) ?? false else { throw unreadable(reply) }
     }

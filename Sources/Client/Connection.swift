@@ -44,20 +44,31 @@ final class Connection {
         }
     }
 
-    /// Sends a call and hands on its answer's body as it comes; each part in the time of a call.
-    func stream(_ call: Call, _ body: (ByteBuffer) throws -> Void) throws -> Reply {
-        let timeout = self.timeout ?? call.patience
+    /// Sends a call and hands on its answer's body as it comes.
+    ///
+    /// The answer has to begin in the time of the call; then each part may take `pause`.
+    func stream(
+        _ call: Call,
+        eachPartWithin pause: Duration,
+        _ body: (ByteBuffer) throws -> Void
+    ) throws -> Reply {
+        var limit = self.timeout ?? call.patience
+        var deadline = Deadline(after: limit)
         do {
-            let stream = try UnixStream(path: socket, until: Deadline(after: timeout))
-            let exchange = try begin(call, over: stream, until: Deadline(after: timeout))
+            let stream = try UnixStream(path: socket, until: deadline)
+            let exchange = try begin(call, over: stream, until: deadline)
             while true {
-                _ = try stream.wait(toWrite: false, until: Deadline(after: timeout))
+                _ = try stream.wait(toWrite: false, until: deadline)
                 let reply = try exchange.take(try stream.receive())
                 try body(exchange.takeArrived())
                 if let reply { return reply }
+                if exchange.reply != nil {
+                    limit = self.timeout ?? pause
+                    deadline = Deadline(after: limit)
+                }
             }
         } catch let failure as Failure {
-            throw ClientError(failure, at: socket, after: timeout)
+            throw ClientError(failure, at: socket, after: limit)
         }
     }
 

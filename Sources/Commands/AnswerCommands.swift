@@ -60,9 +60,15 @@ struct ApproveCommand: AgentCommand {
         )
         try output.show(
             answer,
-            as: lines(on: answer, verb: "is open until", surroundings.time)
+            as: lines(
+                on: answer,
+                verb: "is open until",
+                for: surroundings.subject,
+                surroundings.time
+            )
         )
-        return Report()
+        // What others have to follow on is done; what the policy forbids by now is not.
+        return Report(status: answer.state.isWaiting ? .done : status(of: answer))
     }
 }
 

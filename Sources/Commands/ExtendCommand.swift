@@ -45,7 +45,12 @@ struct ExtendCommand: AgentCommand {
         )
         try output.show(
             extended,
-            as: lines(on: extended, verb: "is now open until", surroundings.time)
+            as: lines(
+                on: extended,
+                verb: "is now open until",
+                for: surroundings.subject,
+                surroundings.time
+            )
         )
         return Report(status: status(of: extended))
     }

@@ -65,12 +65,12 @@ struct ListCommand: AgentCommand {
 
 private let identifying: [Table.Column] = [
     .init(title: "ID", isWhole: true), .init(title: "POLICY"), .init(title: "PORT"),
-    .init(title: "SOURCE"), .init(title: "USER"),
+    .init(title: "SOURCE", least: Table.leastSource), .init(title: "USER"),
 ]
 private let ends = Table.Column(title: "ENDS")
 private let packets = Table.Column(title: "PACKETS", isNumeric: true)
 private let endings: [Table.Column] = [
-    .init(title: "STATE"), ends, packets, .init(title: "REASON"),
+    .init(title: "STATE"), ends, packets, .init(title: "REASON", isLong: true),
 ]
 
 private func live(_ grant: GrantDocument, _ time: TimeTeller) -> [Table.Cell] {
@@ -87,7 +87,7 @@ private func identity(_ grant: GrantDocument) -> [Table.Cell] {
     [
         Table.Cell(grant.id), Table.Cell(grant.policy), Table.Cell(grant.port.description),
         Table.Cell(grant.source.description, brief: grant.source.brief),
-        Table.Cell(grant.requester.text, brief: grant.requester.name),
+        Table.Cell(grant.requester.text, brief: grant.requester.brief),
     ]
 }
 

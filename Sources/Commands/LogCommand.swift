@@ -179,10 +179,10 @@ private func instant(_ text: String, of option: String, _ time: TimeTeller) thro
     if let ago = try? Duration(parsing: text) { return time.now + (.zero - ago) }
     if let next = time.next(text) { return next + .seconds(-86_400) }
     guard let instant = try? Timestamp(parsing: text) else {
-        throw Problem(
-            .badRequest,
-            "cannot read \(option) \(text): write how long ago (7d, 30m), a time of day like "
-                + "17:00, or an instant of RFC 3339 like 2026-12-01T17:00:00Z"
+        throw CommandError(
+            message: "cannot read \(option) \(text): write how long ago (7d, 30m), a time of day "
+                + "like 17:00, or an instant of RFC 3339 like 2026-12-01T17:00:00Z",
+            status: .usage
         )
     }
     return instant

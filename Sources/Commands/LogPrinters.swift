@@ -71,7 +71,9 @@ struct TablePrinter: EventPrinter {
         table = Table(
             columns: [
                 .init(title: "TIME", isWhole: true), .init(title: "EVENT"), .init(title: "BY"),
-                .init(title: "ID", isWhole: true), .init(title: "WHAT"), .init(title: "DETAIL"),
+                .init(title: "ID", isWhole: true),
+                .init(title: "WHAT", least: Table.leastSource),
+                .init(title: "DETAIL", isLong: true),
             ],
             on: output.screen
         )
@@ -89,13 +91,25 @@ struct TablePrinter: EventPrinter {
         let source = row.source.map { "from \($0)" }
         let requester = row.requesterName.map { "of \($0)" }
         let what = [row.policy, row.port, source, requester].compactMap(\.self)
+        let origins = row.source.map { sources in
+            brief(
+                sources.split(separator: " ").map {
+                    (try? CIDR(parsing: String($0)))?.brief ?? String($0)
+                }
+            )
+        }
+        // The source first, where nothing is cut.
+        let short = [origins, row.policy, row.port, requester].compactMap(\.self)
         let detail = [row.outcome, row.reason, row.ticket, row.detail].compactMap(\.self)
         return [
             Table.Cell(time.exact(row.at), brief: time.exactBrief(row.at)),
             Table.Cell(row.event, mark: mark(row.event)),
-            Table.Cell(who(row), brief: row.name ?? "agent"),
+            Table.Cell(who(row), brief: row.name.map { briefName($0, via: row.via) } ?? "agent"),
             Table.Cell(row.grant ?? row.request ?? "-"),
-            Table.Cell(what.isEmpty ? "-" : what.joined(separator: " ")),
+            Table.Cell(
+                what.isEmpty ? "-" : what.joined(separator: " "),
+                brief: short.isEmpty ? "-" : short.joined(separator: " ")
+            ),
             Table.Cell(detail.isEmpty ? "-" : detail.joined(separator: "; ")),
         ]
     }

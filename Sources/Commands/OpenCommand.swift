@@ -51,7 +51,8 @@ struct OpenCommand: AgentCommand {
         let key = String(UInt128.random(in: .min ... .max), radix: 16)
         var request = try agent.open(ask, idempotencyKey: key)
         if wait, request.state.isWaiting {
-            output.tell(waiting(request, surroundings.time).map { $0.printed(inColour: false) })
+            let lines = waiting(request, isOwn: true, surroundings.time)
+            output.tell(lines.map { $0.printed(inColour: false) })
             guard let decided = try decision(on: request.id, from: agent, output) else {
                 return Report(
                     notes: [
@@ -64,16 +65,26 @@ struct OpenCommand: AgentCommand {
         }
         // It may have taken a while.
         let time = TimeTeller(now: surroundings.now(), local: surroundings.time.local)
-        try output.show(request, as: lines(on: request, verb: "is open until", time))
+        try output.show(
+            request,
+            as: lines(on: request, verb: "is open until", for: surroundings.subject, time)
+        )
         return Report(status: status(of: request))
     }
 }
 
-/// What `open`, `extend` and `approve` say: what became of the request, and how to go on.
-func lines(on request: RequestDocument, verb: String, _ time: TimeTeller) -> [Line] {
-    switch request.state {
-    case .pending, .scheduled: waiting(request, time)
-    case .active: openRequest(request, verb: verb, time)
+/// What `open`, `extend` and `approve` say: what became of the request and, where it is the
+/// reader's own, how to go on.
+func lines(
+    on request: RequestDocument,
+    verb: String,
+    for reader: Subject,
+    _ time: TimeTeller
+) -> [Line] {
+    let isOwn = request.requester.subject == reader
+    return switch request.state {
+    case .pending, .scheduled: waiting(request, isOwn: isOwn, time)
+    case .active: openRequest(request, verb: verb, isOwn: isOwn, time)
     case .denied, .cancelled, .lapsed, .failed, .expired, .revoked, .superseded:
         [Line(ending(of: request), .bad)]
     }
@@ -93,6 +104,7 @@ func status(of request: RequestDocument) -> ExitStatus {
 private func openRequest(
     _ request: RequestDocument,
     verb: String,
+    isOwn: Bool,
     _ time: TimeTeller
 ) -> [Line] {
     let open = request.grants.filter { $0.state == .active }
@@ -109,22 +121,22 @@ private func openRequest(
         ("close now", "sallyport close \(id)"),
     ])
     return [Line("request \(id) \(verb) \(time.both(end))", .good)] + ended + [""]
-        + openings(open) + [""] + next
+        + openings(open) + (isOwn ? [""] + next : [])
 }
 
 /// What a request waits for, and how to go on.
-private func waiting(_ request: RequestDocument, _ time: TimeTeller) -> [Line] {
+private func waiting(_ request: RequestDocument, isOwn: Bool, _ time: TimeTeller) -> [Line] {
     let what = request.extends.map { "the extension of request \($0)" }
     let subject = "request \(request.id)" + (what.map { ", \($0)," } ?? "")
-    let next = keyed([("take it back", "sallyport cancel \(request.id)")])
+    let next =
+        isOwn ? [""] + keyed([("take it back", "sallyport cancel \(request.id)")]) : []
     guard request.state == .pending else {
-        let start = request.startsAt.map { " at \(time.both($0))" } ?? " later"
-        return [Line("\(subject) opens\(start)", .waiting), ""] + openings(request.grants) + [""]
-            + next
+        let start = request.startsAt.map { " \(time.start($0))" } ?? " later"
+        return [Line("\(subject) opens\(start)", .waiting), ""] + openings(request.grants) + next
     }
     let end = request.pendingUntil.map { ", until \(time.both($0))" } ?? ""
     return [Line("\(subject) waits for approval\(end)", .waiting)] + needs(request) + [""]
-        + openings(request.grants) + [""] + next
+        + openings(request.grants) + next
 }
 
 /// How many have to agree yet, and who may: a line a policy.

@@ -9,8 +9,9 @@ struct PendingCommand: AgentCommand {
         commandName: "pending",
         abstract: "List the requests that wait for approval.",
         discussion: """
-            Requesters see their own; viewers, approvers and admins everyone's. AGREED is
-            how many have agreed of how many have to.
+            Requesters see their own; viewers, approvers and admins everyone's. FOR is
+            "30m more of 17" where request 17 is to be lengthened; AGREED is how many
+            have agreed of how many have to.
 
               sallyport pending
               sallyport approve 17
@@ -28,9 +29,9 @@ struct PendingCommand: AgentCommand {
         var table = Table(
             columns: [
                 .init(title: "ID", isWhole: true), .init(title: "USER"), .init(title: "POLICY"),
-                .init(title: "PORT"), .init(title: "SOURCE"), .init(title: "FOR", isWhole: true),
-                .init(title: "AGREED", isWhole: true), .init(title: "LAPSES"),
-                .init(title: "REASON"),
+                .init(title: "PORT"), .init(title: "SOURCE", least: Table.leastSource),
+                .init(title: "FOR", isWhole: true), .init(title: "AGREED", isWhole: true),
+                .init(title: "LAPSES"), .init(title: "REASON", isLong: true),
             ],
             on: output.screen
         )
@@ -48,14 +49,17 @@ private func row(_ request: RequestDocument, _ time: TimeTeller) -> [Table.Cell]
     let agreed = needs.map { "\($0.given)/\($0.approvals)" }.joined(separator: ", ")
     return [
         Table.Cell(request.id),
-        Table.Cell(request.requester.text, brief: request.requester.name),
+        Table.Cell(request.requester.text, brief: request.requester.brief),
         Table.Cell(each(request.grants.map(\.policy))),
         Table.Cell(each(request.grants.map(\.port.description))),
         Table.Cell(
             each(request.grants.map(\.source.description)),
-            brief: each(request.grants.map(\.source.brief))
+            brief: brief(request.grants.map(\.source.brief))
         ),
-        Table.Cell(request.duration),
+        Table.Cell(
+            request.duration + (request.extends.map { " more of \($0)" } ?? ""),
+            brief: request.extends.map { "+\(request.duration) of \($0)" }
+        ),
         Table.Cell(agreed.isEmpty ? "-" : agreed),
         Table.Cell(
             request.pendingUntil.map(time.both) ?? "-",
@@ -69,6 +73,12 @@ private func row(_ request: RequestDocument, _ time: TimeTeller) -> [Table.Cell]
 private func each(_ texts: [String]) -> String {
     var seen: Set<String> = []
     return texts.filter { seen.insert($0).inserted }.joined(separator: ", ")
+}
+
+/// The first text, and how many others there are: `192.0.2.1 +2`.
+func brief(_ texts: [String]) -> String {
+    let more = Set(texts).count - 1
+    return (texts.first ?? "-") + (more > 0 ? " +\(more)" : "")
 }
 
 extension CIDR {

@@ -39,7 +39,8 @@ struct StatusCommand: AgentCommand {
             ? [Line(noPolicies)] : table(status.policies, output.screen, time)
         try output.show(
             status,
-            as: alarms.map { Line($0, .bad) } + header(status, time) + [""] + policies
+            as: alarms.map { Line($0, .bad) } + header(status, output.screen, time) + [""]
+                + policies
         )
         return Report(
             notes: alarms.map { "sallyport: \($0)" },
@@ -72,7 +73,7 @@ private func alarms(_ status: StatusDocument) -> [String] {
     return alarms
 }
 
-private func header(_ status: StatusDocument, _ time: TimeTeller) -> [Line] {
+private func header(_ status: StatusDocument, _ screen: Screen, _ time: TimeTeller) -> [Line] {
     keyed(
         you(status.you) + [
             ("gate", gate(status.gate)),
@@ -84,7 +85,8 @@ private func header(_ status: StatusDocument, _ time: TimeTeller) -> [Line] {
             + status.gate.breakGlass.enumerated().map {
                 let use = "\($1.source): \(counted($1.packets, "connection")) let in"
                 return ($0 == 0 ? "break glass" : "", use)
-            }
+            },
+        on: screen
     )
 }
 
@@ -146,7 +148,7 @@ private func table(
         columns: [
             .init(title: "POLICY"), .init(title: "PORTS"), .init(title: "SESSIONS"),
             .init(title: "LIVE", isNumeric: true), .init(title: "7 DAYS", isNumeric: true),
-            .init(title: "LAST ACCESS"),
+            .init(title: "LAST ACCESS", isLong: true),
         ],
         on: screen
     )
@@ -170,7 +172,7 @@ private func cell(_ last: LastAccess, _ time: TimeTeller) -> Table.Cell {
     let more = last.sources.count > 2 ? " and \(last.sources.count - 2) more" : ""
     return Table.Cell(
         "\(last.who.text), \(when), from \(sources)\(more) to \(ports)",
-        brief: "\(last.who.name), \(when), from \(sources)\(more)"
+        brief: "\(last.who.brief), \(when), from \(sources)\(more)"
     )
 }
 

@@ -1,9 +1,10 @@
 import Linux
 
-/// Rows in aligned columns, two spaces apart; never wrapped, never padded at the end of a line.
+/// Rows in aligned columns, two spaces apart, never padded at the end of a line.
 ///
 /// Where they are wider than the terminal, cells take their brief form, the last columns first; then
-/// the widest columns are cut, down to a terminal of 80 columns.
+/// a long column at the end goes to lines of its own below, and the widest are cut, down to a
+/// terminal of 80 columns.
 struct Table {
     /// One column: its heading, and how its cells are shown.
     struct Column {
@@ -12,6 +13,10 @@ struct Table {
         var isNumeric = false
         /// Whether the cells must be whole: ids, which are typed again.
         var isWhole = false
+        /// How many columns of the terminal it is left, where it needs them.
+        var least = 5
+        /// Whether, as the last one, it goes below its row where there is no room beside it.
+        var isLong = false
     }
 
     /// What stands in one place.
@@ -30,11 +35,16 @@ struct Table {
         init(stringLiteral text: String) { self.init(text) }
     }
 
+    /// An IPv4 range and how many sources more there are: `203.0.113.128/25 +12`.
+    static let leastSource = 21
     private static let gap = 2
+    private static let indent = 4
 
     private let columns: [Column]
-    /// What there is room for; nil for everything.
-    private let room: Int?
+    /// What there is room for beside the gaps; nil for everything.
+    private var room: Int?
+    /// Whether the last column is below the others.
+    private var isLastBelow = false
     /// What each column took so far; nil before the heading.
     private var widths: [Int]?
     /// Which columns show the brief form.
@@ -56,23 +66,38 @@ struct Table {
         let cells = heading + rows
         let widths = fit(cells)
         self.widths = widths
-        return cells.map { row in
-            Line(
-                parts: row.enumerated().flatMap { column, cell -> [Line.Part] in
-                    let whole = isBrief[column] ? cell.brief : cell.full
-                    let text = clipped(whole, to: widths[column])
-                    let blank = widths[column] - Terminal.width(of: text)
-                    let padding = String(repeating: " ", count: blank)
-                    let gap = String(repeating: " ", count: column > 0 ? Self.gap : 0)
-                    let isLast = column == row.count - 1
-                    return columns[column].isNumeric
-                        ? [.init(text: gap + padding), .init(text: text, mark: cell.mark)]
-                        : [
-                            .init(text: gap), .init(text: text, mark: cell.mark),
-                            .init(text: isLast ? "" : padding),
-                        ]
-                }
-            )
+        return cells.flatMap { row in
+            [line(isLastBelow ? row.dropLast() : row[...], widths)]
+                + (isLastBelow ? below(row.last) : [])
+        }
+    }
+
+    private func line(_ row: ArraySlice<Cell>, _ widths: [Int]) -> Line {
+        Line(
+            parts: row.enumerated().flatMap { column, cell -> [Line.Part] in
+                let whole = isBrief[column] ? cell.brief : cell.full
+                let text = clipped(whole, to: widths[column])
+                let blank = widths[column] - Terminal.width(of: text)
+                let padding = String(repeating: " ", count: blank)
+                let gap = String(repeating: " ", count: column > 0 ? Self.gap : 0)
+                let isLast = column == row.count - 1
+                return columns[column].isNumeric
+                    ? [.init(text: gap + padding), .init(text: text, mark: cell.mark)]
+                    : [
+                        .init(text: gap), .init(text: text, mark: cell.mark),
+                        .init(text: isLast ? "" : padding),
+                    ]
+            }
+        )
+    }
+
+    /// The last cell of a row in lines of its own; none where it says nothing.
+    private func below(_ cell: Cell?) -> [Line] {
+        guard let cell, cell.full != "-", let room else { return [] }
+        let width = room + Self.gap * (columns.count - 2) - Self.indent
+        let indent = String(repeating: " ", count: Self.indent)
+        return wrapped(cell.full, to: width).map {
+            Line(parts: [.init(text: indent), .init(text: $0, mark: cell.mark)])
         }
     }
 
@@ -84,17 +109,24 @@ struct Table {
         var widths = columns.indices.map { column in
             max(self.widths?[column] ?? 0, widest(column, isBrief[column] ? \.brief : \.full))
         }
-        guard let room else { return widths }
+        if isLastBelow { widths[columns.count - 1] = 0 }
+        guard var room else { return widths }
         for column in columns.indices.reversed() where widths.reduce(0, +) > room {
-            guard !isBrief[column] else { continue }
+            guard !isBrief[column], widths[column] > 0 else { continue }
             isBrief[column] = true
             widths[column] = widest(column, \.brief)
+        }
+        if widths.reduce(0, +) > room, !isLastBelow, columns.last?.isLong ?? false {
+            isLastBelow = true
+            widths[columns.count - 1] = 0
+            room += Self.gap
+            self.room = room
         }
         while widths.reduce(0, +) > room {
             let cut = columns.indices
                 .filter { column in
                     !columns[column].isWhole && !columns[column].isNumeric
-                        && widths[column] > max(columns[column].title.count, 5)
+                        && widths[column] > max(columns[column].title.count, columns[column].least)
                 }
                 .max { widths[$0] < widths[$1] }
             guard let cut else { break }
@@ -112,15 +144,34 @@ func clipped(_ text: String, to limit: Int) -> String {
     return start + "…"
 }
 
-/// Names and their values, the values aligned; a value of several lines continues under itself.
-func keyed(_ pairs: [(name: String, value: String)]) -> [Line] {
-    let width = pairs.map(\.name.count).max() ?? 0
-    return pairs.flatMap { name, value in
-        value.split(separator: "\n", omittingEmptySubsequences: false).enumerated().map {
-            let start = $0 == 0 ? name : ""
-            return Line(
-                start + String(repeating: " ", count: width - start.count + 2) + String($1)
-            )
+/// A text in lines of up to `limit` columns, broken between words; a longer word is cut.
+func wrapped(_ text: some StringProtocol, to limit: Int) -> [String] {
+    guard Terminal.width(of: String(text)) > limit else { return [String(text)] }
+    var lines: [String] = []
+    for word in text.split(separator: " ") {
+        if let line = lines.last, Terminal.width(of: "\(line) \(word)") <= limit {
+            lines[lines.count - 1] = "\(line) \(word)"
+        } else {
+            lines.append(clipped(String(word), to: limit))
         }
+    }
+    return lines
+}
+
+/// Names and their values, the values aligned; a value of several lines continues under itself.
+///
+/// Where there is a `screen`, so does what is wider than that, down to 80 columns.
+func keyed(_ pairs: [(name: String, value: String)], on screen: Screen = .none) -> [Line] {
+    let width = (pairs.map(\.name.count).max() ?? 0) + 2
+    return pairs.flatMap { name, value in
+        value.split(separator: "\n", omittingEmptySubsequences: false)
+            .flatMap { line in
+                screen.columns.map { wrapped(visible(String(line)), to: max($0, 80) - width) }
+                    ?? [String(line)]
+            }
+            .enumerated().map {
+                let start = $0 == 0 ? name : ""
+                return Line(start + String(repeating: " ", count: width - start.count) + $1)
+            }
     }
 }

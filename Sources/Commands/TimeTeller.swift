@@ -7,12 +7,19 @@ struct TimeTeller: Sendable {
     var local: @Sendable (Timestamp) -> LocalTime
 
     /// `17:03`, `tomorrow 01:03`, or `2026-12-03 01:03` on another day.
-    func clock(_ instant: Timestamp) -> String {
+    func clock(_ instant: Timestamp) -> String { clock(instant, after: "") }
+
+    /// `at 17:03 (in 42m)`, `tomorrow at 01:03 (in 8h)`: when something begins.
+    func start(_ instant: Timestamp) -> String {
+        "\(clock(instant, after: "at ")) (\(relative(instant)))"
+    }
+
+    private func clock(_ instant: Timestamp, after word: String) -> String {
         let then = local(instant)
         let days: [(name: String, hours: Int)] = [("", 0), ("tomorrow ", 24), ("yesterday ", -24)]
         let near = days.first { local(now + .seconds($0.hours * 3600)).date == then.date }
-        guard let near else { return "\(then.date) \(then.time)" }
-        return near.name + then.time
+        guard let near else { return "\(then.date) \(word)\(then.time)" }
+        return near.name + word + then.time
     }
 
     /// `2026-12-02 01:03:07`: as exact as a log is.

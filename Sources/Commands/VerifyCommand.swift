@@ -25,12 +25,18 @@ extension LogCommand {
 
         @OptionGroup var shared: SharedOptions
 
+        func validate() throws {
+            let digits = "0123456789abcdefABCDEF"
+            guard let head, head.count != 64 || !head.allSatisfy(digits.contains) else { return }
+            throw ValidationError("--head \(head): a hash has 64 hexadecimal digits")
+        }
+
         func report(
             from agent: Client,
             in surroundings: Surroundings,
             to output: Output
         ) throws -> Report {
-            let found = try agent.verifyAudit(head: head)
+            let found = try agent.verifyAudit(head: head?.lowercased())
             try output.show(found, as: lines(found))
             return Report(status: found.intact ? .done : .internalError)
         }

@@ -82,15 +82,70 @@ import Testing
         #expect(outcome.output.contains("sallyport close 17\n"))
     }
 
-    @Test func openSaysWhenItStarts() throws {
+    @Test(arguments: [
+        (9, "at 22:00 (in 9h)"), (13, "tomorrow at 02:00 (in 13h)"),
+        (49, "2026-12-03 at 14:00 (in 2d1h)"),
+    ])
+    func openSaysWhenItStarts(hours: Int, start: String) throws {
         var request = try waitingRequest("17", .scheduled)
-        request.startsAt = noon + .seconds(9 * 3600)
+        request.startsAt = noon + .seconds(hours * 3600)
         let outcome = try carryOut(
             "open ssh --from 198.51.100.7 --at 22:00",
             ["POST /v1/requests": request]
         )
-        #expect(outcome.output.hasPrefix("request 17 opens at 22:00 (in 9h)\n"))
+        #expect(outcome.output.hasPrefix("request 17 opens \(start)\n"))
         #expect(outcome.status == 75)
+    }
+
+    @Test func pendingSaysWhatIsToBeLengthened() throws {
+        var extending = try waitingRequest("21")
+        extending.extends = "17"
+        let list = RequestList(requests: [extending], next: nil)
+        let agent = try ScriptedAgent(["GET /v1/requests?state=pending&limit=100": list])
+        #expect(try carryOut("pending", agent: agent).output.contains("  45m more of 17  "))
+        let narrow = try carryOut(
+            "pending",
+            agent: agent,
+            on: Screen(columns: 80, isColoured: false)
+        )
+        #expect(narrow.output.contains("  +45m of 17  "), "\(narrow.output)")
+    }
+
+    @Test(
+        arguments: [
+            (.denied, 77, "request 17 was denied: policy ssh allows it no longer\n"),
+            (.failed, 70, "request 17 failed: policy ssh allows it no longer\n"),
+        ] as [(RequestState, Int32, String)]
+    )
+    func anApprovalThatTheAgentDeniesIsNotDone(
+        state: RequestState,
+        status: Int32,
+        text: String
+    ) throws {
+        var denied = try waitingRequest("17", state)
+        denied.decision = "policy ssh allows it no longer"
+        let outcome = try carryOut(
+            "approve 17 --yes",
+            [
+                "GET /v1/requests/17": try waitingRequest("17"),
+                "POST /v1/requests/17/approve": denied,
+            ]
+        )
+        #expect(outcome.output == text)
+        #expect(outcome.status == status)
+    }
+
+    @Test(arguments: [RequestState.active, .pending, .scheduled])
+    func whoApprovesIsNotToldWhatOnlyTheRequesterMayDo(state: RequestState) throws {
+        var asked = try waitingRequest("17")
+        asked.requester = user(1001, "bob")
+        var answer = asked
+        (answer.state, answer.grants) = (state, [try grant("17.1", requester: asked.requester)])
+        let outcome = try carryOut(
+            "approve 17 --yes",
+            ["GET /v1/requests/17": asked, "POST /v1/requests/17/approve": answer]
+        )
+        #expect(outcome.output.hasSuffix("\n17.1  ssh     22/tcp  198.51.100.7/32\n"))
     }
 
     @Test func approveShowsTheWholeRequestAndAsks() throws {

@@ -1,5 +1,6 @@
 import API
 import FoundationEssentials
+import Glibc
 import Policy
 import TestSupport
 import Testing
@@ -123,6 +124,8 @@ import Testing
     @Test(arguments: [
         "log --json --format csv", "log --follow --until 1h", "log --follow --format csv",
         "log --format xml", "log --request x", "log verify 17", "log --since",
+        "log verify --head xyz", "log verify --head beef", "log --since banana",
+        "log verify --head \(String(repeating: "g", count: 64))", "log --until banana",
     ])
     func isAUsageError(_ line: String) throws {
         let agent = try ScriptedAgent()
@@ -169,6 +172,44 @@ import Testing
         let outcome = try carryOut("log", ["GET /v1/audit": stream])
         #expect(outcome.status == 69)
         #expect(outcome.output.contains("17.1"))
+    }
+
+    @Test func anAgentThatHangsIsNotWaitedForLong() throws {
+        let hanging = try ScriptedAgent { connection in
+            // Nothing is answered until the client goes.
+            var byte: UInt8 = 0
+            while read(connection, &byte, 1) > 0 {}
+            return false
+        }
+        let outcome = try carryOut("log", agent: hanging)
+        #expect(outcome.errors.contains("no answer within 5 s"))
+        #expect(outcome.status == 69)
+    }
+
+    @Test func theSourceIsWholeAndTheDetailBelowOnANarrowTerminal() throws {
+        let remote = Person(
+            subject: try Subject(issuer: "corp", id: "248289"),
+            name: "alice@example.com",
+            via: "portal",
+            origin: .client(address: try IPAddress(parsing: "192.0.2.9"), session: "k3J9")
+        )
+        var row = AuditRow(sequence: 41, at: noon, event: "configuration-refused", by: remote)
+        (row.request, row.grant, row.hash) = ("12345", "12345.12", "f00d")
+        (row.policy, row.port) = ("management", "5985-5986/tcp")
+        row.source = "203.113.113.128/25 2001:db8::/64"
+        (row.reason, row.outcome) = (String(repeating: "disk full ", count: 9), "active")
+        let outcome = try carryOut(
+            "log",
+            agent: ScriptedAgent(["GET /v1/audit": Self.lines(row)]),
+            on: Screen(columns: 80, isColoured: false)
+        )
+        let lines = outcome.output.split(separator: "\n")
+        #expect(lines.allSatisfy { $0.count <= 80 }, "\(outcome.output)")
+        try #require(lines.count == 5)
+        #expect(lines[2].contains("  portal:"))
+        #expect(lines[2].contains("  203.113.113.128/25 +"))
+        #expect(lines[3].hasPrefix("    active; disk full "))
+        #expect(lines[4].hasSuffix("disk full"))
     }
 
     @Test func aRefusalIsTold() throws {
@@ -251,8 +292,11 @@ import Testing
             """
         #expect(
             try carryOut(
-                "log verify --head beef",
-                ["GET /v1/audit/verify?head=beef": found([], given: 40)]
+                "log verify --head \(String(repeating: "BEEF", count: 16))",
+                [
+                    "GET /v1/audit/verify?head=\(String(repeating: "beef", count: 16))":
+                        found([], given: 40)
+                ]
             )
                 == Printed(
                     output: "the audit trail is intact\n\(facts)the given hash is of event 40\n"

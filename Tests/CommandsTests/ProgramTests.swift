@@ -149,7 +149,7 @@ import Testing
     }
 
     @Test func onATerminalTheTableFitsAndStatesHaveColours() throws {
-        let reason = String(repeating: "reason ", count: 20)
+        let reason = String(repeating: "reason", count: 30)
         let agent = try ScriptedAgent([
             "GET /v1/requests?limit=100": all([try grant("17.1", reason: reason)])
         ])

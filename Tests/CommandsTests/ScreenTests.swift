@@ -127,6 +127,41 @@ import Testing
         #expect(outcome.output.contains(line == "status" ? "winrm" : "12345"))
     }
 
+    @Test(arguments: ["list", "list --all", "pending"])
+    func whoIsRemoteAndFromWhereIsToldOnANarrowTerminal(line: String) throws {
+        let remote = Person(
+            subject: try Subject(issuer: "corp", id: "248289"),
+            name: "alice@example.com",
+            via: "portal",
+            origin: .client(address: try IPAddress(parsing: "192.0.2.9"), session: "k3J9")
+        )
+        let open = try grant(
+            "12345.12",
+            policy: "management",
+            port: "5985-5986/tcp",
+            source: "203.113.113.128/25",
+            requester: WhoDocument(remote),
+            reason: String(repeating: "disk full ", count: 9)
+        )
+        var pending = try waitingRequest("12345")
+        (pending.requester, pending.grants) = (open.requester, [open])
+        let outcome = try carryOut(
+            line,
+            agent: ScriptedAgent([
+                "GET /v1/grants": GrantList(grants: [open]),
+                "GET /v1/requests?limit=100": all([open]),
+                "GET /v1/requests?state=pending&limit=100": RequestList(
+                    requests: [pending],
+                    next: nil
+                ),
+            ]),
+            on: Screen(columns: 80, isColoured: false)
+        )
+        #expect(outcome.output.split(separator: "\n").allSatisfy { $0.count <= 80 })
+        #expect(outcome.output.contains("  203.113.113.128/25  "), "\(outcome.output)")
+        #expect(outcome.output.contains("  portal"), "\(outcome.output)")
+    }
+
     @Test func aStateHasAColourWhereTheTerminalHas() throws {
         let list = GrantList(grants: [try grant("9.1", requester: user(1, "\u{1b}[31m"))])
         let coloured = try carryOut(

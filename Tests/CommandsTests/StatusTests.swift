@@ -145,6 +145,30 @@ import Testing
         )
     }
 
+    @Test func longFactsContinueBelowOnANarrowTerminal() throws {
+        var document = try status()
+        document.gate.owned = false
+        document.agent.warnings = ["a.yaml:1:2: " + String(repeating: "no such group ", count: 6)]
+        let outcome = try carryOut(
+            "status",
+            agent: ScriptedAgent(["GET /v1/status": document]),
+            on: Screen(columns: 80, isColoured: false)
+        )
+        #expect(
+            outcome.output.contains(
+                """
+                gate         armed, other programs may change it (table inet sallyport, Linux
+                             6.18.0)
+                             1204 packets dropped
+
+                """
+            )
+        )
+        #expect(outcome.output.contains("\n             no such group no such group\n"))
+        #expect(outcome.output.contains("\n    alice, 12m ago, from 198.51.100.7 to 22/tcp\n"))
+        #expect(outcome.output.split(separator: "\n").allSatisfy { $0.count <= 80 })
+    }
+
     @Test func theLastAccessNamesAFewSources() throws {
         var document = try status()
         document.policies[0].lastAccess?.sources = try ["::1", "::2", "::3", "10.0.0.0/8"].map {
