@@ -44,6 +44,8 @@ final class ScriptedAgent: Sendable {
             while true {
                 let connection = accept(listener, nil, nil)
                 guard connection >= 0 else { break }
+                // A program that another test starts would keep it open.
+                _ = fcntl(connection, F_SETFD, FD_CLOEXEC)
                 _ = try? OwnThread.start { [weak self] in
                     if greet(connection) {
                         while let call = HeardCall(from: connection),
