@@ -58,7 +58,8 @@ final class BodySender {
     >
 
     private func pass(_ part: [UInt8], _ bound: Bound) async {
-        guard !bound.value.send(part) else { return }
+        // Who has ended it already does not wake it up again.
+        guard !bound.value.send(part), !Task.isCancelled else { return }
         await withCheckedContinuation { paused = $0 }
     }
 
