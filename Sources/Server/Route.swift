@@ -121,8 +121,8 @@ extension Call {
     /// The headers `If-Match` and `If-None-Match`, of which the latter takes `*` alone: it is for
     /// making what is not there.
     ///
-    /// One that is empty is not as if it were absent: nothing would be
-    /// compared that the client means to be.
+    /// One that is empty is not as if it were absent: nothing would be compared that the client
+    /// means to be.
     func precondition() throws(Problem) -> Precondition {
         for name in ["If-Match", "If-None-Match"]
         where headers.contains(name: name) && headers[canonicalForm: name].isEmpty {
