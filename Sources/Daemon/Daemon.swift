@@ -32,14 +32,13 @@ public struct DaemonOptions: Sendable {
 public enum Daemon {
     /// Reads the configuration and says what is wrong with it.
     ///
-    /// - Returns: How many policies it has (`2 policies`), and what is valid in it but means nothing on this host.
+    /// - Returns: How many policies it has, and what is valid in it but means nothing on this host.
     /// - Throws: An error whose text names file, line, column and key of each fault.
     public static func check(
         _ options: DaemonOptions
-    ) throws -> (policies: String, warnings: [String]) {
+    ) throws -> (policies: Int, warnings: [String]) {
         let configuration = try AgentConfiguration.load(file: options.configuration)
-        let policies = counted(configuration.policies.count, "policy", "policies")
-        return (policies, configuration.warnings().map(\.description))
+        return (configuration.policies.count, configuration.warnings().map(\.description))
     }
 
     /// Reads a policy file and says what is wrong with it.

@@ -2,6 +2,7 @@ import API
 import Daemon
 import ArgumentParser
 import FoundationEssentials
+import Policy
 
 @main
 struct Sallyportd: ParsableCommand {
@@ -63,7 +64,7 @@ struct Sallyportd: ParsableCommand {
         if check {
             let (policies, warnings) = try Daemon.check(options)
             Daemon.tell(warnings.map { "warning: \($0)" })
-            print("\(configurationFile) is valid: \(policies)")
+            sayValid(configurationFile, policies)
         } else {
             try Daemon.run(options, logger: Daemon.makeLogger())
         }
@@ -83,7 +84,11 @@ struct Sallyportd: ParsableCommand {
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
             print(String(decoding: try encoder.encode(list), as: UTF8.self))
         } else {
-            print("\(file) is valid: \(list.policies.count) policies")
+            sayValid(file, list.policies.count)
         }
+    }
+
+    private func sayValid(_ file: String, _ policies: Int) {
+        print("\(file) is valid: \(counted(policies, "policy", "policies"))")
     }
 }
