@@ -78,23 +78,20 @@ struct Parts {
             "the user of the delegate",
             faults
         )
-        let names = policies.map(\.policy.name)
-        for (name, field) in delegates.flatMap(\.policies) where !names.contains(name) {
-            let meant = nearest(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
+        let known = policies.map(\.policy.name)
+        for (name, field) in delegates.flatMap(\.policies) where !known.contains(name) {
+            let meant = nearest(to: name, among: known).map { "; did you mean \($0)?" } ?? ""
             field.fault("there is no policy \(name)\(meant)")
         }
         let issuers = Set(delegates.flatMap(\.delegate.issuers))
-        for named in principals + policies.flatMap(\.principals) {
-            guard let issuer = named.issuer, !issuers.contains(issuer) else { continue }
-            let meant =
-                nearest(to: issuer, among: issuers.sorted())
-                .map { "; did you mean \($0)-group?" } ?? ""
-            named.field.fault("no delegate speaks for people of \(issuer)\(meant)")
+        let groups = (principals + policies.flatMap(\.principals)).compactMap { placed in
+            placed.issuer.map { (issuer: $0, field: placed.field, ending: "-group") }
         }
-        for (issuer, field) in people.issuers where !issuers.contains(issuer) {
+        let names = people.issuers.map { (issuer: $0.name, field: $0.field, ending: "") }
+        for (issuer, field, ending) in groups + names where !issuers.contains(issuer) {
             let meant =
                 nearest(to: issuer, among: issuers.sorted())
-                .map { "; did you mean \($0)?" } ?? ""
+                .map { "; did you mean \($0)\(ending)?" } ?? ""
             field.fault("no delegate speaks for people of \(issuer)\(meant)")
         }
     }
