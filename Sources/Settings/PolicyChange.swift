@@ -62,6 +62,10 @@ public enum PolicyChangeError: Error, Hashable, Sendable {
     case notEditable(String)
     /// The file could not be written; says which and why.
     case notWritten(String)
+
+    fileprivate static func notSafe(_ file: String) -> Self {
+        .notEditable("cannot change the policy in \(file) safely; edit it there, and reload")
+    }
 }
 
 extension AgentConfiguration {
@@ -89,8 +93,8 @@ extension AgentConfiguration {
         }
         if old != nil, place == nil {
             throw .notEditable(
-                "the policy stands in a file whose list is in brackets; write it one policy under "
-                    + "the other, or edit it there, and reload"
+                "cannot change the policy: it stands in a file whose list is in brackets; write "
+                    + "that one policy under the other, or edit it there, and reload"
             )
         }
         let file = place.map { texts[$0].path } ?? "\(policyDirectory)/\(name).yaml"
@@ -107,9 +111,7 @@ extension AgentConfiguration {
             throw .invalid(fault.faults.map { $0.within(policy: name, of: file, after) })
         }
         guard changed.isWhatIsMeant(self, with: new, inPlaceOf: name) else {
-            throw .notEditable(
-                "cannot change the policy in \(file) safely; edit it there, and reload"
-            )
+            throw .notSafe(file)
         }
         return PolicyChange(
             configuration: changed,
@@ -149,12 +151,14 @@ extension AgentConfiguration {
         }
         guard (status != nil) == isThere else {
             throw .notEditable(
-                "there is a file \(file) already, in which the policy is not; write it there, and "
-                    + "reload"
+                "cannot make \(file): it is there already, and the policy is not in it; write the "
+                    + "policy there, and reload"
             )
         }
         guard status.map({ $0.type == .regular }) ?? true else {
-            throw .notEditable("\(file) is a link; edit what it leads to, and reload")
+            throw .notEditable(
+                "cannot change \(file): it is a link; edit what it leads to, and reload"
+            )
         }
         return status
     }
@@ -178,9 +182,7 @@ extension AgentConfiguration {
         let after =
             new.map { text.replacing(index, old, with: $0) } ?? text.removing(index)
         guard let after else {
-            throw .notEditable(
-                "cannot change the policy in \(file) safely; edit it there, and reload"
-            )
+            throw .notSafe(file)
         }
         return after
     }

@@ -297,14 +297,14 @@ import Testing
         let taken = try folder()
         try taken.write("policy.d/db.yaml", "policies:\n  - {name: x, ports: [1/tcp]}")
         let isTaken = try refusal(taken, "db", #"{"name": "db", "ports": ["5432/tcp"]}"#)
-        #expect("\(isTaken as Any)".contains("db.yaml already"))
+        #expect("\(isTaken as Any)".contains("db.yaml: it is there already"))
         let linked = try folder()
         try makeFolder(linked.path + "/elsewhere", permissions: .ownerReadWriteExecute)
         let file = linked.path + "/policy.d/10-all.yaml"
         #expect(rename(file, linked.path + "/elsewhere/all.yaml") == 0)
         #expect(symlink("../elsewhere/all.yaml", file) == 0)
         let isLinked = try refusal(linked, "ssh", nil)
-        #expect("\(isLinked as Any)".contains("10-all.yaml is a link"))
+        #expect("\(isLinked as Any)".contains("10-all.yaml: it is a link"))
     }
 
     @Test func aFolderThatCannotBeWrittenIsNamed() throws {
