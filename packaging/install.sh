@@ -52,7 +52,7 @@ manual() { # PROGRAM SECTION OTHERS FOLDER
 }
 
 do_install() {
-  local bin=${1:?where are the built programs?} policies=$DESTDIR$config/policy.d
+  local bin=${1:?where are the built programs?} policies=$DESTDIR$config/policy.d is_first=
   install -D -m 0755 "$bin/sallyportd" "$DESTDIR$PREFIX/sbin/sallyportd"
   install -D -m 0755 "$bin/sallyport" "$DESTDIR$PREFIX/bin/sallyport"
   completions install_completion
@@ -63,19 +63,24 @@ do_install() {
   sed -i -E -e "s#/usr/local/(s?bin)/#$PREFIX/\1/#" -e "s#/etc/sallyport#$config#" \
     "$DESTDIR$UNITDIR/sallyportd.service"
   # Our policies only where there are none: one that was removed must not come back with an upgrade.
-  [[ -d $policies ]] || install_new ../config/policy.d/management.yaml "$config/policy.d/management.yaml"
+  if [[ ! -d $policies ]]; then
+    is_first=1
+    install_new ../config/policy.d/management.yaml "$config/policy.d/management.yaml"
+  fi
   install_new ../config/sallyport.yaml "$config/sallyport.yaml"
   live || return 0
 
   # First, or the configuration would name groups that are not there yet.
-  if has_systemd; then systemd-sysusers "$SYSUSERSDIR/sallyport.conf"; fi
+  if has_systemd; then
+    systemd-sysusers "$SYSUSERSDIR/sallyport.conf"
+    # The agent writes what `sallyport policy set` and `remove` change, unless its administrator took the folder back.
+    [[ ! $is_first ]] || chown sallyport "$policies"
+  fi
   "$PREFIX/sbin/sallyportd" --config "$config/sallyport.yaml" --check
   if ! has_systemd; then
     echo "Installed. systemd does not run here: start $PREFIX/sbin/sallyportd by hand or by your own service manager."
     return
   fi
-  # The agent writes what `sallyport policy set` and `remove` change.
-  chown sallyport "$policies"
   systemctl daemon-reload
   systemctl enable --quiet sallyportd.service
   systemctl restart sallyportd.service

@@ -121,6 +121,11 @@ sleep 3
 inside kill -STOP "$pid"
 within 10 restarted
 
+echo "== installed again, and policies that root took back stay root's"
+inside chown root /etc/sallyport/policy.d
+inside /tmp/source/packaging/install.sh install /tmp/bin
+inside stat -c %U /etc/sallyport/policy.d | grep -x root >/dev/null || fail "an upgrade gave the policies to the agent"
+
 echo "== stopped, and the gate still there"
 inside systemctl stop sallyportd.service
 inside nft list table inet sallyport | grep 198.51.100.8 >/dev/null || fail "the gate is gone"
