@@ -3,8 +3,8 @@
 # Usage: packaging/debian-packages.sh build | test      (test includes build)
 set -euo pipefail
 
-build=(ca-certificates gcc git libc6-dev libmnl-dev libnftnl-dev libsqlite3-dev pkg-config)
-test=(curl iproute2 nftables openssh-client openssh-server perl procps shellcheck sqlite3 systemd util-linux)
+build=(ca-certificates gcc git libc6-dev libmnl-dev libnftnl-dev libsqlite3-dev perl pkg-config)
+test=(curl iproute2 nftables openssh-client openssh-server procps shellcheck sqlite3 systemd util-linux)
 
 case ${1:-} in
   build) wanted=("${build[@]}") ;;

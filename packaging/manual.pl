@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # Makes a manual page, in the macros of man(7), of a program's own help:
 #     sallyport --experimental-dump-help | manual.pl 1 "sallyportd(8)" >sallyport.1
+# The plugin of argument-parser that does so would build all of the package once more.
 use strict;
 use warnings;
 use JSON::PP;
