@@ -1,5 +1,7 @@
 import API
 import FoundationEssentials
+import NIOCore
+import NIOPosix
 import Policy
 import Synchronization
 import Testing
@@ -192,6 +194,26 @@ import TestSupport
             }
             #expect(seen < 100)
         }
+    }
+
+    /// As where the connection is closed while a part is on its way.
+    @Test func aBodyThatIsEndedWaitsForNobody() async throws {
+        let loops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        defer { loops.shutdownGracefully { _ in } }
+        let executor = LoopExecutor(loops.next())
+        let ends = Counter()
+        executor.eventLoop.execute {
+            let parts = AsyncThrowingStream<[UInt8], any Error> { [1] }
+            let sender = BodySender(BodyStream(parts: parts), on: executor)
+            sender.start(
+                send: { _ in
+                    sender.cancel()
+                    return false
+                },
+                onEnd: { _ in ends.add() }
+            )
+        }
+        #expect(try await eventually { ends.value == 1 })
     }
 
     @Test func aClientThatDoesNotReadIsCutOff() async throws {
