@@ -140,7 +140,7 @@ let package = Package(
         ),
         .executableTarget(
             name: "sallyportd",
-            dependencies: ["API", "Daemon", argumentParser],
+            dependencies: ["API", "Daemon", "Policy", argumentParser],
             swiftSettings: memorySafe
         ),
 

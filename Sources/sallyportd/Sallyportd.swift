@@ -2,6 +2,7 @@ import API
 import Daemon
 import ArgumentParser
 import FoundationEssentials
+import Policy
 
 @main
 struct Sallyportd: ParsableCommand {
@@ -83,7 +84,7 @@ struct Sallyportd: ParsableCommand {
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
             print(String(decoding: try encoder.encode(list), as: UTF8.self))
         } else {
-            print("\(file) is valid: \(list.policies.count) policies")
+            print("\(file) is valid: \(counted(list.policies.count, "policy", "policies"))")
         }
     }
 }

@@ -138,7 +138,7 @@ import Testing
             "bad.yaml": "policies:\n  - {name: a, ports: [1/tcp], reasn: x}\n  - {name: b}\n",
         ])
         let good = try sallyport(["policy", "check", "\(folder.path)/good.yaml"])
-        #expect(good.output == "\(folder.path)/good.yaml is valid: 1 policies\n")
+        #expect(good.output == "\(folder.path)/good.yaml is valid: 1 policy\n")
         #expect(good.status == 0)
         let bad = try sallyport(["policy", "check", "\(folder.path)/bad.yaml"])
         #expect(
