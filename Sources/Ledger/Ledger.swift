@@ -60,7 +60,7 @@ public final class Ledger: Sendable {
         do {
             let pool = try DatabasePool(path: path, configuration: Schema.configuration)
             try Schema.prepare(pool, path: path)
-            try directory.fillLog(upTo: Schema.logPages * (Schema.pageSize + 24))
+            try directory.fillLog(upTo: Schema.logSize)
             let (boot, books) = try pool.read { db in
                 let number = { (sql: String) in try Int64.fetchOne(db, sql: sql) ?? 0 }
                 let held = Marks(

@@ -26,7 +26,12 @@ enum Schema {
     static let pageSize = 1024
 
     /// Pages the write-ahead log may grow to before a commit moves them into the database.
-    static let logPages = 4_000
+    ///
+    /// Half of what one block of the log's index holds (4,062 pages, https://sqlite.org/walformat.html):
+    /// for another block there must be room on the disk, and without it an agent cannot start.
+    static let logPages = 2_000
+    /// The same in bytes, with the headers of the file and of each page.
+    static let logSize = 32 + logPages * (pageSize + 24)
 
     static let requestColumns: [Column<AccessRequest>] =
         [
@@ -268,6 +273,7 @@ enum Schema {
                 sql: """
                     PRAGMA synchronous = FULL;
                     PRAGMA wal_autocheckpoint = \(logPages);
+                    PRAGMA journal_size_limit = \(logSize);
                     """
             )
         }

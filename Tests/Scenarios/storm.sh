@@ -41,8 +41,6 @@ crumbs() {
   done
 }
 fill_again() { dd if=/dev/zero of="$state/filler" bs=4k conv=notrunc oflag=append 2>/dev/null || true; }
-# By hand, not among the tests: about once in four times it finds an agent that does not start on a full disk, since
-# the write-ahead log holds more frames than one block of its index (4,062), and SQLite has no room for the next.
 on_a_full_disk_everything_agrees() {
   local filling disk=full
   command -v sqlite3 >/dev/null || exit 77

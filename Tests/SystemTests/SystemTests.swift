@@ -64,6 +64,7 @@ struct SystemTests {
         "a_close_on_a_full_disk_outlives_a_crash_and_a_start_on_it",
         "the_state_directory_is_deleted_while_the_agent_runs",
         "the_socket_file_is_deleted_while_the_agent_runs",
+        "on_a_full_disk_everything_agrees",
         "lost_rows_are_told_and_their_ids_are_not_given_again",
         "a_read_only_disk_at_the_start_changes_nothing",
         "a_corrupt_ledger_is_told_and_left_alone",
