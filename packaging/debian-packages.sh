@@ -4,7 +4,7 @@
 set -euo pipefail
 
 build=(ca-certificates gcc git libc6-dev libmnl-dev libnftnl-dev libsqlite3-dev perl pkg-config)
-test=(curl iproute2 nftables openssh-client openssh-server procps shellcheck sqlite3 systemd util-linux)
+test=(curl iproute2 nftables openssh-client openssh-server procps python3 shellcheck sqlite3 systemd util-linux)
 
 case ${1:-} in
   build) wanted=("${build[@]}") ;;

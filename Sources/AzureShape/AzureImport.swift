@@ -117,7 +117,8 @@ public struct AzureImport: Hashable, Sendable {
             remarks.append("\(place)location \(printable(location)) means nothing here")
         }
         if let requests = properties.field("requests")?.list, !requests.isEmpty {
-            remarks.append("\(place)what was requested stays in Azure: \(requests.count) requests")
+            let count = counted(requests.count, "request", "requests")
+            remarks.append("\(place)what was requested stays in Azure: \(count)")
         }
         var machines: [AzureMachine] = []
         for item in items {

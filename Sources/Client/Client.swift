@@ -162,17 +162,13 @@ public final class Client {
         try post("/v1/requests/\(encoded(id))/cancel")
     }
 
-    /// Grants, one page of up to 1,024; of the filter state and limit do not count.
-    public func grants(
-        _ filter: RequestFilter,
-        includeEnded: Bool = false
-    ) throws(ClientError) -> GrantList {
+    /// Live grants, one page of up to 1,024; of the filter state and limit do not count.
+    public func grants(_ filter: RequestFilter) throws(ClientError) -> GrantList {
         try get(
             "/v1/grants",
             [
                 ("policy", filter.policy), ("requester", filter.requester),
                 ("before", filter.before.map { String($0) }),
-                ("all", includeEnded ? "true" : nil),
             ]
         )
     }

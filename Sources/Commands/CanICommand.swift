@@ -36,7 +36,7 @@ struct CanICommand: ParsableCommand {
             to output: Output
         ) throws -> Report {
             let ask = try asked.ask(in: surroundings)
-            return try tellWhether(ask, isAllowedBy: agent, to: output, surroundings)
+            return try tellWhether(ask, isAllowedBy: agent, to: output)
         }
     }
 }
@@ -45,8 +45,7 @@ struct CanICommand: ParsableCommand {
 func tellWhether(
     _ ask: Ask,
     isAllowedBy agent: Client,
-    to output: Output,
-    _ surroundings: Surroundings
+    to output: Output
 ) throws -> Report {
     do {
         let answer = try agent.tryOpening(ask)
@@ -64,7 +63,7 @@ func tellWhether(
 private func yes(_ answer: PreviewDocument) -> [Line] {
     let needs = (answer.needs ?? []).map { need in
         let who = need.approvers.map { " of \($0.joined(separator: ", "))" } ?? ""
-        let count = counted(UInt64(max(0, need.approvals)), "approval")
+        let count = counted(need.approvals, "approval", "approvals")
         return Line("  policy \(need.policy) asks for \(count)\(who)")
     }
     let grants = answer.grants.map {

@@ -26,8 +26,9 @@ private func decision(
         do throws(ClientError) {
             // First the events, then the state: so that no change falls in between.
             let events = try agent.events()
-            absence.isOver(output)
-            return try decision(on: id, from: agent, events, interruptedBy: interrupt)
+            return try decision(on: id, from: agent, events, interruptedBy: interrupt) {
+                absence.isOver(output)
+            }
         } catch {
             if try absence.bear(error, output, interruptedBy: interrupt) == .interrupted {
                 return nil
@@ -41,10 +42,12 @@ private func decision(
     on id: String,
     from agent: Client,
     _ events: EventStream,
-    interruptedBy interrupt: CInt
+    interruptedBy interrupt: CInt,
+    whenAnswered: () -> Void
 ) throws(ClientError) -> RequestDocument? {
     repeat {
         let request = try agent.request(id: id)
+        whenAnswered()
         guard request.state.isWaiting else { return request }
     } while try waitForChange(of: id, events, interrupt)
     return nil

@@ -105,8 +105,9 @@ struct LogCommand: AgentCommand {
         var printer: any EventPrinter
         switch format ?? (shared.json ? .json : .table) {
         case .csv:
-            try copy(filter, from: agent, to: output)
-            return Report()
+            let isEmpty = try copy(filter, from: agent, to: output)
+            if isEmpty { try checkNames(in: filter, with: agent) }
+            return Report(notes: isEmpty ? ["no events"] : [])
         case .json where !follow: printer = JSONPrinter(to: output)
         case .json, .jsonl: printer = LinesPrinter(to: output)
         case .table: printer = TablePrinter(to: output, surroundings.time)
@@ -122,13 +123,19 @@ struct LogCommand: AgentCommand {
                 if follow { last = max(last, try new.last?.row().sequence ?? 0) }
             }
         }
+        if printer.isEmpty { try checkNames(in: filter, with: agent) }
         if follow { try self.follow(filter, after: last, from: agent, output, &printer) }
         try printer.end()
-        guard printer.isEmpty else { return Report() }
-        // What was removed has events; where there are none, a name may be wrong.
+        return Report(notes: printer.isEmpty ? ["no events"] : [])
+    }
+
+    /// Refuses a name that nobody knows; what has events at any time was known once.
+    private func checkNames(in filter: AuditFilter, with agent: Client) throws {
+        var ever = filter
+        (ever.since, ever.until, ever.limit) = (nil, nil, 1)
+        guard try agent.audit(ever).events.isEmpty else { return }
         _ = try agent.grants(RequestFilter(policy: policy, requester: user))
         if let request { _ = try agent.request(id: "\(request)") }
-        return Report(notes: ["no events"])
     }
 
     /// Prints what happens after an event, for ever.
@@ -163,15 +170,20 @@ struct LogCommand: AgentCommand {
 }
 
 /// Prints the agent's CSV; where it goes to a terminal, nothing in it can steer that.
-private func copy(_ filter: AuditFilter, from agent: Client, to output: Output) throws {
+///
+/// Answers whether it has nothing below the heading.
+private func copy(_ filter: AuditFilter, from agent: Client, to output: Output) throws -> Bool {
     var lines = LineSplitter()
+    var count = 0
     try agent.audit(filter, as: "text/csv") { bytes in
         let new = lines.split(bytes).map { line in
             // RFC 4180 ends lines with a carriage return, too; a file is the agent's to the byte.
             output.screen.columns == nil ? line : visible(line.filter { $0 != "\r" })
         }
+        count += new.count
         try output.write(new.map { $0 + "\n" }.joined())
     }
+    return count <= 1
 }
 
 /// An instant of the past: so long ago, the last time it was 17:00, or RFC 3339.

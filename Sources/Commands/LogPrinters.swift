@@ -33,7 +33,7 @@ struct JSONPrinter: EventPrinter {
         list = ListOutput("events", to: output)
     }
 
-    var isEmpty: Bool { false }
+    var isEmpty: Bool { list.isEmpty }
 
     mutating func print(_ lines: [AuditLine]) throws {
         try list.show(lines.map { try $0.row() }, as: [])

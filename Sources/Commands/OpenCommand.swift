@@ -46,7 +46,7 @@ struct OpenCommand: AgentCommand {
         to output: Output
     ) throws -> Report {
         let ask = try asked.ask(in: surroundings)
-        if dryRun { return try tellWhether(ask, isAllowedBy: agent, to: output, surroundings) }
+        if dryRun { return try tellWhether(ask, isAllowedBy: agent, to: output) }
         // Under a key of its own, so that it can be sent again where the connection is lost.
         let key = String(UInt128.random(in: .min ... .max), radix: 16)
         var request = try agent.open(ask, idempotencyKey: key)
@@ -142,9 +142,9 @@ private func waiting(_ request: RequestDocument, isOwn: Bool, _ time: TimeTeller
 /// How many have to agree yet, and who may: a line a policy.
 func needs(_ request: RequestDocument) -> [Line] {
     (request.needs ?? []).filter { $0.given < $0.approvals }.map { need in
-        let missing = UInt64(need.approvals - need.given)
+        let missing = counted(need.approvals - need.given, "more approval", "more approvals")
         let who = need.approvers.map { " of \($0.joined(separator: ", "))" } ?? ""
-        return Line("policy \(need.policy) asks for \(counted(missing, "more approval"))\(who)")
+        return Line("policy \(need.policy) asks for \(missing)\(who)")
     }
 }
 

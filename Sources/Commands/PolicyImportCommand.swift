@@ -59,8 +59,11 @@ extension PolicyCommands {
             let present = try agent.policies().policies
             var plans: [ImportPlan] = []
             for policy in imported.policies {
+                // With its tag, lest what somebody changes meanwhile is undone.
+                let isThere = present.contains { $0.name == policy.name }
+                let old = isThere ? try agent.taggedPolicy(named: policy.name) : nil
                 do throws(CommandError) {
-                    plans.append(try policy.planned(among: present))
+                    plans.append(try policy.planned(over: old, among: present))
                 } catch {
                     report.failures.append(error)
                 }
@@ -94,7 +97,7 @@ extension PolicyCommands {
                     let change = try agent.set(
                         policy: plan.name,
                         to: plan.definition,
-                        replacing: plan.isNew ? "" : nil,
+                        replacing: plan.tag,
                         keepingGrants: false
                     )
                     document.changes.append(change)
@@ -147,17 +150,20 @@ private struct ImportPlan {
     var document: PolicyDocument
     /// What is sent for it.
     var definition: JSONValue
-    var isNew: Bool
+    /// What must be there when it is sent; empty for nothing.
+    var tag: String?
     /// How it differs from what is there, as the agent will tell it.
     var changes: [String]
 
     var name: String { document.name }
+    var isNew: Bool { tag == "" }
 }
 
 extension AccessPolicy {
     /// What is to become of it: where one of its name is there, with the other ports and keys of
     /// that.
     fileprivate func planned(
+        over old: (policy: PolicyDocument, tag: String?)?,
         among present: [PolicyDocument]
     ) throws(CommandError) -> ImportPlan {
         let overlaps = { (other: PortRange) in ports.contains { $0.overlaps(other) } }
@@ -170,12 +176,12 @@ extension AccessPolicy {
                 status: .invalid
             )
         }
-        guard let old = present.first(where: { $0.name == name }) else {
+        guard let (old, tag) = old else {
             let document = PolicyDocument(self)
             return ImportPlan(
                 document: document,
                 definition: try jsonValue(document),
-                isNew: true,
+                tag: "",
                 changes: Self.differences(from: nil, to: self)
             )
         }
@@ -205,7 +211,7 @@ extension AccessPolicy {
         return ImportPlan(
             document: document,
             definition: definition,
-            isNew: false,
+            tag: tag,
             changes: try Self.differences(from: Self(whatIsImportedOf: old), to: policy.bare)
         )
     }

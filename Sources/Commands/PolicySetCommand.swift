@@ -172,7 +172,7 @@ struct PolicyKeys: ParsableArguments {
     @Option(help: ArgumentHelp("How long a request waits.", valueName: "15m"))
     var pendingFor: String?
     @Option(help: ArgumentHelp("required or optional.", valueName: "rule")) var reason: String?
-    @Option(help: ArgumentHelp("The fewest characters of a reason.", valueName: "10"))
+    @Option(help: ArgumentHelp("The fewest letters of a reason.", valueName: "10"))
     var reasonMinLength: Int?
     @Option(help: ArgumentHelp("What a ticket must match.", valueName: "pattern"))
     var ticketPattern: String?

@@ -83,7 +83,8 @@ private func header(_ status: StatusDocument, _ screen: Screen, _ time: TimeTell
             + (status.agent.warnings.isEmpty
                 ? [] : [("warnings", status.agent.warnings.joined(separator: "\n"))])
             + status.gate.breakGlass.enumerated().map {
-                let use = "\($1.source): \(counted($1.packets, "connection")) let in"
+                let uses = counted(Int(clamping: $1.packets), "connection", "connections")
+                let use = "\($1.source): \(uses) let in"
                 return ($0 == 0 ? "break glass" : "", use)
             },
         on: screen
@@ -117,14 +118,14 @@ private func gate(_ gate: GateStatus) -> String {
     let owner = gate.owned ? "owned by the agent" : "other programs may change it"
     return """
         armed, \(owner) (table \(gate.table), Linux \(gate.kernel))
-        \(counted(gate.droppedPackets, "packet")) dropped
+        \(counted(Int(clamping: gate.droppedPackets), "packet", "packets")) dropped
         """
 }
 
 private func agent(_ agent: AgentStatus, _ time: TimeTeller) -> String {
     let started = "started \(time.relative(agent.startedAt))"
     return "\(agent.version), process \(agent.pid), \(started), "
-        + counted(UInt64(max(agent.liveGrants, 0)), "live grant")
+        + counted(agent.liveGrants, "live grant", "live grants")
 }
 
 private func policies(_ agent: AgentStatus, _ time: TimeTeller) -> String {
@@ -174,9 +175,4 @@ private func cell(_ last: LastAccess, _ time: TimeTeller) -> Table.Cell {
         "\(last.who.text), \(when), from \(sources)\(more) to \(ports)",
         brief: "\(last.who.brief), \(when), from \(sources)\(more)"
     )
-}
-
-/// `1 packet`, `2 packets`.
-func counted(_ count: UInt64, _ noun: String) -> String {
-    "\(count) \(noun)\(count == 1 ? "" : "s")"
 }

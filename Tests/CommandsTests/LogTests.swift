@@ -95,24 +95,46 @@ import Testing
     }
 
     @Test func saysSoWhenThereIsNothingOrANameIsWrong() throws {
+        let none = AuditPage(events: [], next: nil)
         let answers: [String: any Encodable & Sendable] = [
             "GET /v1/audit?policy=ssh": try Self.lines(),
+            "GET /v1/audit?policy=ssh&limit=1": none,
             "GET /v1/audit?policy=shh&user=bob": try Self.lines(),
+            "GET /v1/audit?policy=shh&user=bob&limit=1": none,
             "GET /v1/audit?request=17": try Self.lines(),
+            "GET /v1/audit?request=17&limit=1": none,
+            "GET /v1/audit?limit=1": AuditPage(events: [Self.opened], next: nil),
             "GET /v1/grants?policy=ssh": GrantList(grants: []),
             "GET /v1/grants?policy=shh&requester=bob": Problem(.notFound, "there is no policy shh"),
             "GET /v1/grants": GrantList(grants: []),
             "GET /v1/requests/17": Problem(.notFound, "there is no request 17"),
         ]
         #expect(try carryOut("log --policy ssh", answers) == Printed(errors: "no events\n"))
-        #expect(
-            try carryOut("log --policy shh --user bob", answers)
-                == Printed(errors: "sallyport: there is no policy shh\n", status: 65)
-        )
+        for option in ["", " --format jsonl", " --follow"] {
+            #expect(
+                try carryOut("log --policy shh --user bob\(option)", answers)
+                    == Printed(errors: "sallyport: there is no policy shh\n", status: 65)
+            )
+        }
+        let asJSON = try carryOut("log --policy shh --user bob --json", answers)
+        #expect(asJSON.output.isEmpty)
+        #expect(asJSON.status == 65)
         #expect(
             try carryOut("log --request 17", answers)
                 == Printed(errors: "sallyport: there is no request 17\n", status: 65)
         )
+    }
+
+    /// Such as an approver who never asked for anything: there is no request to know them by.
+    @Test func whoHasEventsAtAnotherTimeIsKnown() throws {
+        let outcome = try carryOut(
+            "log --since 1h --user carol",
+            [
+                "GET /v1/audit?since=2026-12-01T11%3A00%3A00Z&user=carol": try Self.lines(),
+                "GET /v1/audit?user=carol&limit=1": AuditPage(events: [Self.opened], next: nil),
+            ]
+        )
+        #expect(outcome == Printed(errors: "no events\n"))
     }
 
     @Test func aKindThatIsNoneNamesThemAll() throws {
@@ -163,6 +185,20 @@ import Testing
             try carryOut("log --format csv", agent: agent, on: screen).output
                 == "sequence,at\n41,\"a \\u{1b}[31m\"\n"
         )
+    }
+
+    @Test func aWrongNameIsAnErrorInCSVToo() throws {
+        let heading = Streamed(parts: ["sequence,at\r\n"], type: "text/csv", isFinished: true)
+        let outcome = try carryOut(
+            "log --format csv --policy shh",
+            [
+                "GET /v1/audit?policy=shh": heading,
+                "GET /v1/audit?policy=shh&limit=1": AuditPage(events: [], next: nil),
+                "GET /v1/grants?policy=shh": Problem(.notFound, "there is no policy shh"),
+            ]
+        )
+        #expect(outcome.errors == "sallyport: there is no policy shh\n")
+        #expect(outcome.status == 65)
     }
 
     @Test func aTrailThatIsCutOffIsAnError() throws {
@@ -221,6 +257,7 @@ import Testing
         let other = Self.row(43, .opened) { $0.policy = "rdp winrm" }
         let agent = try ScriptedAgent([
             "GET /v1/audit?limit=1": AuditPage(events: [Self.row(40, .started)], next: nil),
+            "GET /v1/audit?policy=ssh&limit=1": AuditPage(events: [Self.opened], next: nil),
             "GET /v1/events": InTurn(
                 try Self.events(Self.opened, other, hangsUp: true),
                 try Self.events(Self.row(44, .stopped), hangsUp: true),
@@ -232,7 +269,7 @@ import Testing
         #expect(outcome.errors.hasSuffix("sallyport: cannot follow any more\n"))
         #expect(outcome.status == 77)
         // Nothing that happened in between is left out, and nothing comes twice.
-        #expect(agent.heard.dropFirst().map(\.lastEvent) == ["40", "43", "44"])
+        #expect(agent.heard.compactMap(\.lastEvent) == ["40", "43", "44"])
     }
 
     @Test func followsWhatWasAskedForFirst() throws {
@@ -260,8 +297,11 @@ import Testing
             (row.request, row.policy) = ("17", "ssh rdp")
             row.source = "198.51.100.7/32 2001:db8::/64"
         }
+        let pairs = option.dropFirst(2).split(separator: " ")
+        let value = pairs[1].replacing(":", with: "%3A").replacing("/", with: "%2F")
         let agent = try ScriptedAgent([
             "GET /v1/audit?limit=1": AuditPage(events: [], next: nil),
+            "GET /v1/audit?\(pairs[0])=\(value)&limit=1": AuditPage(events: [row], next: nil),
             "GET /v1/events": InTurn(
                 try Self.events(row, hangsUp: true),
                 Problem(.notPermitted, "cannot follow")
@@ -269,7 +309,7 @@ import Testing
         ])
         let outcome = try carryOut("log --follow \(option)", agent: agent)
         #expect(!outcome.output.isEmpty == isShown)
-        #expect(agent.heard.dropFirst().first?.lastEvent == "0")
+        #expect(agent.heard.compactMap(\.lastEvent).first == "0")
     }
 
     @Test func verifySaysWhatIsWrong() throws {

@@ -44,10 +44,12 @@ import Testing
             endedGrants: [],
             openPorts: []
         )
-        let agent = try ScriptedAgent([
+        var answers: [String: any Encodable & Sendable] = [
             "GET /v1/policies": PolicyList(policies: policies), "PUT /v1/policies/ssh": change,
             "PUT /v1/policies/port-8443": change,
-        ])
+        ]
+        for policy in policies { answers["GET /v1/policies/\(policy.name)"] = policy }
+        let agent = try ScriptedAgent(answers)
         var surroundings = Surroundings.fixed(["SALLYPORT_SOCKET": agent.socket])
         if let answer { surroundings.confirm = { _ in answer } }
         let line = "policy import \(folder.path)/jit.json\(options)"
@@ -71,6 +73,7 @@ import Testing
         #expect(agent.calls == ["GET /v1/policies"])
     }
 
+    private let reading = ["GET /v1/policies", "GET /v1/policies/ssh"]
     private let changed = """
         ssh: 22/any, 2222/tcp from 10.0.0.0/24, at most 1h; changes the policy that is there:
           ports [22/tcp, 2222/tcp] -> [22/any, 2222/tcp]
@@ -85,7 +88,7 @@ import Testing
         there.approvals = 2
         let (printed, agent) = try run(" --dry-run", among: there)
         #expect(printed.output.hasPrefix(changed))
-        #expect(agent.calls == ["GET /v1/policies"])
+        #expect(agent.calls == reading)
         let json = try run(" --dry-run --json", among: there).0.output
         let document = try JSONValue(json: Array(json.utf8))
         #expect(document["plans"]?.list?.first?["isNew"] == .bool(false))
@@ -105,12 +108,12 @@ import Testing
             )
         )
         #expect(refused.errors.hasSuffix("max_duration 2h -> 1h); say --replace to change them\n"))
-        #expect(agent.calls == ["GET /v1/policies"])
+        #expect(agent.calls == reading)
         for yes in [false, true] {
             let (printed, agent) = try run("", answering: yes, among: there)
             #expect(printed.status == (yes ? 0 : 75))
             #expect(printed.errors.contains("  max_duration 2h -> 1h\n"))
-            #expect(agent.calls.count == (yes ? 3 : 1))
+            #expect(agent.calls.count == (yes ? 4 : 2))
         }
     }
 
@@ -118,11 +121,12 @@ import Testing
         let (printed, agent) = try run(" --replace", among: try policy("ssh", "22/tcp", "2222/tcp"))
         #expect(printed.status == 0)
         #expect(
-            agent.heard.map(\.line) == [
-                "GET /v1/policies", "PUT /v1/policies/ssh", "PUT /v1/policies/port-8443",
-            ]
+            agent.heard.map(\.line)
+                == reading + ["PUT /v1/policies/ssh", "PUT /v1/policies/port-8443"]
         )
-        let sent = try JSONValue(json: Array(agent.heard[1].body.utf8))
+        // What somebody changed meanwhile is not undone.
+        #expect(agent.heard.compactMap(\.condition) == [#"if-match "7""#, "if-none-match *"])
+        let sent = try JSONValue(json: Array(agent.heard[2].body.utf8))
         #expect(sent["ports"] == .list([.text("22/any"), .text("2222/tcp")]))
         #expect(sent["reason"] == .text("required"))
         #expect(sent["max_duration"] == .text("1h"))
@@ -138,7 +142,7 @@ import Testing
             wider.errors == remark + "sallyport: cannot import ssh: 20-21/tcp, 20-21/udp, which it "
                 + "manages, would be open to everybody; split the policy first\n"
         )
-        #expect(agent.calls == ["GET /v1/policies"])
+        #expect(agent.calls == reading)
         let (taken, other) = try run("", among: try policy("web", "8443/tcp"))
         #expect(taken.errors.contains("policy web has a port of it already"))
         #expect(other.calls == ["GET /v1/policies"])

@@ -82,6 +82,24 @@ import Testing
         #expect(agent.calls.count { $0.hasPrefix("POST") } == 1)
     }
 
+    /// Otherwise its patience would never end.
+    @Test func anAgentIsBackOnceItAnswers() throws {
+        let fault = Problem(.ledgerUnavailable, "cannot read the ledger")
+        let outcome = try carryOut(
+            Self.line,
+            [
+                "POST /v1/requests": try waitingRequest("17"),
+                "GET /v1/events": Streamed(parts: []),
+                "GET /v1/requests/17": InTurn(fault, fault, request("17", [try grant("17.1")])),
+            ]
+        )
+        let told = outcome.errors.split(separator: "\n").filter {
+            $0.contains("again") || $0.hasSuffix("is back")
+        }
+        #expect(told == ["cannot read the ledger; trying again", "the agent is back"])
+        #expect(outcome.status == 0)
+    }
+
     @Test func whatDoesNotPassEndsTheWait() throws {
         let agent = try ScriptedAgent([
             "POST /v1/requests": try waitingRequest("17"),
