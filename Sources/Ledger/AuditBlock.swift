@@ -81,12 +81,15 @@ struct AuditWord {
 
     /// The hashes of words that stand in one event, and of each two of them; of the number of a
     /// request alone, which few events have.
+    ///
+    /// A word that stands there twice makes no pair.
     static func hashes(of words: [AuditWord]) -> [UInt64] {
         var hashes: [UInt64] = []
         for (index, word) in words.enumerated() {
             hashes.append(word.hash)
             guard word.place != .request else { continue }
-            for other in words[..<index] where other.place != .request {
+            for other in words[..<index]
+            where other.place != .request && other.hash != word.hash {
                 hashes.append(mixed(other.hash &+ word.hash))
             }
         }

@@ -82,8 +82,8 @@ public struct AuditExport: AsyncSequence, Sendable {
 struct AuditScan: Sendable {
     private let conditions: String
     private let fields: [Field]
-    /// What each event has that meets the filter.
-    private let hashes: [UInt64]
+    /// What an event has that meets the filter: all of one of these.
+    private let alternatives: [[UInt64]]
     private let since: Timestamp
     private let until: Timestamp
     /// Whether it is for all events.
@@ -135,10 +135,11 @@ struct AuditScan: Sendable {
         }
         self.conditions = conditions
         self.fields = fields
-        hashes = AuditWord.hashes(of: words)
+        let choices = filter.scope.policies?.map { [AuditWord(.policy, $0)] } ?? [[]]
+        alternatives = choices.map { [words] in AuditWord.hashes(of: words + $0) }
         since = filter.since ?? Timestamp(milliseconds: .min)
         until = filter.until ?? Timestamp(milliseconds: .max)
-        isForAll = words.isEmpty && filter.since == nil && filter.until == nil
+        isForAll = alternatives == [[]] && filter.since == nil && filter.until == nil
     }
 
     /// Reads events, of those with these numbers, block by block until there are enough.
@@ -175,7 +176,10 @@ struct AuditScan: Sendable {
                 ]
             ) { block in
                 let own = AuditBlock.sequences(of: block[0].integer ?? 0)
-                let mayHold = block[1].bytes.map { AuditBlock.mayHold(hashes, $0) } ?? false
+                let mayHold =
+                    block[1].bytes.map { bits in
+                        alternatives.contains { AuditBlock.mayHold($0, bits) }
+                    } ?? false
                 // With what is before it and has no block yet.
                 if isNewestFirst {
                     try take(mayHold ? max(low, own.lowerBound) : own.upperBound + 1, high)

@@ -4,17 +4,9 @@ internal import Policy
 extension EventWriter {
     mutating func ask(_ request: WaitingRequest) throws {
         let wait = request.wait
-        let row = request.opened([])
-        try db.run(
-            Schema.insertRequest,
-            Schema.requestColumns.map { column in
-                switch column.name {
-                case "state": .text(wait.state.rawValue)
-                case "decided_at": Field(wait.state == .scheduled ? request.createdAt : nil)
-                default: column.field(row)
-                }
-            }
-        )
+        var row = request.opened([])
+        row.wait = wait
+        try db.run(Schema.insertRequest, Schema.requestColumns.map { $0.field(row) })
         try db.run(Schema.insertWait, Schema.waitColumns.map { $0.field(request) })
         for (index, opening) in wait.openings.enumerated() {
             try db.run(

@@ -12,7 +12,7 @@ internal import Synchronization
 /// - Starting: ``recover()``
 /// - Reading: ``request(_:)``, ``requests(_:state:)``, ``grants(_:state:)``, ``pastUsage(since:)``,
 ///   ``keyedRequest(subject:idempotencyKey:)``
-/// - The audit trail: ``audit(_:)``, ``allAudit(_:after:)``, ``verify(head:)``,
+/// - The audit trail: ``audit(_:)``, ``allAudit(_:without:after:)``, ``verify(head:)``,
 ///   ``prune(before:at:)``
 public final class Ledger: Sendable {
     let pool: DatabasePool
@@ -194,8 +194,8 @@ public final class Ledger: Sendable {
     /// disk beforehand: when this returns they are durable, and a start finds them. Where even that
     /// room is used up, the next start ends all that was live, as `ledgerFull`.
     ///
-    /// - Parameter events: Such as only take access away; of those ends, and extensions that are taken
-    ///   back, survive a crash.
+    /// - Parameter events: Such as only take access away; of those, ends and extensions that are
+    ///   taken back survive a crash.
     /// - Throws: `LedgerError` where the ends are not durable; the next commit writes them all the
     ///   same.
     public func secure(_ events: [Event]) async throws(LedgerError) {
@@ -209,13 +209,18 @@ public final class Ledger: Sendable {
         })
     }
 
-    /// The hash of the newest audit row up to this one.
+    /// The hash of the newest audit row up to this one, which may be the last that was pruned.
     private static func hash(upTo sequence: Int64, _ db: Database) throws -> String? {
         try String.fetchOne(
             db,
             sql: "SELECT hash FROM audit WHERE id <= ? ORDER BY id DESC LIMIT 1",
             arguments: [sequence]
         )
+            ?? String.fetchOne(
+                db,
+                sql: "SELECT hash FROM audit_anchor WHERE sequence = ?",
+                arguments: [sequence]
+            )
     }
 
     /// The block of the next audit row, with what it has already.

@@ -102,7 +102,8 @@ final class Reserve: Sendable {
         try write(Self.checked(bytes), at: 0)
     }
 
-    /// Keeps the ends among events, and those that extensions were to move; they are on the disk when this returns.
+    /// Keeps the ends among events, and those that extensions were to move; they are on the disk
+    /// when this returns.
     ///
     /// - Parameters:
     ///   - events: What happened.

@@ -36,9 +36,13 @@ enum Schema {
     static let requestColumns: [Column<AccessRequest>] =
         [
             Column("id", "INTEGER PRIMARY KEY") { .integer($0.id) },
-            Column("state", "TEXT NOT NULL") { _ in .text(RequestState.active.rawValue) },
+            Column("state", "TEXT NOT NULL") {
+                .text(($0.wait?.state ?? .active).rawValue)
+            },
             Column("created_at", "INTEGER NOT NULL") { Field($0.createdAt) },
-            Column("decided_at", "INTEGER") { Field($0.createdAt) },
+            Column("decided_at", "INTEGER") {
+                Field($0.wait?.state == .pending ? nil : $0.createdAt)
+            },
         ] + Person.columns.of { $0.requester } + [
             // What was asked; neither a valid target nor a valid source has a space.
             Column("targets", "TEXT NOT NULL") {

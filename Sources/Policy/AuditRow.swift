@@ -87,28 +87,28 @@ public struct AuditRow: Codable, Hashable, Sendable {
     /// gives the same.
     public var canonicalForm: [UInt8] {
         var form = CanonicalForm()
-        form.add(#","address":""#, address)
-        form.add(#","at":""#, at.description)
-        form.add(#","detail":""#, detail)
-        form.add(#","event":""#, event)
-        form.add(#","grant":""#, grant)
-        form.add(#","login":""#, login)
-        form.add(#","name":""#, name)
-        form.add(#","outcome":""#, outcome)
+        form.add(#","address":"#, address)
+        form.add(#","at":"#, at.description)
+        form.add(#","detail":"#, detail)
+        form.add(#","event":"#, event)
+        form.add(#","grant":"#, grant)
+        form.add(#","login":"#, login)
+        form.add(#","name":"#, name)
+        form.add(#","outcome":"#, outcome)
         form.add(#","pid":"#, pid)
-        form.add(#","policy":""#, policy)
-        form.add(#","port":""#, port)
-        form.add(#","reason":""#, reason)
-        form.add(#","request":""#, request)
-        form.add(#","requester":""#, requester)
-        form.add(#","requesterName":""#, requesterName)
+        form.add(#","policy":"#, policy)
+        form.add(#","port":"#, port)
+        form.add(#","reason":"#, reason)
+        form.add(#","request":"#, request)
+        form.add(#","requester":"#, requester)
+        form.add(#","requesterName":"#, requesterName)
         form.add(#","sequence":"#, sequence)
-        form.add(#","session":""#, session)
-        form.add(#","source":""#, source)
-        form.add(#","subject":""#, subject)
-        form.add(#","ticket":""#, ticket)
+        form.add(#","session":"#, session)
+        form.add(#","source":"#, source)
+        form.add(#","subject":"#, subject)
+        form.add(#","ticket":"#, ticket)
         form.add(#","uid":"#, uid)
-        form.add(#","via":""#, via)
+        form.add(#","via":"#, via)
         return form.finish()
     }
 }
@@ -130,40 +130,12 @@ private struct CanonicalForm {
     mutating func add(_ key: String, _ text: String?) {
         guard let text else { return }
         bytes.append(contentsOf: key.utf8)
-        let start = bytes.count
-        bytes.append(contentsOf: text.utf8)
-        if bytes[start...].contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C }) {
-            bytes.removeSubrange(start...)
-            for byte in text.utf8 { appendEscaped(byte) }
-        }
-        bytes.append(UInt8(ascii: "\""))
+        bytes.append(json: text)
     }
 
     mutating func add(_ key: String, _ number: (some FixedWidthInteger)?) {
         guard let number else { return }
         bytes.append(contentsOf: key.utf8)
         bytes.append(contentsOf: String(number).utf8)
-    }
-
-    /// RFC 8785, section 3.2.2.2.
-    private mutating func appendEscaped(_ byte: UInt8) {
-        let letter: UInt8
-        switch byte {
-        case 0x08: letter = UInt8(ascii: "b")
-        case 0x09: letter = UInt8(ascii: "t")
-        case 0x0A: letter = UInt8(ascii: "n")
-        case 0x0C: letter = UInt8(ascii: "f")
-        case 0x0D: letter = UInt8(ascii: "r")
-        case 0x22, 0x5C: letter = byte
-        case 0..<0x20:
-            let digits = Array("0123456789abcdef".utf8)
-            bytes += Array("\\u00".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            return
-        default:
-            bytes.append(byte)
-            return
-        }
-        bytes.append(UInt8(ascii: "\\"))
-        bytes.append(letter)
     }
 }

@@ -51,7 +51,8 @@ extension PolicySet {
         openings.contains { (policy(named: $0.policy)?.approvals ?? 0) > 0 }
     }
 
-    /// How long a request under some policies waits for answers: as long as the most impatient lets it.
+    /// How long a request under some policies waits for answers: as long as the most impatient of
+    /// them lets it.
     public func pendingFor(_ names: [String]) -> Duration {
         names.compactMap(policy(named:)).map(\.pendingFor).min() ?? .zero
     }

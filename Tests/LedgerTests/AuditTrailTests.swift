@@ -126,6 +126,24 @@ import TestSupport
         #expect(try await ledger.audit(AuditFilter(source: "192.0.2.8")).isEmpty)
     }
 
+    /// What is asked for and what may be seen can be the same word.
+    @Test func whoSeesOnlyTheirOwnFindsItByTheirSubject() async throws {
+        try ledger.commitBlocking(
+            (1...1_100).map { _ in .noted(Notice(.refused, by: bob, policy: "ssh")) },
+            at: noon
+        )
+        var filter = AuditFilter(limit: 2_000)
+        filter.scope = AuditScope(subject: bob.subject, policies: ["rdp", "ssh"])
+        for policy in [nil, "ssh"] {
+            for user in [nil, "bob", bob.subject.description] {
+                (filter.policy, filter.user) = (policy, user)
+                #expect(try await ledger.audit(filter).count == 1_100, "\(filter)")
+            }
+        }
+        filter.scope.policies = ["rdp"]
+        #expect(try await ledger.audit(filter).isEmpty)
+    }
+
     @Test func leavesOutBlocksThatCannotHoldWhatIsWanted() throws {
         var block = AuditBlock(number: 0)
         for number in 1...1_024 as ClosedRange<Int64> {

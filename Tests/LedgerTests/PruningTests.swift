@@ -57,6 +57,19 @@ import TestSupport
         #expect(try await ledger.audit(AuditFilter(policy: "p1024")).count == 1)
     }
 
+    /// A crash takes back what was noted beside the ledger, to an event that was pruned since.
+    @Test func aStartKnowsThePrunedEventThatWasNotedLast() async throws {
+        let reserve = folder.state + "/ledger.reserve"
+        do {
+            let ledger = try folder.open()
+            try fill(ledger, hours: 1)
+            try shell(["cp", reserve, folder.path + "/before"]).get()
+            #expect(try await ledger.prune(before: minutes(30), at: minutes(99)))
+        }
+        try shell(["cp", folder.path + "/before", reserve]).get()
+        #expect(try folder.open().recover().replaced == nil)
+    }
+
     @Test(arguments: [
         "DELETE FROM audit WHERE id = 1025",
         """

@@ -89,6 +89,10 @@ struct UsageTests {
         let end = (instants.map(\.at).max() ?? 0) + random.int(0...10_000)
         let now = Timestamp(milliseconds: Int64(end) * 1000)
         let counted = instants.filter { $0.at >= end - 7 * 24 * 3600 }
+        let last = instants.enumerated().max {
+            ($0.element.at, $0.offset) < ($1.element.at, $1.offset)
+        }
+        #expect(usage.figures(of: "ssh", at: now)?.newest == last.map { Int64($0.offset + 1) })
         #expect(usage.figures(of: "ssh", at: now)?.requests == counted.count)
         for who in UInt32(1)...3 {
             #expect(

@@ -1,3 +1,5 @@
+internal import Policy
+
 /// Writes a JSON text (RFC 8259) into bytes.
 ///
 /// The documents that every request for access is answered with are written by this and not by
@@ -21,7 +23,7 @@ package struct JSONWriter {
     mutating func field(_ name: String, _ value: String?) {
         guard let value else { return }
         self.name(name)
-        write(value)
+        bytes.append(json: value)
     }
 
     /// Writes a field with a whole number; nothing where there is none.
@@ -57,7 +59,7 @@ package struct JSONWriter {
         bytes.append(UInt8(ascii: "["))
         for (index, text) in texts.enumerated() {
             if index > 0 { bytes.append(UInt8(ascii: ",")) }
-            write(text)
+            bytes.append(json: text)
         }
         bytes.append(UInt8(ascii: "]"))
     }
@@ -78,31 +80,6 @@ package struct JSONWriter {
         bytes.append(contentsOf: name.utf8)
         bytes.append(UInt8(ascii: "\""))
         bytes.append(UInt8(ascii: ":"))
-    }
-
-    private mutating func write(_ text: String) {
-        bytes.append(UInt8(ascii: "\""))
-        let start = bytes.count
-        bytes.append(contentsOf: text.utf8)
-        if bytes[start...].contains(where: Self.needsEscape) {
-            bytes.removeSubrange(start...)
-            for byte in text.utf8 { appendEscaped(byte) }
-        }
-        bytes.append(UInt8(ascii: "\""))
-    }
-
-    private static func needsEscape(_ byte: UInt8) -> Bool {
-        byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
-    }
-
-    private mutating func appendEscaped(_ byte: UInt8) {
-        if byte < 0x20 {
-            let digits = Array("0123456789abcdef".utf8)
-            bytes += Array("\\u00".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-        } else {
-            if Self.needsEscape(byte) { bytes.append(UInt8(ascii: "\\")) }
-            bytes.append(byte)
-        }
     }
 }
 
