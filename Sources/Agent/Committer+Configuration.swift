@@ -132,8 +132,8 @@ extension Problem {
         case .filesDiffer:
             self.init(
                 .wrongState,
-                "the files were edited and are not what is in force; reload first: "
-                    + "sallyport policy reload"
+                "cannot change a policy: the files were edited and are not what is in force; "
+                    + "reload first: sallyport policy reload"
             )
         case .notEditable(let reason): self.init(.wrongState, reason)
         case .notWritten(let reason): self.init(.configurationNotWritten, reason)
