@@ -45,7 +45,7 @@ extension Agent {
         _ judge: @escaping @Sendable (inout Examination) -> Document
     ) async -> Result<Document, Problem> {
         let configuration = await committer.configuration
-        let openings = await committer.openings(atMost: 256)
+        let openings = await committer.openings(atMost: 64)
         let situation = Situation(
             gate: Gate.tablePlace,
             gatePriority: Gate.priority,

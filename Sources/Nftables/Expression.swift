@@ -91,6 +91,9 @@ public enum Expression: Hashable, Sendable {
         public var port: Register?
         /// Where the last port of a range lies.
         public var lastPort: Register?
+
+        /// Describes a rewriting that no register tells more of.
+        public init(kind: Kind) { self.kind = kind }
     }
 
     /// A match or target of xtables (`nft_match_attributes`, `nft_target_attributes`).
