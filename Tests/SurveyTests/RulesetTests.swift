@@ -88,6 +88,10 @@ import Testing
         let managed = try situation(["8080/tcp"])
         let (open, _) = try HostState.loaded(published)
         #expect(findings(open, managed) == [])
+        // What it drops is for this host itself.
+        let input = "table ip t { chain in { type filter hook input priority 0; policy drop; }; }\n"
+        let (behind, _) = try HostState.loaded(published + input)
+        #expect(findings(behind, managed) == [])
         let (closed, listing) = try HostState.loaded(
             published.replacing("DOCKER-USER { counter return; }", with: "DOCKER-USER { drop; }")
         )
