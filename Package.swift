@@ -217,7 +217,9 @@ let package = Package(
         ),
         .testTarget(
             name: "SurveyTests",
-            dependencies: ["API", "Netlink", "Nftables", "Policy", "Survey", "TestSupport"],
+            dependencies: [
+                "API", "Linux", "Netlink", "Nftables", "Policy", "Survey", "TestSupport",
+            ],
             exclude: ["Rulesets"],
             swiftSettings: settings
         ),

@@ -76,14 +76,25 @@ public struct WholeRuleset: Hashable, Sendable {
     /// - Throws: `refused` where the kernel does not let it be read.
     public static func read(_ limits: Limits = Limits()) throws(NetlinkError) -> WholeRuleset {
         var triesLeft = 3
+        var before: WholeRuleset?
         while true {
             triesLeft -= 1
             var reader = try Reader(limits)
             try reader.read()
-            if !reader.ruleset.isTorn || reader.ruleset.isCut || triesLeft == 0 {
-                return reader.ruleset
-            }
+            var ruleset = reader.ruleset
+            // Where only elements come and go, it is the same each time.
+            if ruleset.isTorn, let before, before.hasObjects(of: ruleset) { ruleset.isTorn = false }
+            if !ruleset.isTorn || ruleset.isCut || triesLeft == 0 { return ruleset }
+            before = ruleset
         }
+    }
+
+    /// Whether it has the same objects as another reading, whatever they have counted and hold.
+    private func hasObjects(of other: WholeRuleset) -> Bool {
+        // A rule that is made anew has another handle.
+        chains == other.chains && rules.map(\.handle) == other.rules.map(\.handle)
+            && rules.map(\.chain) == other.rules.map(\.chain) && sets == other.sets
+            && flowtables == other.flowtables && unknown == other.unknown
     }
 }
 

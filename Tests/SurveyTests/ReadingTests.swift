@@ -1,9 +1,12 @@
 import API
+import Dispatch
 import FoundationEssentials
 import Glibc
+import Linux
 import Netlink
 import Nftables
 import Policy
+import Synchronization
 import TestSupport
 import Testing
 
@@ -117,6 +120,51 @@ import Testing
             #expect(fewer.elements[.init("few", in: table)]?.count == 1)
             let late = try WholeRuleset.read(.init(isOver: { true }))
             #expect(late.isCut)
+        }
+    }
+
+    @Test func elementsThatComeAndGoAreNoChangeOfTheRules() throws {
+        try inNetworkNamespace {
+            let rules = String(repeating: "tcp dport 1 accept\n", count: 2000)
+            try shell(
+                "nft",
+                "-f",
+                "-",
+                input: """
+                    table ip t {
+                        set s { type ipv4_addr; }
+                        chain c {
+                            \(rules)
+                        }
+                    }
+
+                    """
+            ).get()
+            let connection = try Connection()
+            let isOver = Atomic<Bool>(false)
+            let ended = DispatchSemaphore(value: 0)
+            // Another program that changes the ruleset all the time.
+            try OwnThread.start {
+                let table = Nftables.Table(family: .ip, name: "t")
+                let set = NamedSet("s", in: table, key: [.ipv4Address])
+                let element = SetElement(Key([10, 0, 0, 1]))
+                while !isOver.load(ordering: .relaxed) {
+                    var change = Transaction()
+                    change.add([element], to: set)
+                    try? connection.commit(change)
+                    var back = Transaction()
+                    back.delete([element], from: set)
+                    try? connection.commit(back)
+                }
+                ended.signal()
+            }
+            let before = try connection.generation()
+            let ruleset = try WholeRuleset.read()
+            #expect(try connection.generation() > before)
+            isOver.store(true, ordering: .relaxed)
+            ended.wait()
+            #expect(ruleset.rules.count == 2000)
+            #expect(!ruleset.isTorn)
         }
     }
 
