@@ -127,7 +127,6 @@ struct Evaluator {
                 isExhausted = true
                 return Flow(mayAccept: true, mayFall: true)
             }
-            stepsLeft -= 1
             var step = Step(chain: chain, rule: rule, isCertain: isCertain, depth: depth)
             go(through: 0, Registers(), packet, .yes, &step)
             flow.mayAccept = flow.mayAccept || step.mayAccept
@@ -160,6 +159,7 @@ struct Evaluator {
         _ match: Truth,
         _ step: inout Step
     ) {
+        stepsLeft -= 1
         var (registers, packet, match) = (registers, packet, match)
         for index in step.rule.expressions.indices.dropFirst(start) {
             var truth = Truth.yes
@@ -201,7 +201,9 @@ struct Evaluator {
             case .compare(let register, let comparison, let bytes):
                 let values = registers.read(slot: Int(register.slot), count: bytes.count)
                 truth = compare(values, comparison, bytes)
-                narrow(&packet, values, comparison, bytes, truth)
+                if let range = comparison.range(bytes) {
+                    truth = narrow(&packet, to: range, where: truth, values)
+                }
             case .range(let register, let isInverted, let from, let through):
                 let values = registers.read(slot: Int(register.slot), count: from.count)
                 guard values.count == 1, from.count <= 16 else {
@@ -211,8 +213,8 @@ struct Evaluator {
                 let (low, high) = (Value(from).low, Value(through).low)
                 let inside = low <= high ? values[0].lies(in: low...high) : .no
                 truth = isInverted ? !inside : inside
-                if truth == .maybe, !isInverted, values[0].isDestinationPort {
-                    packet = packet.narrowed(to: low...high)
+                if !isInverted, low <= high {
+                    truth = narrow(&packet, to: low...high, where: truth, values)
                 }
             case .lookup(let register, let name, let isInverted):
                 let found = look(up: register, in: name, registers, step.chain.table)
@@ -222,8 +224,8 @@ struct Evaluator {
                 }
                 if found.truth == .maybe, !isInverted, !found.ports.isEmpty {
                     // Each of the set's ports goes its own way from here.
-                    for ports in found.ports {
-                        go(through: index + 1, registers, packet.narrowed(to: ports), .maybe, &step)
+                    for narrowed in found.ports.compactMap(packet.narrowed) {
+                        go(through: index + 1, registers, narrowed, .maybe, &step)
                     }
                     step.goesOn = true
                     return
@@ -237,7 +239,7 @@ struct Evaluator {
                 }
                 for hit in found.hits {
                     let met = match && hit.truth
-                    let narrowed = hit.ports.map { packet.narrowed(to: $0) } ?? packet
+                    guard let narrowed = hit.ports.map(packet.narrowed) ?? packet else { continue }
                     decide(hit.verdict ?? .continue, met, narrowed, &step)
                     if hit.truth == .yes, match == .yes, hit.verdict?.endsRule ?? false { return }
                 }
@@ -466,18 +468,18 @@ struct Evaluator {
         }
     }
 
-    /// Leaves of the packet's ports those that go on.
+    /// Leaves of the packet's ports those that go on, where some do and others not; answers whether
+    /// any does.
     private func narrow(
         _ packet: inout Packet,
-        _ values: [Value],
-        _ comparison: Expression.Comparison,
-        _ bytes: [UInt8],
-        _ truth: Truth
-    ) {
-        guard truth == .maybe, values.count == 1, values[0].isDestinationPort,
-            let range = comparison.range(bytes)
-        else { return }
-        packet = packet.narrowed(to: range)
+        to range: ClosedRange<UInt128>,
+        where truth: Truth,
+        _ values: [Value]
+    ) -> Truth {
+        guard truth == .maybe, values.count == 1, values[0].isDestinationPort else { return truth }
+        guard let narrowed = packet.narrowed(to: range) else { return .no }
+        packet = narrowed
+        return .maybe
     }
 
     private func look(

@@ -169,7 +169,7 @@ extension Nftables.Expression.Extension {
         let range = UInt128(low)...UInt128(high)
         let truth = packet.destinationPort.lies(in: range)
         if isInverted { return (!truth, packet) }
-        return (truth, truth == .maybe ? packet.narrowed(to: range) : packet)
+        return (truth, truth == .maybe ? packet.narrowed(to: range) ?? packet : packet)
     }
 
     private func multiport(_ packet: Packet) -> (Truth, Packet) {

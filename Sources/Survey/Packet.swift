@@ -63,12 +63,14 @@ struct Packet {
         )
     }
 
-    /// The same packet, of those of its ports that lie in a range.
-    func narrowed(to range: ClosedRange<UInt128>) -> Packet {
+    /// The same packet, of those of its ports that lie in a range; nil where none does.
+    ///
+    /// A register may still hold ports that the packet was narrowed from.
+    func narrowed(to range: ClosedRange<UInt128>) -> Packet? {
         var packet = self
         packet.destinationPort.low = max(destinationPort.low, range.lowerBound)
         packet.destinationPort.high = min(destinationPort.high, range.upperBound)
-        return packet
+        return packet.destinationPort.low <= packet.destinationPort.high ? packet : nil
     }
 
     /// Bytes of a header.

@@ -148,6 +148,26 @@ struct EvaluatorTests {
         #expect(Value(5, length: 4).masked(4, xor: 1) == Value(5, length: 4))
     }
 
+    @Test func rulesThatContradictThemselvesMatchNothing() throws {
+        // A program can put anything into the kernel: two comparisons of one load, and two sets.
+        let load: [Nftables.Expression] = [.payload(.transport, offset: 2, length: 2, into: .first)]
+        let high: [Nftables.Expression] = [.compare(.first, .greaterOrEqual, value: [0x10, 0])]
+        let low: [Nftables.Expression] = [.compare(.first, .lessOrEqual, value: [0x01, 0])]
+        let set = NamedSet("s", in: table, key: [.port])
+        let elements = (1...40).map { SetElement(Key([0, $0 as UInt8])) }
+        let lookup: [Nftables.Expression] = [.lookup(.first, set: "s")]
+        let many = [[Nftables.Expression]](repeating: lookup, count: 20).flatMap(\.self)
+        let rules = [
+            load + high + low + [drop], load + lookup + high + [drop], load + many + [drop],
+        ]
+        // As a range, and so wide that it is judged as one.
+        let managed = try situation(["1-60000/tcp"])
+        #expect(
+            findings(host(rules, sets: [(set, elements)]), managed)
+                == ["warning may-drop-granted inet t in 3: 1-60000/tcp"]
+        )
+    }
+
     @Test func aLoopOfChainsEnds() throws {
         let loop = Chain("loop", in: table)
         var state = host([[.verdict(.jump("loop"))]], more: [loop])
