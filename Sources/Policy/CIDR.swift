@@ -115,6 +115,8 @@ extension CIDR {
         ("0.0.0.0/8", "unspecified"), ("127.0.0.0/8", "loopback"), ("224.0.0.0/4", "multicast"),
         ("255.255.255.255/32", "broadcast"), ("240.0.0.0/4", "reserved"),
         ("::/128", "unspecified"), ("::1/128", "loopback"), ("ff00::/8", "multicast"),
+        // What is left of ::/16 was for IPv4-compatible and mapped addresses, and nothing else.
+        ("::/16", "reserved"),
     ].compactMap { text, kind in (try? CIDR(parsing: text)).map { ($0, kind) } }
 
     /// Which kind of address it is where nobody can come from there: `loopback`; nil elsewhere.

@@ -180,13 +180,18 @@ extension Call {
                 "one of \(RequestState.list)",
                 RequestState.init(rawValue:)
             ),
-            policy: query["policy"],
-            requester: query["requester"],
+            policy: try text("policy"),
+            requester: try text("requester"),
             before: try parameter("before", "the id of a request", Self.positive),
             limit: try parameter("limit", "a number from 1 to 1000") {
                 Self.positive($0).flatMap { $0 <= 1000 ? Int($0) : nil }
             } ?? 100
         )
+    }
+
+    /// A query parameter that is a name.
+    func text(_ name: String) throws(Problem) -> String? {
+        try parameter(name, "a name, or leave it out") { $0.isEmpty ? nil : $0 }
     }
 
     /// A query parameter that is true or false; false where it is absent.
