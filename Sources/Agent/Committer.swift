@@ -52,6 +52,8 @@ actor Committer {
     private var isReconfigured = false
     /// Whether a clock was stepped since the plan was last held against it.
     private var isClockStepped = false
+    /// How many changes of the configuration are not in the audit trail yet.
+    private var unrecordedChanges = 0
     private var isHealing = false
     /// When which fault was logged that lasts.
     private var loggedFaults: [String: BootTime] = [:]
@@ -132,6 +134,8 @@ actor Committer {
             _ = await secure(events, because: error)
         }
         wakeAtNextEnd()
+        // The files may have been changed since the requests were made.
+        judgeWaitingRequestsAnew()
     }
 
     /// Why the ledger does not take what is in force; nil where it has all of it.
@@ -618,9 +622,23 @@ actor Committer {
             // It is in force; what is open follows.
             logger.error("\(error)")
         }
+        unrecordedChanges += 1
+        judgeWaitingRequestsAnew()
+    }
+
+    private func judgeWaitingRequestsAnew() {
         guard waitingRequests.count > 0 else { return }
         isReconfigured = true
         submit({ _, _ throws(Problem) in Submission(events: []) {} }, reply: { _ in })
+    }
+
+    /// Keeps what is in force for a start, now that the change that led to it has its row: what the
+    /// process dies before, the next start finds to differ from what was kept, and records.
+    func keepConfiguration(in source: any ConfigurationSource) {
+        // Where the ledger took nothing, that start has to tell.
+        guard ledgerFault == nil else { return }
+        unrecordedChanges = max(0, unrecordedChanges - 1)
+        if unrecordedChanges == 0 { source.remember(configuration) }
     }
 
     /// The users that delegates run as: now, and again whenever a configuration is put in force.
