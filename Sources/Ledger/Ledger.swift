@@ -26,6 +26,8 @@ public final class Ledger: Sendable {
     private let reserve: Reserve
     private let files: Mutex<OpenFiles>
     let books: Mutex<Books>
+    /// Nil as long as nobody asked.
+    let known = Mutex(KnownNames?.none)
 
     /// What goes from one commit to the next.
     struct Books {
@@ -139,7 +141,11 @@ public final class Ledger: Sendable {
         try transact(at: at, db) { writer in
             for event in events { try writer.write(event) }
         }
+        known.withLock { $0?.note(events) }
     }
+
+    /// The newest number that a request has; 0 where there is none.
+    public var newestRequest: Int64 { books.withLock(\.marks.request) }
 
     /// Writes what `body` does in one durable transaction, behind what was owed.
     func transact(
