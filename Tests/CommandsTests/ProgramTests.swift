@@ -22,7 +22,7 @@ import Testing
         let agent = try ScriptedAgent(["GET /v1/grants": GrantList(grants: [try grant("17.1")])])
         for (zone, time) in [("UTC", "12:42"), ("Asia/Kathmandu", "18:27"), ("EST5", "07:42")] {
             let run = try sallyport(["list"], ["SALLYPORT_SOCKET": agent.socket, "TZ": zone])
-            #expect(run.output.contains("2026-12-01 \(time) ("))
+            #expect(run.output.contains("\(time) ("))
         }
     }
 
@@ -239,6 +239,13 @@ import Testing
             found.output.split(separator: "\n").sorted() == offered.split(separator: " ").sorted()
         )
         #expect(found.errors.isEmpty)
+    }
+
+    @Test(arguments: [" ", "=", " = "])
+    func theSocketOfTheLineIsAsked(separator: String) throws {
+        let line = "sallyport --socket\(separator)/a close "
+        #expect(socket(in: line.split(separator: " ").map(String.init)) == "/a")
+        #expect(socket(in: ["sallyport", "close"]) == nil)
     }
 
     @Test func withoutAnAgentNothingIsCompletedAndNothingSaid() throws {
