@@ -21,7 +21,6 @@ actor Committer {
     nonisolated let executor: any SerialExecutor & TaskExecutor
     nonisolated let clocks: any Clocks
     private let store: any EventStore
-    private let gate: any GateControl
     private let logger: Logger
     /// Is told when the next grant ends, or a request that waits starts or lapses.
     private let wake: @Sendable (BootTime?) -> Void
@@ -46,7 +45,7 @@ actor Committer {
     /// What waits for the next commit.
     private(set) var waiting: [any Pending] = []
     private var phase = Phase.idle
-    private var kernel = Kernel.behind
+    private var kernel: FollowingKernel
     private var throttle = NoticeThrottle()
     /// Whether a configuration was put in force since what waits was last held against it.
     private var isReconfigured = false
@@ -59,8 +58,6 @@ actor Committer {
     private var prunedAt: BootTime?
     /// Who is told of delegates: the server, as long as the agent runs.
     private var delegateFeeds: [AsyncStream<[String]>.Continuation] = []
-    /// What break-glass sources had let in when the audit trail was last told, and when that was.
-    private var breakGlassTold: [CIDR: (packets: UInt64, at: BootTime)] = [:]
 
     /// Where the commit under way is.
     private enum Phase {
@@ -71,14 +68,6 @@ actor Committer {
         case recording([Plan.Undo])
         /// In the ledger, and on its way into the kernel.
         case opening
-    }
-
-    /// How the kernel stands to the plan.
-    private enum Kernel {
-        /// It differs in what the commit under way changes, and in nothing else.
-        case inStep
-        /// It may differ in anything.
-        case behind
     }
 
     /// What keeps a request from being made twice.
@@ -111,7 +100,7 @@ actor Committer {
         configuredAt = clocks.now().wall
         self.nextRequestID = nextRequestID
         self.store = store
-        self.gate = gate
+        kernel = FollowingKernel(gate, clocks: clocks, logger: logger)
         self.clocks = clocks
         self.executor = executor
         self.logger = logger
@@ -252,15 +241,8 @@ actor Committer {
     }
 
     /// How many packets of a break-glass source the audit trail has to be told of; nil for none.
-    ///
-    /// The first use is told at once, what follows within an hour all together.
     func breakGlassPackets(of source: CIDR, are packets: UInt64, isLast: Bool) -> UInt64? {
-        let (told, now) = (breakGlassTold[source], clocks.now().boot)
-        guard packets > told?.packets ?? 0,
-            isLast || told.map({ now - $0.at >= .seconds(3_600) }) ?? true
-        else { return nil }
-        breakGlassTold[source] = (packets, now)
-        return packets - (told?.packets ?? 0)
+        kernel.breakGlassPackets(of: source, are: packets, isLast: isLast)
     }
 
     /// A notice as an event; none where there have been too many like it.
@@ -341,7 +323,7 @@ actor Committer {
         }
         if isClockStepped {
             isClockStepped = false
-            kernel = .behind
+            kernel.fallBehind()
             take(plan.shortened(at: now), of: nil)
         }
         // The kernel has closed them already.
@@ -379,12 +361,10 @@ actor Committer {
                 decided.flatMap(\.events),
                 at: now.wall,
                 meanwhile: {
-                    if case .inStep = kernel { gate.prepare(elements, now: clocks.now().boot) }
+                    kernel.prepare(elements)
                     for decided in decided { decided.pending?.render() }
                 },
-                afterwards: { [gate, clocks, elements] in
-                    gate.begin(elements, now: clocks.now().boot)
-                }
+                afterwards: kernel.begin(elements)
             )
         } catch {
             await closeUnrecorded(decided, because: error)
@@ -562,16 +542,12 @@ actor Committer {
 
     // MARK: The kernel
 
-    /// Commits changes of elements; where that fails, reads the kernel back and makes it what the
-    /// plan says.
     private func bringKernel(to changes: [ElementChange]) throws {
-        guard case .inStep = kernel else { return try reassert() }
-        guard !changes.isEmpty else { return }
         do {
-            try gate.apply(changes, now: clocks.now().boot)
+            try kernel.bring(to: changes, or: plan, of: configuration)
         } catch {
-            logger.warning("\(error); making the table anew")
-            try reassert()
+            healLater()
+            throw error
         }
     }
 
@@ -582,10 +558,8 @@ actor Committer {
         if case .recording(let undos) = phase {
             for undo in undos.reversed() { recorded.undo(undo) }
         }
-        kernel = .behind
         do {
-            try arm(configuration, holding: .exactly(recorded))
-            kernel = .inStep
+            try kernel.make(configuration, holding: recorded)
         } catch {
             healLater()
             throw error
@@ -597,9 +571,8 @@ actor Committer {
     ///
     /// - Throws: Where the kernel refuses; then the old one stays.
     func adopt(_ configuration: AgentConfiguration) throws {
-        let wasMissing: Bool
         do {
-            wasMissing = try arm(configuration, holding: .whatIsThere)
+            try kernel.adopt(configuration)
         } catch {
             // Nobody knows what of it the kernel took.
             try? reassert()
@@ -611,9 +584,8 @@ actor Committer {
         configurationFault = nil
         configuredAt = clocks.now().wall
         for feed in delegateFeeds { feed.yield(configuration.delegates.map(\.user)) }
-        if wasMissing { kernel = .behind }
         do {
-            if case .behind = kernel { try reassert() }
+            if kernel.isBehind { try reassert() }
         } catch {
             // It is in force; what is open follows.
             logger.error("\(error)")
@@ -642,19 +614,6 @@ actor Committer {
     /// Notes that the files cannot be put in force as they are.
     func refuse(_ fault: ConfigurationError) { configurationFault = fault }
 
-    @discardableResult
-    private func arm(_ configuration: AgentConfiguration, holding: Holding) throws -> Bool {
-        let wasMissing = try gate.arm(
-            managed: configuration.policySet.managedPorts,
-            breakGlass: configuration.breakGlass,
-            holding: holding,
-            now: { clocks.now().boot }
-        )
-        // A gate that was made anew counts from zero.
-        breakGlassTold = [:]
-        return wasMissing
-    }
-
     /// Tries again in a while what the ledger or the kernel did not take.
     private func healLater() {
         guard !isHealing else { return }
@@ -668,7 +627,7 @@ actor Committer {
     private func heal() async {
         isHealing = false
         do {
-            if case .behind = kernel { try reassert() }
+            if kernel.isBehind { try reassert() }
             let isDue = waitingRequests.nextDue.map { $0 <= clocks.now().wall } ?? false
             if store.isBehind || isDue { try await settle() }
         } catch {
