@@ -4,6 +4,7 @@ import Ledger
 import Logging
 import Policy
 import Settings
+import Synchronization
 
 /// Carries every change through the one path there is: decide, write durably, commit to the kernel,
 /// answer.
@@ -32,7 +33,11 @@ actor Committer {
     /// The requests that wait for approvals or their start, with what is on its way into the ledger.
     private(set) var waitingRequests: WaitingRequests
     /// The configuration in force, by which requests are decided.
-    private(set) var configuration: AgentConfiguration
+    private(set) var configuration: AgentConfiguration {
+        didSet { roles.withLock { $0 = configuration.policySet.roles } }
+    }
+    /// Who holds which role by that configuration, for whoever asks on any thread.
+    nonisolated let roles: Mutex<RoleTable>
     private var configuredAt: Timestamp
     private var configurationOrigin: ConfigurationOrigin
     /// Why the files, as they were last read, are not what is in force.
@@ -95,6 +100,7 @@ actor Committer {
         self.plan = plan
         self.waitingRequests = waitingRequests
         self.configuration = configuration
+        roles = Mutex(configuration.policySet.roles)
         configurationOrigin = origin
         configurationFault = fault
         configuredAt = clocks.now().wall
@@ -205,6 +211,9 @@ actor Committer {
         // Preferred, too: else the disk hands over to a thread of the pool, and that to the loop.
         Task(executorPreference: executor) { await self.commitWaiting() }
     }
+
+    /// Does something on the actor's thread.
+    func run(_ body: @Sendable () -> Void) { body() }
 
     /// Books what time has ended, and records what could not be recorded until now.
     func settle() async throws {
