@@ -73,7 +73,13 @@ public struct CIDR: TextForm, Comparable {
     }
 
     /// The text form.
-    public var description: String { "\(address)/\(length)" }
+    public var description: String {
+        String(capacity: 43) { bytes in
+            address.appendText(to: &bytes)
+            bytes.append(UInt8(ascii: "/"))
+            bytes.append(decimal: length)
+        }
+    }
 
     /// Whether the address lies in the range.
     public func contains(_ other: IPAddress) -> Bool { contains(Self(other)) }
