@@ -42,7 +42,7 @@ package struct JSONWriter {
     }
 
     /// Writes a field that is true or false; nothing where there is none.
-    mutating func field(_ name: String, _ value: Bool?) {
+    mutating func field(_ name: StaticString, _ value: Bool?) {
         guard let value else { return }
         self.name(name)
         bytes.append(contentsOf: (value ? "true" : "false").utf8)
