@@ -226,7 +226,7 @@ let package = Package(
             name: "AgentTests",
             dependencies: [
                 "API", "Access", "Agent", "Gate", "Ledger", "Linux", "Nftables", "Policy",
-                "Settings", "TestSupport", grdb, logging,
+                "Settings", "TestSupport", grdb, logging, systemPackage,
             ],
             swiftSettings: settings
         ),

@@ -1,6 +1,7 @@
 import API
 import Gate
 import Ledger
+import Linux
 import Logging
 import Policy
 import Settings
@@ -21,7 +22,7 @@ actor Committer {
     nonisolated let executor: any SerialExecutor & TaskExecutor
     nonisolated let clocks: any Clocks
     private let store: any EventStore
-    private let gate: any GateControl
+    let gate: any GateControl
     private let logger: Logger
     /// Is told when the next grant ends, or a request that waits starts or lapses.
     private let wake: @Sendable (BootTime?) -> Void
@@ -34,6 +35,10 @@ actor Committer {
     private(set) var waitingRequests: WaitingRequests
     /// The configuration in force, by which requests are decided.
     private(set) var configuration: AgentConfiguration
+    /// The change that is undone unless somebody confirms it in time.
+    var trial: Trial?
+    /// That the gate was taken away; nil where it is to be armed.
+    private(set) var disarmed: Disarmament?
     private var configuredAt: Timestamp
     private var configurationOrigin: ConfigurationOrigin
     /// Why the files, as they were last read, are not what is in force.
@@ -59,8 +64,25 @@ actor Committer {
     private var prunedAt: BootTime?
     /// Who is told of delegates: the server, as long as the agent runs.
     private var delegateFeeds: [AsyncStream<[String]>.Continuation] = []
-    /// What break-glass sources had let in when the audit trail was last told, and when that was.
-    private var breakGlassTold: [CIDR: (packets: UInt64, at: BootTime)] = [:]
+    /// What break-glass sources have let in, in all.
+    private var breakGlassUse: [CIDR: BreakGlassUse] = [:]
+    /// What of tampering the audit trail has to be told.
+    private(set) var tampering = TamperingStorm()
+    /// Whether the gate was tampered with and could not be mended yet.
+    private var isTampered = false
+
+    /// What a break-glass source has let in.
+    ///
+    /// A gate that is made anew counts from zero.
+    private struct BreakGlassUse {
+        /// Before the gate was made anew.
+        var before: UInt64 = 0
+        /// What the gate had counted when it was looked at.
+        var seen: UInt64 = 0
+        /// What the audit trail was told of, and when.
+        var told: UInt64 = 0
+        var toldAt: BootTime?
+    }
 
     /// Where the commit under way is.
     private enum Phase {
@@ -94,6 +116,8 @@ actor Committer {
         configuration: AgentConfiguration,
         origin: ConfigurationOrigin,
         fault: ConfigurationError?,
+        trial: Trial?,
+        disarmed: Disarmament?,
         nextRequestID: Int64,
         store: any EventStore,
         gate: any GateControl,
@@ -108,6 +132,8 @@ actor Committer {
         self.configuration = configuration
         configurationOrigin = origin
         configurationFault = fault
+        self.trial = trial
+        self.disarmed = disarmed
         configuredAt = clocks.now().wall
         self.nextRequestID = nextRequestID
         self.store = store
@@ -125,7 +151,7 @@ actor Committer {
     ///
     /// - Throws: Where the kernel refuses.
     func begin(recording events: [Event]) async throws {
-        try reassert()
+        if disarmed == nil { try reassert() } else { try gate.disarm() }
         do throws(LedgerError) {
             try await record(events, at: clocks.now().wall)
         } catch {
@@ -146,6 +172,8 @@ actor Committer {
         var policies: [AccessPolicy]
         var liveGrants: Int
         var ledgerFault: String?
+        var trial: Trial?
+        var disarmed: Disarmament?
     }
 
     /// What of all this the status tells.
@@ -157,7 +185,9 @@ actor Committer {
             warnings: warnings,
             policies: configuration.policies,
             liveGrants: plan.count,
-            ledgerFault: ledgerFault
+            ledgerFault: ledgerFault,
+            trial: trial,
+            disarmed: disarmed
         )
     }
 
@@ -255,13 +285,33 @@ actor Committer {
     ///
     /// The first use is told at once, what follows within an hour all together.
     func breakGlassPackets(of source: CIDR, are packets: UInt64, isLast: Bool) -> UInt64? {
-        let (told, now) = (breakGlassTold[source], clocks.now().boot)
-        guard packets > told?.packets ?? 0,
-            isLast || told.map({ now - $0.at >= .seconds(3_600) }) ?? true
+        let now = clocks.now().boot
+        var use = breakGlassUse[source, default: BreakGlassUse()]
+        use.seen = packets
+        defer { breakGlassUse[source] = use }
+        let all = use.before + packets
+        guard all > use.told, isLast || use.toldAt.map({ now - $0 >= .seconds(3_600) }) ?? true
         else { return nil }
-        breakGlassTold[source] = (packets, now)
-        return packets - (told?.packets ?? 0)
+        defer { (use.told, use.toldAt) = (all, now) }
+        return all - use.told
     }
+
+    /// What a break-glass source has let in since the agent started, with what the gate counts now.
+    func allBreakGlassPackets(of source: CIDR, with packets: UInt64) -> UInt64 {
+        (breakGlassUse[source]?.before ?? 0) + packets
+    }
+
+    /// Notes that the gate was tampered with; answers whether that is to be told at once.
+    func note(tampering text: String, _ commits: Int, isMended: Bool) -> Bool {
+        isTampered = !isMended
+        return tampering.note(text, commits: commits, at: clocks.now().boot)
+    }
+
+    /// What is to be told of tampering that was not told at once.
+    func takeTamperingSummary() -> String? { tampering.summary(at: clocks.now().boot) }
+
+    /// Whether the kernel has what the plan says.
+    var isInStep: Bool { if case .inStep = kernel { true } else { false } }
 
     /// A notice as an event; none where there have been too many like it.
     func noting(_ notice: Notice, at now: Moment) -> [Event] {
@@ -293,12 +343,19 @@ actor Committer {
         wakeAtNextEnd()
     }
 
-    private func wakeAtNextEnd() {
+    func wakeAtNextEnd() {
         var next = plan.nextDeadline
+        if let trial {
+            let now = clocks.now()
+            let end = trial.end(at: now, bootID: clocks.bootID)
+            // One that could not be undone is tried again by who undoes it.
+            if end > now.boot { next = min(next ?? end, end) }
+        }
         if let due = waitingRequests.nextDue {
             let now = clocks.now()
             // What is due and could not be recorded is tried again with the rest.
-            if due > now.wall || !isHealing {
+            // So does what is to open once the gate is armed.
+            if due > now.wall || !isHealing && disarmed == nil {
                 // Both clocks are rounded down: not a moment too early.
                 let due = now.boot + (max(due, now.wall) - now.wall) + .milliseconds(1)
                 next = min(next ?? due, due)
@@ -347,10 +404,11 @@ actor Committer {
         // The kernel has closed them already.
         let ended = plan.takeEnded(at: now.boot)
         take(ended.map { .ended($0, .expired, at: now.wall, by: nil) }, of: nil)
-        for request in waitingRequests.due(at: now.wall) {
+        for request in waitingRequests.due(at: now.wall)
+        where disarmed == nil || request.wait.state != .scheduled {
             take(eventsOfDue(request, at: now), of: nil)
         }
-        if isReconfigured {
+        if isReconfigured, disarmed == nil {
             isReconfigured = false
             for request in waitingRequests.all {
                 take(eventsOfReconfiguration(of: request, at: now), of: nil)
@@ -360,6 +418,8 @@ actor Committer {
         var refused: [any Pending] = []
         for pending in batch {
             switch pending.decide(in: self, at: now) {
+            case .happens(let events) where disarmed != nil && events.contains(where: \.opens):
+                refused.append(RefusedWhileDisarmed(pending: pending))
             case .happens(let events):
                 take(events, of: pending)
                 noteKeys(of: events)
@@ -379,11 +439,13 @@ actor Committer {
                 decided.flatMap(\.events),
                 at: now.wall,
                 meanwhile: {
-                    if case .inStep = kernel { gate.prepare(elements, now: clocks.now().boot) }
+                    if case .inStep = kernel, disarmed == nil {
+                        gate.prepare(elements, now: clocks.now().boot)
+                    }
                     for decided in decided { decided.pending?.render() }
                 },
-                afterwards: { [gate, clocks, elements] in
-                    gate.begin(elements, now: clocks.now().boot)
+                afterwards: { [gate, clocks, elements, isArmed = disarmed == nil] in
+                    if isArmed { gate.begin(elements, now: clocks.now().boot) }
                 }
             )
         } catch {
@@ -565,6 +627,7 @@ actor Committer {
     /// Commits changes of elements; where that fails, reads the kernel back and makes it what the
     /// plan says.
     private func bringKernel(to changes: [ElementChange]) throws {
+        guard disarmed == nil else { return }
         guard case .inStep = kernel else { return try reassert() }
         guard !changes.isEmpty else { return }
         do {
@@ -578,6 +641,7 @@ actor Committer {
     /// Makes the table in the kernel what configuration and plan say it should be, without what is
     /// still on its way into the ledger.
     func reassert() throws {
+        guard disarmed == nil else { return }
         var recorded = plan
         if case .recording(let undos) = phase {
             for undo in undos.reversed() { recorded.undo(undo) }
@@ -597,9 +661,9 @@ actor Committer {
     ///
     /// - Throws: Where the kernel refuses; then the old one stays.
     func adopt(_ configuration: AgentConfiguration) throws {
-        let wasMissing: Bool
+        var wasMissing = false
         do {
-            wasMissing = try arm(configuration, holding: .whatIsThere)
+            if disarmed == nil { wasMissing = try arm(configuration, holding: .whatIsThere) }
         } catch {
             // Nobody knows what of it the kernel took.
             try? reassert()
@@ -623,6 +687,44 @@ actor Committer {
         submit({ _, _ throws(Problem) in Submission(events: []) {} }, reply: { _ in })
     }
 
+    /// Takes the gate away, or arms it again with the configuration and the plan as they are.
+    ///
+    /// - Parameters:
+    ///   - disarmed: That it is taken away, and by whom; nil to arm it.
+    ///   - keep: Keeps that durably.
+    /// - Throws: Where it cannot be kept, or the kernel refuses; then all is as it was.
+    func set(
+        disarmed: Disarmament?,
+        keep: (Disarmament?) throws(SystemError) -> Void
+    ) throws {
+        let old = self.disarmed
+        if let disarmed {
+            // First, so that no start arms what is about to be taken away.
+            try keep(disarmed)
+            do {
+                try gate.disarm()
+            } catch {
+                try? keep(old)
+                throw error
+            }
+            self.disarmed = disarmed
+        } else {
+            self.disarmed = nil
+            do {
+                try reassert()
+                try keep(nil)
+            } catch {
+                if let old {
+                    try? gate.disarm()
+                    self.disarmed = old
+                }
+                throw error
+            }
+        }
+        if disarmed == nil { return wakeAtNextEnd() }
+        kernel = .behind
+    }
+
     /// The users that delegates run as: now, and again whenever a configuration is put in force.
     func delegateUsers() -> AsyncStream<[String]> {
         let (users, feed) = AsyncStream.makeStream(
@@ -644,14 +746,20 @@ actor Committer {
 
     @discardableResult
     private func arm(_ configuration: AgentConfiguration, holding: Holding) throws -> Bool {
+        // Where it cannot be read any more, what was seen last has to do.
+        let used = (try? gate.breakGlass()) ?? []
+        for source in Set(breakGlassUse.keys).union(used.map(\.source)) {
+            var use = breakGlassUse[source, default: BreakGlassUse()]
+            use.before += max(use.seen, used.first { $0.source == source }?.packets ?? 0)
+            use.seen = 0
+            breakGlassUse[source] = use
+        }
         let wasMissing = try gate.arm(
             managed: configuration.policySet.managedPorts,
             breakGlass: configuration.breakGlass,
             holding: holding,
             now: { clocks.now().boot }
         )
-        // A gate that was made anew counts from zero.
-        breakGlassTold = [:]
         return wasMissing
     }
 
@@ -668,7 +776,13 @@ actor Committer {
     private func heal() async {
         isHealing = false
         do {
-            if case .behind = kernel { try reassert() }
+            if case .behind = kernel {
+                try reassert()
+                if isTampered {
+                    isTampered = false
+                    note(Notice(.gateRearmed), of: .agent)
+                }
+            }
             let isDue = waitingRequests.nextDue.map { $0 <= clocks.now().wall } ?? false
             if store.isBehind || isDue { try await settle() }
         } catch {
@@ -677,7 +791,34 @@ actor Committer {
     }
 }
 
+/// Somebody who is refused because nothing is opened while the gate is taken away.
+private struct RefusedWhileDisarmed: Pending {
+    let pending: any Pending
+
+    func decide(in committer: isolated Committer, at now: Moment) -> Verdict { .refused }
+
+    func render() {}
+
+    func finish(_ failure: Problem?) { pending.finish(.disarmed) }
+}
+
+extension Problem {
+    static let disarmed = Problem(
+        .gateDisarmed,
+        "nothing is opened: the gate is disarmed, and managed ports are open to everybody; an admin "
+            + "arms it: sallyport arm"
+    )
+}
+
 extension Event {
+    /// Whether somebody wants to be let in by it, now or later.
+    fileprivate var opens: Bool {
+        switch self {
+        case .asked, .approved, .opened, .extended: true
+        case .concluded, .ended, .takenBack, .shortened, .carriedOver, .noted: false
+        }
+    }
+
     /// The live grant that this is about, which must be in the ledger.
     fileprivate var grant: Grant.ID? {
         switch self {

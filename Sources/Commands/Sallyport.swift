@@ -27,6 +27,7 @@ extension Surroundings {
     static var current: Surroundings {
         Surroundings(
             environment: ThisProcess.environment,
+            environmentAbove: ThisProcess.environmentAbove,
             program: ThisProcess.program,
             subject: .local(uid: ThisProcess.userID),
             time: TimeTeller(
@@ -88,6 +89,7 @@ struct RootCommand: ParsableCommand {
             StatusCommand.self, OpenCommand.self, CanICommand.self, ExtendCommand.self,
             CloseCommand.self, ListCommand.self, PendingCommand.self, ApproveCommand.self,
             DenyCommand.self, CancelCommand.self, LogCommand.self, PolicyCommands.self,
+            ArmCommand.self, DisarmCommand.self,
         ]
     )
 

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
+#include <linux/filter.h>
 #include <linux/inet_diag.h>
 #include <linux/memfd.h>
 #include <linux/netlink.h>
