@@ -197,3 +197,68 @@ what_others_do_to_the_gate_is_undone_and_told() {
   let_in "$host4" 8080
   kept_out "$host6" 8080
 }
+
+# What the agent tells a service manager whose watchdog barks after SECONDS, a line each in $world/notified.
+with_watchdog() { # SECONDS
+  # shellcheck disable=SC2016
+  perl -MIO::Socket::UNIX -e '
+    $| = 1;
+    my $socket = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die "bind: $!\n";
+    while (defined $socket->recv(my $said, 4096)) { print "$said\n" }' "$world/notify" >"$world/notified" &
+  within 5 test -S "$world/notify"
+  export NOTIFY_SOCKET=$world/notify WATCHDOG_USEC=$(($1 * 1000000))
+}
+fed() { # COUNT: how often the watchdog was told that all is well, since the file was emptied
+  [[ $(grep -c '^WATCHDOG=1$' "$world/notified") -ge $1 ]]
+}
+a_gate_that_cannot_be_armed_opens_nothing_and_is_told() {
+  local thief
+  serve_tcp 8080
+  with_watchdog 1
+  start_agent --unowned
+  ask web --from "$client4" --for 60s >/dev/null
+  within 5 fed 2
+  grep -qx 'STATUS=gate armed' "$world/notified" || fail "the service manager does not know: $(<"$world/notified")"
+  mkfifo "$world/nft"
+  ip netns exec host nft -i <"$world/nft" >/dev/null 2>&1 &
+  thief=$!
+  exec {nft}>"$world/nft"
+  # Another program takes the table, and the kernel keeps it for that one.
+  echo 'delete table inet sallyport; add table inet sallyport { flags owner; }' >&"$nft"
+  within 5 grep -q '^STATUS=THE GATE IS NOT ARMED' "$world/notified" || fail "not told: $(<"$world/notified")"
+  : >"$world/notified"
+  refused 70 sallyport status
+  grep -q 'THE GATE IS NOT ARMED' "$world/answer" || fail "the status is not loud: $(<"$world/answer")"
+  refused 70 as alice sallyport open web --from 198.51.100.9 --for 60s
+  [[ $(as alice curl -s -o "$world/answer" -w '%{http_code}' --unix-socket /run/sallyport/sallyport.sock \
+    -H 'content-type: application/json' -d '{"targets":["web"],"sources":["198.51.100.9"],"duration":"60s"}' \
+    http://sallyport/v1/requests) == 503 ]] || fail "answered: $(<"$world/answer")"
+  sleep 1.5
+  ! fed 1 || fail "the watchdog was told that all is well"
+  exec {nft}>&-
+  wait "$thief"
+  within 5 fed 1 || fail "the watchdog is not fed again"
+  let_in "$host4" 8080
+  kept_out "$host6" 8080
+  sallyport status >/dev/null
+  sallyport log --event gate-rearmed | grep gate-rearmed >/dev/null || fail "nothing tells that it is armed again"
+}
+
+break_glass_told() { [[ $(sallyport log --event break-glass-used --json | grep -c '"event"') -ge $1 ]]; }
+break_glass_passes_are_told_also_those_while_the_agent_is_dead() {
+  serve_tcp 9000
+  echo "break_glass: { sources: [$client4/32] }" >>"$world/sallyport.yaml"
+  with_watchdog 1
+  start_agent
+  let_in "$host4" 9000
+  within 5 break_glass_told 1
+  # A gate that is made anew counts from zero, and forgets nothing.
+  let_in "$host4" 9000
+  sallyport policy reload >/dev/null
+  sallyport status | grep "$client4/32: 2 connections let in" >/dev/null || fail "the status does not count both"
+  end_agent KILL
+  let_in "$host4" 9000
+  start_agent
+  within 5 break_glass_told 2
+  sallyport log --event break-glass-used | grep 'before the agent started' >/dev/null || fail "not told"
+}

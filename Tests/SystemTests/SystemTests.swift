@@ -48,6 +48,8 @@ struct SystemTests {
         "a_disarmed_gate_stays_away_until_it_is_armed",
         "a_first_arming_that_nobody_confirms_comes_undone",
         "what_others_do_to_the_gate_is_undone_and_told",
+        "a_gate_that_cannot_be_armed_opens_nothing_and_is_told",
+        "break_glass_passes_are_told_also_those_while_the_agent_is_dead",
     ])
     func nobodyIsLockedOut(scenario: String) throws { try play("scenario.sh", scenario) }
 
