@@ -136,7 +136,8 @@ extension Agent {
             logger.error("cannot roll back what was not confirmed: \(error)")
             Task(executorPreference: committer.executor) {
                 try? await Task.sleep(for: .seconds(1))
-                await self.rollBack()
+                // What else is due waits behind it.
+                await self.grantsEnded()
             }
         }
     }

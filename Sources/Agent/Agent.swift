@@ -140,6 +140,10 @@ public final class Agent: Sendable {
                 return error
             }
         }
+        if trials.waiting != nil {
+            // Its time may have passed while the agent began.
+            Task(executorPreference: executor) { await self.rollBack() }
+        }
         for (source, packets) in usedBefore where packets > 0 {
             try? await note(
                 Notice(

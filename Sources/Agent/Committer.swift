@@ -133,6 +133,7 @@ actor Committer {
         configurationOrigin = origin
         configurationFault = fault
         self.trial = trial
+        self.trial?.follow(clocks.now(), bootID: clocks.bootID)
         self.disarmed = disarmed
         configuredAt = clocks.now().wall
         self.nextRequestID = nextRequestID
@@ -256,6 +257,7 @@ actor Committer {
     /// stand still in suspend.
     func clockStepped() async throws {
         isClockStepped = true
+        trial?.follow(clocks.now(), bootID: clocks.bootID)
         try await settle()
     }
 
@@ -345,12 +347,8 @@ actor Committer {
 
     func wakeAtNextEnd() {
         var next = plan.nextDeadline
-        if let trial {
-            let now = clocks.now()
-            let end = trial.end(at: now, bootID: clocks.bootID)
-            // One that could not be undone is tried again by who undoes it.
-            if end > now.boot { next = min(next ?? end, end) }
-        }
+        // Also one that has passed: it may not have been heard of yet.
+        if let trial { next = min(next ?? trial.end, trial.end) }
         if let due = waitingRequests.nextDue {
             let now = clocks.now()
             // What is due and could not be recorded is tried again with the rest.

@@ -78,11 +78,16 @@ public struct Trial: Codable, Hashable, Sendable {
             || (bootID == self.bootID ? now.boot.milliseconds >= deadline : now.wall < since)
     }
 
-    /// When its time is over by the clock since boot.
-    public func end(at now: Moment, bootID: String) -> BootTime {
+    /// When its time is over by the clock since boot, as far as it has followed the wall clock.
+    public var end: BootTime { BootTime(milliseconds: deadline) }
+
+    /// Follows the wall clock where that was set forward, and into another boot.
+    public mutating func follow(_ now: Moment, bootID: String) {
         let byWallClock = now.boot + ((until ?? since) - now.wall)
-        return bootID == self.bootID
-            ? min(byWallClock, BootTime(milliseconds: deadline)) : byWallClock
+        deadline =
+            bootID == self.bootID
+            ? min(deadline, byWallClock.milliseconds) : byWallClock.milliseconds
+        self.bootID = bootID
     }
 
     /// Makes the policy files again what they were.
