@@ -219,9 +219,10 @@ public final class Agent: Sendable {
     }
 
     private func tell(ofTampering text: String, _ commits: Int, isMended: Bool) async throws {
-        guard await committer.note(tampering: text, commits, isMended: isMended) else { return }
-        try await note(Notice(.gateTampered, detail: text))
-        if isMended { try await note(Notice(.gateRearmed)) }
+        let told = await committer.note(tampering: text, commits, isMended: isMended)
+        if told.tampering { try await note(Notice(.gateTampered, detail: text)) }
+        if told.mending { try await note(Notice(.gateRearmed)) }
+        guard told.tampering else { return }
         Task(executorPreference: committer.executor) { await self.tellOfStorm() }
     }
 

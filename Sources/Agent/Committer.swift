@@ -303,10 +303,17 @@ actor Committer {
         (breakGlassUse[source]?.before ?? 0) + packets
     }
 
-    /// Notes that the gate was tampered with; answers whether that is to be told at once.
-    func note(tampering text: String, _ commits: Int, isMended: Bool) -> Bool {
+    /// Notes that the gate was tampered with; answers what of it is to be told at once, and of the
+    /// mending also what earlier tampering was waiting for.
+    func note(
+        tampering text: String,
+        _ commits: Int,
+        isMended: Bool
+    ) -> (tampering: Bool, mending: Bool) {
+        let wasTampered = isTampered
         isTampered = !isMended
-        return tampering.note(text, commits: commits, at: clocks.now().boot)
+        let isFirst = tampering.note(text, commits: commits, at: clocks.now().boot)
+        return (isFirst, isMended && (isFirst || wasTampered))
     }
 
     /// What is to be told of tampering that was not told at once.

@@ -39,7 +39,7 @@ old_policies_are_back() {
 rolled_back() { [[ -e $world/policy.d/all.yaml ]]; }
 
 policies_that_nobody_confirms_are_rolled_back() {
-  try_other_policies 3s
+  try_other_policies 8s
   # What is tried ends nothing: that could not be rolled back.
   let_in "$host4" 8080
   sallyport status | grep 'policies applied by ada: rolled back at .* unless confirmed' >/dev/null ||
@@ -48,19 +48,19 @@ policies_that_nobody_confirms_are_rolled_back() {
   grep -q 'waits until .* for its confirmation' "$world/answer" || fail "not why: $(<"$world/answer")"
   refused 65 as ada sallyport policy set vault --max-duration 1h
   refused 65 as ada sallyport policy reload
-  within 5 rolled_back
+  within 15 rolled_back
   old_policies_are_back
 }
 
 policies_that_nobody_confirms_are_rolled_back_though_the_agent_dies() {
-  try_other_policies 2s
+  try_other_policies 6s
   end_agent KILL
   start_agent
   # Within the time they are armed, and the time goes on.
   kept_out "$host4" 9100
   end_agent KILL
   on_host nft delete table inet sallyport
-  sleep 2
+  sleep 6
   start_agent
   old_policies_are_back
   let_in "$host4" 8080
@@ -68,11 +68,11 @@ policies_that_nobody_confirms_are_rolled_back_though_the_agent_dies() {
 }
 
 confirmed_policies_stay() {
-  try_other_policies 2s
+  try_other_policies 60s
   as ada sallyport policy confirm >"$world/answer"
   grep -q '^ended: ' "$world/answer" || fail "what is no longer allowed did not end: $(<"$world/answer")"
   kept_out "$host4" 8080
-  sleep 2.2
+  [[ $(sallyport status) != *'unless confirmed'* ]] || fail "it still waits"
   end_agent KILL
   start_agent
   kept_out "$host4" 9100
@@ -146,18 +146,19 @@ a_first_arming_that_nobody_confirms_comes_undone() {
   # Nobody could come back in: so only who insists.
   refused 65 in_ssh "$world/sallyport arm --confirm-within 3s"
   grep -q break_glass "$world/answer" || fail "not what would be allowed: $(<"$world/answer")"
-  in_ssh "$world/sallyport arm --confirm-within 3s --force" >"$world/answer"
+  in_ssh "$world/sallyport arm --confirm-within 8s --force" >"$world/answer"
   grep -q 'disarmed again at .* unless confirmed' "$world/answer" || fail "nothing says what comes: $(<"$world/answer")"
   kept_out "$host4" 22
-  within 5 on_client perl "$here/traffic.pl" connect "$host4" 22 1
+  within 15 on_client perl "$here/traffic.pl" connect "$host4" 22 1
   refused 70 sallyport status
   # Confirmed from a new session, it stays.
-  sallyport arm --confirm-within 3s
+  sallyport arm --confirm-within 60s
   ask ssh --from "$client4" --for 60s >/dev/null
   in_ssh "$world/sallyport policy confirm"
-  sleep 3.2
+  end_agent KILL
+  start_agent
   kept_out "$host6" 22
-  sallyport status >/dev/null
+  [[ $(sallyport status) != *'unless confirmed'* ]] || fail "it still waits"
 }
 
 agent_ticks() { awk '{ print $14 + $15 }' "/proc/$agent_pid/stat"; }
@@ -173,7 +174,7 @@ what_others_do_to_the_gate_is_undone_and_told() {
     'flush set inet sallyport grants4_32' 'insert rule inet sallyport judge drop' \
     "add element inet sallyport grants4_32 { 192.0.2.8 . tcp . 8080 timeout 1h }"; do
     on_host nft "$damage"
-    within 1 is_armed
+    within 3 is_armed
     let_in "$host4" 8080
     kept_out "$host6" 8080
     ! on_host nft list table inet sallyport | grep 192.0.2.8 || fail "what was added stays: $damage"
@@ -183,10 +184,10 @@ what_others_do_to_the_gate_is_undone_and_told() {
   began=$EPOCHREALTIME
   ticks=$(agent_ticks)
   for _ in {1..1000}; do echo 'flush ruleset'; done | on_host nft -i >/dev/null
-  within 1 is_armed
+  within 3 is_armed
   echo "1000 flushes in $((${EPOCHREALTIME/./} - ${began/./})) us: $(($(agent_ticks) - ticks)) ticks of 10 ms"
   let_in "$host4" 8080
-  within 8 bash -c "sallyport log --event gate-tampered | grep 'more times in'"
+  within 15 bash -c "sallyport log --event gate-tampered | grep 'more times in'"
   rows=$(tampered)
   [[ $rows -le 3 ]] || fail "$rows rows tell of one storm"
   sallyport status >/dev/null
@@ -233,7 +234,7 @@ a_gate_that_cannot_be_armed_opens_nothing_and_is_told() {
   [[ $(as alice curl -s -o "$world/answer" -w '%{http_code}' --unix-socket /run/sallyport/sallyport.sock \
     -H 'content-type: application/json' -d '{"targets":["web"],"sources":["198.51.100.9"],"duration":"60s"}' \
     http://sallyport/v1/requests) == 503 ]] || fail "answered: $(<"$world/answer")"
-  sleep 1.5
+  sleep 1.2
   ! fed 1 || fail "the watchdog was told that all is well"
   exec {nft}>&-
   wait "$thief"
@@ -241,7 +242,7 @@ a_gate_that_cannot_be_armed_opens_nothing_and_is_told() {
   let_in "$host4" 8080
   kept_out "$host6" 8080
   sallyport status >/dev/null
-  sallyport log --event gate-rearmed | grep gate-rearmed >/dev/null || fail "nothing tells that it is armed again"
+  within 5 bash -c "sallyport log --event gate-rearmed | grep gate-rearmed" || fail "nothing tells that it is armed again"
 }
 
 break_glass_told() { [[ $(sallyport log --event break-glass-used --json | grep -c '"event"') -ge $1 ]]; }
