@@ -94,7 +94,7 @@ public struct PolicyChangeDocument: Codable, Hashable, Sendable {
     public var endedGrants: [String]
     /// The waiting requests that need no more approvals: they open at once, or at their start.
     public var openedRequests: [String]
-    /// The waiting requests that it allows no longer: they are denied when they would open.
+    /// The waiting requests that it allows no longer, and that are denied.
     public var deniedRequests: [String]
     /// Ports that were managed and are no longer, and so are open to everybody.
     public var openPorts: [PortRange]
@@ -150,7 +150,8 @@ public struct PoliciesChangeDocument: Codable, Hashable, Sendable {
     public var endedGrants: [String]
     /// The waiting requests that need no more approvals: they open at once, or at their start.
     public var openedRequests: [String]
-    /// The waiting requests that are allowed no longer: they are denied when they would open.
+    /// The waiting requests that are allowed no longer, and denied; where it has to be confirmed, all
+    /// that becomes of waiting requests does so with the confirmation.
     public var deniedRequests: [String]
     /// Ports that were managed and are no longer, and so are open to everybody.
     public var openPorts: [PortRange]

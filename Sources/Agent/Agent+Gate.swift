@@ -39,7 +39,6 @@ extension Agent {
         let open = old.policySet.ports(notManagedBy: new.policySet)
         var ended: [Grant.ID] = []
         if applied.change.changesTexts {
-            logger.info("policies applied: \(changes.joined(separator: "; "))")
             warn(ofOpenPorts: open)
             let detail =
                 changes + open.map { "\($0) no longer managed" }
@@ -52,6 +51,7 @@ extension Agent {
                 sparing: terms.keepsGrants || applied.until != nil
                     ? nil : Set(applied.spared.map(\.description))
             )
+            await committer.keepConfiguration(in: source)
             checkNamesLater()
         }
         return PoliciesChangeDocument(
@@ -79,6 +79,7 @@ extension Agent {
             to: new,
             sparing: policies.keepsGrants ? nil : Set(policies.spared)
         )
+        await committer.keepConfiguration(in: source)
         return ConfirmationDocument(
             confirmed: .policies,
             endedGrants: ended.map(\.description)
@@ -167,6 +168,7 @@ extension Agent {
             to: new,
             sparing: Set(policies.spared)
         )
+        await committer.keepConfiguration(in: source)
         checkNamesLater()
     }
 }

@@ -46,8 +46,7 @@ extension Agent {
                 policy: name,
                 to: text,
                 if: condition,
-                on: terms,
-                remembering: source
+                on: terms
             )
         } catch {
             var error = error
@@ -75,7 +74,6 @@ extension Agent {
         let changes = AccessPolicy.differences(from: change.old, to: change.new)
         var ended: [Grant.ID] = []
         if change.old != change.new {
-            logger.info("policy \(name): \(changes.joined(separator: ", "))")
             warn(ofOpenPorts: open)
             let notice = Notice(
                 change.new == nil ? .policyRemoved : .policyChanged,
@@ -89,6 +87,7 @@ extension Agent {
                 to: change.configuration,
                 sparing: terms.keepsGrants ? nil : []
             )
+            await committer.keepConfiguration(in: source)
             checkNamesLater()
         }
         return PolicyChanged(

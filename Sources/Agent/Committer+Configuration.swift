@@ -25,7 +25,6 @@ extension Committer {
         }
         try requireWayBack(under: new, on: terms) { _ in false }
         try adopt(new)
-        source.remember(new)
         return (old, new)
     }
 
@@ -37,15 +36,13 @@ extension Committer {
     ///   - definition: The keys of the policy file, `name` included; nil to remove the policy.
     ///   - condition: What must hold of the policy.
     ///   - terms: On which terms.
-    ///   - source: Where what is in force is kept.
     /// - Returns: What was changed, and what becomes of the requests that wait under the policy.
     /// - Throws: `Problem`; then nothing was.
     func change(
         policy name: String,
         to definition: String?,
         if condition: Precondition,
-        on terms: ChangeTerms,
-        remembering source: any ConfigurationSource
+        on terms: ChangeTerms
     ) throws(Problem) -> (PolicyChange, WaitingFates) {
         try requireNoTrial()
         let names = configuration.policies.map(\.name)
@@ -70,7 +67,6 @@ extension Committer {
         } catch {
             throw Problem(error)
         }
-        let deniedBefore = fates(under: name, at: now).denied
         do {
             try adopt(change.configuration)
         } catch {
@@ -82,10 +78,7 @@ extension Committer {
             }
             throw Problem(.kernelRefused, text)
         }
-        source.remember(change.configuration)
-        var fates = fates(under: name, at: now)
-        fates.denied.removeAll(where: deniedBefore.contains)
-        return (change, fates)
+        return (change, fates(under: name, at: clocks.now()))
     }
 
     /// A delegate that names a policy is bound to it, and the file that says so is nobody's but the

@@ -55,7 +55,6 @@ extension Committer {
         }
         guard change.changesTexts else { return Applied(old: old, change: change) }
         let names = Set((old.policies + new.policies).map(\.name))
-        let deniedBefore = Set(names.flatMap { self.fates(under: $0, at: now).denied })
         let trial = Trial(
             of: Trial.Policies(of: change, sparing: spared, keepingGrants: terms.keepsGrants),
             for: terms.confirmWithin,
@@ -88,9 +87,7 @@ extension Committer {
             }
             throw Problem(error is GateError ? .kernelRefused : .configurationNotWritten, text)
         }
-        if terms.confirmWithin == nil {
-            source.remember(change.configuration)
-        } else {
+        if terms.confirmWithin != nil {
             self.trial = trial
             wakeAtNextEnd()
         }
@@ -101,7 +98,7 @@ extension Committer {
             fates.denied += these.denied
         }
         fates.opened = Set(fates.opened).sorted()
-        fates.denied = Set(fates.denied).subtracting(deniedBefore).sorted()
+        fates.denied = Set(fates.denied).sorted()
         return Applied(
             old: old,
             change: change,
@@ -200,7 +197,7 @@ extension Committer {
             throw Problem(notKept: error)
         }
         self.trial = nil
-        source.remember(configuration)
+        judgeWaitingRequestsAnew()
         wakeAtNextEnd()
         return trial
     }
@@ -224,10 +221,10 @@ extension Committer {
             // What is in force first: a disk that cannot be written must not lock anybody out.
             if restored != old { try adopt(restored) }
             try trial.putBack()
-            source.remember(restored)
         }
         try source.keep(nil as Trial?)
         self.trial = nil
+        judgeWaitingRequestsAnew()
         return (trial, old)
     }
 

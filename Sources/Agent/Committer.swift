@@ -5,6 +5,7 @@ import Linux
 import Logging
 import Policy
 import Settings
+import Synchronization
 
 /// Carries every change through the one path there is: decide, write durably, commit to the kernel,
 /// answer.
@@ -34,11 +35,15 @@ actor Committer {
     /// The requests that wait for approvals or their start, with what is on its way into the ledger.
     private(set) var waitingRequests: WaitingRequests
     /// The configuration in force, by which requests are decided.
-    private(set) var configuration: AgentConfiguration
+    private(set) var configuration: AgentConfiguration {
+        didSet { roles.withLock { $0 = configuration.policySet.roles } }
+    }
+    /// Who holds which role by that configuration, for whoever asks on any thread.
+    nonisolated let roles: Mutex<RoleTable>
     /// The change that is undone unless somebody confirms it in time.
     var trial: Trial?
     /// That the gate was taken away; nil where it is to be armed.
-    private(set) var disarmed: Disarmament?
+    private(set) var disarmed: Disarmament? { didSet { kernel.isDisarmed = disarmed != nil } }
     private var configuredAt: Timestamp
     private var configurationOrigin: ConfigurationOrigin
     /// Why the files, as they were last read, are not what is in force.
@@ -51,12 +56,14 @@ actor Committer {
     /// What waits for the next commit.
     private(set) var waiting: [any Pending] = []
     private var phase = Phase.idle
-    private var kernel = Kernel.behind
+    private var kernel: FollowingKernel
     private var throttle = NoticeThrottle()
     /// Whether a configuration was put in force since what waits was last held against it.
     private var isReconfigured = false
     /// Whether a clock was stepped since the plan was last held against it.
     private var isClockStepped = false
+    /// How many changes of the configuration are not in the audit trail yet.
+    private var unrecordedChanges = 0
     private var isHealing = false
     /// When which fault was logged that lasts.
     private var loggedFaults: [String: BootTime] = [:]
@@ -64,25 +71,10 @@ actor Committer {
     private var prunedAt: BootTime?
     /// Who is told of delegates: the server, as long as the agent runs.
     private var delegateFeeds: [AsyncStream<[String]>.Continuation] = []
-    /// What break-glass sources have let in, in all.
-    private var breakGlassUse: [CIDR: BreakGlassUse] = [:]
     /// What of tampering the audit trail has to be told.
     private(set) var tampering = TamperingStorm()
     /// Whether the gate was tampered with and could not be mended yet.
     private var isTampered = false
-
-    /// What a break-glass source has let in.
-    ///
-    /// A gate that is made anew counts from zero.
-    private struct BreakGlassUse {
-        /// Before the gate was made anew.
-        var before: UInt64 = 0
-        /// What the gate had counted when it was looked at.
-        var seen: UInt64 = 0
-        /// What the audit trail was told of, and when.
-        var told: UInt64 = 0
-        var toldAt: BootTime?
-    }
 
     /// Where the commit under way is.
     private enum Phase {
@@ -93,14 +85,6 @@ actor Committer {
         case recording([Plan.Undo])
         /// In the ledger, and on its way into the kernel.
         case opening
-    }
-
-    /// How the kernel stands to the plan.
-    private enum Kernel {
-        /// It differs in what the commit under way changes, and in nothing else.
-        case inStep
-        /// It may differ in anything.
-        case behind
     }
 
     /// What keeps a request from being made twice.
@@ -130,6 +114,7 @@ actor Committer {
         self.plan = plan
         self.waitingRequests = waitingRequests
         self.configuration = configuration
+        roles = Mutex(configuration.policySet.roles)
         configurationOrigin = origin
         configurationFault = fault
         self.trial = trial
@@ -139,6 +124,8 @@ actor Committer {
         self.nextRequestID = nextRequestID
         self.store = store
         self.gate = gate
+        kernel = FollowingKernel(gate, clocks: clocks, logger: logger)
+        kernel.isDisarmed = disarmed != nil
         self.clocks = clocks
         self.executor = executor
         self.logger = logger
@@ -159,6 +146,8 @@ actor Committer {
             _ = await secure(events, because: error)
         }
         wakeAtNextEnd()
+        // The files may have been changed since the requests were made.
+        judgeWaitingRequestsAnew()
     }
 
     /// Why the ledger does not take what is in force; nil where it has all of it.
@@ -248,6 +237,9 @@ actor Committer {
         Task(executorPreference: executor) { await self.commitWaiting() }
     }
 
+    /// Does something on the actor's thread.
+    func run(_ body: @Sendable () -> Void) { body() }
+
     /// Books what time has ended, and records what could not be recorded until now.
     func settle() async throws {
         try await submit { _, _ throws(Problem) in Submission(events: []) {} }
@@ -284,23 +276,13 @@ actor Committer {
     }
 
     /// How many packets of a break-glass source the audit trail has to be told of; nil for none.
-    ///
-    /// The first use is told at once, what follows within an hour all together.
     func breakGlassPackets(of source: CIDR, are packets: UInt64, isLast: Bool) -> UInt64? {
-        let now = clocks.now().boot
-        var use = breakGlassUse[source, default: BreakGlassUse()]
-        use.seen = packets
-        defer { breakGlassUse[source] = use }
-        let all = use.before + packets
-        guard all > use.told, isLast || use.toldAt.map({ now - $0 >= .seconds(3_600) }) ?? true
-        else { return nil }
-        defer { (use.told, use.toldAt) = (all, now) }
-        return all - use.told
+        kernel.breakGlassPackets(of: source, are: packets, isLast: isLast)
     }
 
     /// What a break-glass source has let in since the agent started, with what the gate counts now.
     func allBreakGlassPackets(of source: CIDR, with packets: UInt64) -> UInt64 {
-        (breakGlassUse[source]?.before ?? 0) + packets
+        kernel.breakGlassPackets(of: source, with: packets)
     }
 
     /// Notes that the gate was tampered with; answers what of it is to be told at once, and of the
@@ -320,7 +302,7 @@ actor Committer {
     func takeTamperingSummary() -> String? { tampering.summary(at: clocks.now().boot) }
 
     /// Whether the kernel has what the plan says.
-    var isInStep: Bool { if case .inStep = kernel { true } else { false } }
+    var isInStep: Bool { !kernel.isBehind }
 
     /// A notice as an event; none where there have been too many like it.
     func noting(_ notice: Notice, at now: Moment) -> [Event] {
@@ -403,7 +385,7 @@ actor Committer {
         }
         if isClockStepped {
             isClockStepped = false
-            kernel = .behind
+            kernel.fallBehind()
             take(plan.shortened(at: now), of: nil)
         }
         // The kernel has closed them already.
@@ -413,7 +395,8 @@ actor Committer {
         where disarmed == nil || request.wait.state != .scheduled {
             take(eventsOfDue(request, at: now), of: nil)
         }
-        if isReconfigured, disarmed == nil {
+        // What is tried denies nobody: that could not be rolled back.
+        if isReconfigured, disarmed == nil, trial?.policies == nil {
             isReconfigured = false
             for request in waitingRequests.all {
                 take(eventsOfReconfiguration(of: request, at: now), of: nil)
@@ -444,14 +427,10 @@ actor Committer {
                 decided.flatMap(\.events),
                 at: now.wall,
                 meanwhile: {
-                    if case .inStep = kernel, disarmed == nil {
-                        gate.prepare(elements, now: clocks.now().boot)
-                    }
+                    kernel.prepare(elements)
                     for decided in decided { decided.pending?.render() }
                 },
-                afterwards: { [gate, clocks, elements, isArmed = disarmed == nil] in
-                    if isArmed { gate.begin(elements, now: clocks.now().boot) }
-                }
+                afterwards: kernel.begin(elements)
             )
         } catch {
             await closeUnrecorded(decided, because: error)
@@ -629,17 +608,12 @@ actor Committer {
 
     // MARK: The kernel
 
-    /// Commits changes of elements; where that fails, reads the kernel back and makes it what the
-    /// plan says.
     private func bringKernel(to changes: [ElementChange]) throws {
-        guard disarmed == nil else { return }
-        guard case .inStep = kernel else { return try reassert() }
-        guard !changes.isEmpty else { return }
         do {
-            try gate.apply(changes, now: clocks.now().boot)
+            try kernel.bring(to: changes, or: plan, of: configuration)
         } catch {
-            logger.warning("\(error); making the table anew")
-            try reassert()
+            healLater()
+            throw error
         }
     }
 
@@ -651,10 +625,8 @@ actor Committer {
         if case .recording(let undos) = phase {
             for undo in undos.reversed() { recorded.undo(undo) }
         }
-        kernel = .behind
         do {
-            try arm(configuration, holding: .exactly(recorded))
-            kernel = .inStep
+            try kernel.make(configuration, holding: recorded)
         } catch {
             healLater()
             throw error
@@ -666,9 +638,8 @@ actor Committer {
     ///
     /// - Throws: Where the kernel refuses; then the old one stays.
     func adopt(_ configuration: AgentConfiguration) throws {
-        var wasMissing = false
         do {
-            if disarmed == nil { wasMissing = try arm(configuration, holding: .whatIsThere) }
+            try kernel.adopt(configuration)
         } catch {
             // Nobody knows what of it the kernel took.
             try? reassert()
@@ -680,13 +651,18 @@ actor Committer {
         configurationFault = nil
         configuredAt = clocks.now().wall
         for feed in delegateFeeds { feed.yield(configuration.delegates.map(\.user)) }
-        if wasMissing { kernel = .behind }
         do {
-            if case .behind = kernel { try reassert() }
+            if kernel.isBehind { try reassert() }
         } catch {
             // It is in force; what is open follows.
             logger.error("\(error)")
         }
+        unrecordedChanges += 1
+        judgeWaitingRequestsAnew()
+    }
+
+    /// Holds what waits against the configuration in force, with the next commit.
+    func judgeWaitingRequestsAnew() {
         guard waitingRequests.count > 0 else { return }
         isReconfigured = true
         submit({ _, _ throws(Problem) in Submission(events: []) {} }, reply: { _ in })
@@ -727,7 +703,16 @@ actor Committer {
             }
         }
         if disarmed == nil { return wakeAtNextEnd() }
-        kernel = .behind
+        kernel.fallBehind()
+    }
+
+    /// Keeps what is in force for a start, now that the change that led to it has its row: what the
+    /// process dies before, the next start finds to differ from what was kept, and records.
+    func keepConfiguration(in source: any ConfigurationSource) {
+        // Where the ledger took nothing, that start has to tell.
+        guard ledgerFault == nil else { return }
+        unrecordedChanges = max(0, unrecordedChanges - 1)
+        if unrecordedChanges == 0, trial?.policies == nil { source.remember(configuration) }
     }
 
     /// The users that delegates run as: now, and again whenever a configuration is put in force.
@@ -749,25 +734,6 @@ actor Committer {
     /// Notes that the files cannot be put in force as they are.
     func refuse(_ fault: ConfigurationError) { configurationFault = fault }
 
-    @discardableResult
-    private func arm(_ configuration: AgentConfiguration, holding: Holding) throws -> Bool {
-        // Where it cannot be read any more, what was seen last has to do.
-        let used = (try? gate.breakGlass()) ?? []
-        for source in Set(breakGlassUse.keys).union(used.map(\.source)) {
-            var use = breakGlassUse[source, default: BreakGlassUse()]
-            use.before += max(use.seen, used.first { $0.source == source }?.packets ?? 0)
-            use.seen = 0
-            breakGlassUse[source] = use
-        }
-        let wasMissing = try gate.arm(
-            managed: configuration.policySet.managedPorts,
-            breakGlass: configuration.breakGlass,
-            holding: holding,
-            now: { clocks.now().boot }
-        )
-        return wasMissing
-    }
-
     /// Tries again in a while what the ledger or the kernel did not take.
     private func healLater() {
         guard !isHealing else { return }
@@ -781,9 +747,9 @@ actor Committer {
     private func heal() async {
         isHealing = false
         do {
-            if case .behind = kernel {
+            if kernel.isBehind {
                 try reassert()
-                if isTampered {
+                if isTampered, disarmed == nil {
                     isTampered = false
                     note(Notice(.gateRearmed), of: .agent)
                 }

@@ -33,21 +33,21 @@ extension Client {
     /// - Parameters:
     ///   - name: The policy's name.
     ///   - definition: An object with the keys of the policy file.
-    ///   - tag: What the policy must be; empty: there must be none; nil: whatever it is.
+    ///   - condition: What the policy must be.
     ///   - options: How.
     /// - Returns: What was changed.
     /// - Throws: ``ClientError``.
     public func set(
         policy name: String,
         to definition: JSONValue,
-        replacing tag: String?,
+        if condition: Condition,
         _ options: ChangeOptions = ChangeOptions()
     ) throws(ClientError) -> PolicyChangeDocument {
         let precondition: HTTPHeaders =
-            switch tag {
-            case nil: [:]
-            case ""?: ["if-none-match": "*"]
-            case let tag?: ["if-match": tag]
+            switch condition {
+            case .none: [:]
+            case .isAbsent: ["if-none-match": "*"]
+            case .isStill(let tag): ["if-match": tag]
             }
         return try change(
             .PUT,

@@ -38,13 +38,25 @@ public final class Client {
         try get("/v1/policies/\(encoded(name))")
     }
 
+    /// What a policy must be that is to be changed.
+    public enum Condition: Hashable, Sendable {
+        /// Whatever it is, or nothing.
+        case none
+        /// There must be none.
+        case isAbsent
+        /// What it was when it had this tag.
+        case isStill(tag: String)
+    }
+
     /// One policy, with the tag of what it is now.
     public func taggedPolicy(
         named name: String
-    ) throws(ClientError) -> (policy: PolicyDocument, tag: String?) {
+    ) throws(ClientError) -> (policy: PolicyDocument, tag: String) {
         let call = Call(method: .GET, target: "/v1/policies/\(encoded(name))")
         let reply = try connection.exchange(call)
-        return (try document(of: reply, to: call), reply.tag)
+        let policy: PolicyDocument = try document(of: reply, to: call)
+        guard let tag = reply.tag, !tag.isEmpty else { throw unreadable(reply) }
+        return (policy, tag)
     }
 
     /// Asks for access.

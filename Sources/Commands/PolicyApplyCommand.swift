@@ -151,9 +151,11 @@ private func lines(_ change: PoliciesChangeDocument, _ time: TimeTeller) -> [Lin
     if !ended.isEmpty { lines.append(Line("ended: \(ended.joined(separator: ", "))")) }
     for (requests, what) in [
         (change.openedRequests, "need no more approvals, and open"),
-        (change.deniedRequests, "are no longer allowed, and will be denied"),
+        (change.deniedRequests, "are no longer allowed, and denied"),
     ] where !requests.isEmpty {
-        lines.append(Line("waiting requests that \(what): \(requests.joined(separator: ", "))"))
+        let when = change.confirmUntil == nil ? "" : " once it is confirmed"
+        let list = requests.joined(separator: ", ")
+        lines.append(Line("waiting requests that \(what)\(when): \(list)"))
     }
     return lines + (change.confirmUntil.map { toConfirm(until: $0, "rolled back", time) } ?? [])
 }

@@ -120,8 +120,6 @@ public enum Daemon {
             stateDirectory: start.stateDirectory,
             logger: logger
         )
-        // What is tried is not known to be good.
-        if start.trial == nil { files.remember(start.configuration) }
         let watch = try Watch()
         let monitor = gate.isOwned ? nil : try RulesetMonitor(besides: gate)
         let executor = LoopExecutor.makeWithOwnThread()
@@ -156,7 +154,7 @@ public enum Daemon {
                     monitor,
                     trail,
                     options.socket,
-                    start.configuration,
+                    start,
                     executor,
                     logger
                 )
@@ -174,7 +172,7 @@ public enum Daemon {
         _ monitor: RulesetMonitor?,
         _ trail: TrailLog,
         _ socket: String?,
-        _ configuration: AgentConfiguration,
+        _ start: ConfigurationStart,
         _ executor: LoopExecutor,
         _ logger: Logger
     ) async throws {
@@ -182,7 +180,7 @@ public enum Daemon {
             if let descriptor = ServiceManager.listeningDescriptor {
                 try ListeningSocket.adopt(descriptor: descriptor)
             } else {
-                try ListeningSocket.make(path: socket ?? configuration.socket)
+                try ListeningSocket.make(path: socket ?? start.configuration.socket)
             }
         let server = SocketServer(
             service: agent,
@@ -205,6 +203,8 @@ public enum Daemon {
             )
         )
         await agent.note(.started)
+        // What is tried is not known to be good, and told already.
+        if start.trial?.policies == nil { await agent.noteStart(after: start.previous) }
         await trail.catchUp()
         await trail.tellHead()
         ServiceManager.notify("READY=1")

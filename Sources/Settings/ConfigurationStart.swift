@@ -10,6 +10,8 @@ public struct ConfigurationStart: Sendable {
     public var origin: ConfigurationOrigin
     /// Why it does not come from the files; nil where it does.
     public var fault: ConfigurationError?
+    /// What was last in force and recorded, where the files are that no more; else nil.
+    public var previous: AgentConfiguration?
     /// The state directory.
     public var stateDirectory: String
     /// A change that waits for its confirmation.
@@ -44,6 +46,10 @@ public struct ConfigurationStart: Sendable {
             return ConfigurationStart(
                 configuration: files.configuration,
                 origin: .files,
+                previous: LastKnownGood.configuration(
+                    in: directory,
+                    unlike: files.configuration
+                ),
                 stateDirectory: directory
             )
         }
@@ -115,6 +121,7 @@ public struct ConfigurationStart: Sendable {
             guard let restored = try? trial.restored(from: start.configuration) else { break }
             start.configuration = restored
             start.origin = .lastKnownGood
+            start.previous = nil
             start.fault = ConfigurationError(faults: [
                 ConfigurationError.Fault(
                     file: restored.policyDirectory,
