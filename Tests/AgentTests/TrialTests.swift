@@ -102,10 +102,10 @@ import Testing
         #expect((end - host.clocks.now().boot).wholeMilliseconds <= 60_000)
         try await agent.open(ask("db", from: "198.51.100.7"))
         try await agent.open(ask("ssh", from: "203.0.113.7"))
-        host.clocks.pass(.seconds(59))
+        host.clocks.pass(.seconds(30))
         await agent.grantsEnded()
         try await expectNew(agent)
-        host.clocks.pass(.seconds(2))
+        host.clocks.pass(.seconds(31))
         await agent.grantsEnded()
         try await expectOld(agent)
         // What only the new policies allowed is over, and nothing else.
