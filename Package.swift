@@ -240,7 +240,7 @@ let package = Package(
             name: "AgentTests",
             dependencies: [
                 "API", "Access", "Agent", "Gate", "Ledger", "Linux", "Nftables", "Policy",
-                "Settings", "Survey", "TestSupport", grdb, logging,
+                "Settings", "Survey", "TestSupport", grdb, logging, systemPackage,
             ],
             swiftSettings: settings
         ),

@@ -1,11 +1,12 @@
 #!/bin/bash
 # Installs Sallyport from a folder of built programs, or removes it. Called by `make install` and `make uninstall`,
-# which set PREFIX, SYSCONFDIR, DESTDIR, UNITDIR and SYSUSERSDIR. With DESTDIR only files are written.
+# which set PREFIX, SYSCONFDIR, DESTDIR, UNITDIR and SYSUSERSDIR. With DESTDIR only files are written. Where the gate is
+# armed from within an SSH session, it is taken away again after CONFIRM_WITHIN unless that is confirmed.
 set -euo pipefail
 cd "$(dirname "$0")"
 : "${PREFIX:=/usr/local}" "${SYSCONFDIR:=/etc}" "${DESTDIR:=}"
-: "${UNITDIR:=$PREFIX/lib/systemd/system}" "${SYSUSERSDIR:=$PREFIX/lib/sysusers.d}"
-config=$SYSCONFDIR/sallyport
+: "${CONFIRM_WITHIN:=5m}" "${UNITDIR:=$PREFIX/lib/systemd/system}" "${SYSUSERSDIR:=$PREFIX/lib/sysusers.d}"
+config=$SYSCONFDIR/sallyport state=/var/lib/sallyport
 
 live() { [[ -z $DESTDIR ]]; }
 has_systemd() { [[ -d /run/systemd/system ]]; }
@@ -18,6 +19,11 @@ ssh_origin() {
     [[ -n $connection ]] && { echo "${connection%% *}"; return; }
     pid=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status")
   done
+}
+
+is_armed() {
+  systemctl is-active --quiet sallyportd.service ||
+    { command -v nft >/dev/null && nft list table inet sallyport >/dev/null 2>&1; }
 }
 
 install_new() { # FILE TARGET: never over what an administrator may have changed
@@ -83,28 +89,59 @@ do_install() {
   fi
   systemctl daemon-reload
   systemctl enable --quiet sallyportd.service
+  local origin trial=
+  origin=$(ssh_origin)
+  if [[ -n $origin ]] && ! is_armed; then
+    trial=1
+    # The agent starts without arming: what is armed then comes undone by itself, whatever becomes of us.
+    install -d -m 0700 -o sallyport -g sallyport "$state"
+    install -m 0600 -o sallyport -g sallyport /dev/null "$state/disarmed.json"
+  fi
   systemctl restart sallyportd.service
+  # No grant lets us back in yet: that is what the trial is for.
+  [[ -z $trial ]] || "$PREFIX/bin/sallyport" arm --force --confirm-within "$CONFIRM_WITHIN"
   how_to_get_back_in
 }
 
 how_to_get_back_in() {
-  local origin
-  origin=$(ssh_origin)
-  cat <<MESSAGE
+  local open="sudo $PREFIX/bin/sallyport open ssh --from ${origin:-YOUR.ADDRESS} --for 1h --reason \"after installation\""
+  echo
+  if [[ -n $trial ]]; then
+    cat <<MESSAGE
+The gate is armed on trial, since you are here over SSH: new connections to the managed ports are dropped, SSH included,
+and sessions that exist stay. Unless you confirm within $CONFIRM_WITHIN it is taken away again by itself. So:
 
+ 1. Here, open the way back in:  $open
+ 2. In another terminal, log in anew: that shows that it works.
+ 3. There:                       sudo $PREFIX/bin/sallyport policy confirm
+
+Too late? Nothing is lost: sudo $PREFIX/bin/sallyport arm --force --confirm-within $CONFIRM_WITHIN
+MESSAGE
+  elif [[ -e $state/disarmed.json ]]; then
+    echo "THE GATE IS DISARMED, as it was before; to arm it: sudo $PREFIX/bin/sallyport arm"
+  else
+    cat <<MESSAGE
 The gate is armed: new connections to the managed ports are dropped from now on, SSH included.
 Sessions that exist stay. Before you close this one, open the way back in:
 
-    sudo $PREFIX/bin/sallyport open ssh --from ${origin:-YOUR.ADDRESS} --for 1h --reason "after installation"
+    $open
+MESSAGE
+  fi
+  cat <<MESSAGE
 
 Name who may ask from now on (from their next login):  sudo usermod -aG sallyport NAME
 An address that shall always get in: break_glass in $config/sallyport.yaml
-From the console, to take it all away: sudo systemctl disable --now sallyportd && sudo nft delete table inet sallyport
+To take the gate away: sudo $PREFIX/bin/sallyport disarm. From the console, where the agent does not run:
+sudo systemctl disable --now sallyportd && sudo nft delete table inet sallyport
 MESSAGE
 }
 
 do_uninstall() {
   if live && has_systemd; then
+    # Recorded in the audit trail, which stays.
+    if systemctl is-active --quiet sallyportd.service; then
+      "$PREFIX/bin/sallyport" disarm >/dev/null || true
+    fi
     systemctl disable --quiet --now sallyportd.service 2>/dev/null || true
   fi
   rm -f "$DESTDIR$PREFIX/sbin/sallyportd" "$DESTDIR$PREFIX/bin/sallyport" \
@@ -113,7 +150,9 @@ do_uninstall() {
   rm -f "$DESTDIR$PREFIX/share/man/man1/sallyport.1" "$DESTDIR$PREFIX/share/man/man8/sallyportd.8"
   live || return 0
   if has_systemd; then systemctl daemon-reload; fi
-  # Stopping the agent leaves the gate in place; with the programs gone nobody could open it any more.
+  # Installed again, it is armed again.
+  rm -f "$state/disarmed.json"
+  # Stopping an agent that could not disarm leaves the gate in place; with the programs gone nobody could open it any more.
   if ! command -v nft >/dev/null; then
     echo "nft is not installed: the table inet sallyport stays in the kernel until the next boot" >&2
   elif nft list table inet sallyport >/dev/null 2>&1; then

@@ -118,9 +118,85 @@ public struct PolicyChangeDocument: Codable, Hashable, Sendable {
         self.openedRequests = openedRequests
         self.deniedRequests = deniedRequests
         self.openPorts = openPorts
-        guard !openPorts.isEmpty else { return }
-        let list = openPorts.map(\.description).joined(separator: ", ")
-        warning =
+        warning = openPorts.warning
+    }
+}
+
+extension [PortRange] {
+    /// What has to be known where these are managed no longer; nil where there are none.
+    fileprivate var warning: String? {
+        guard !isEmpty else { return nil }
+        let list = map(\.description).joined(separator: ", ")
+        return
             "OPEN TO EVERYBODY: \(list) is no longer managed; whoever reaches this host reaches it"
+    }
+}
+
+/// The body of `PUT /v1/policies`.
+public struct PolicyFilesBody: Encodable, Hashable, Sendable {
+    /// The texts of all policy files by their names: `management.yaml`.
+    public var files: [String: String]
+
+    /// Takes the texts.
+    public init(files: [String: String]) { self.files = files }
+}
+
+/// The answer to applied policies.
+public struct PoliciesChangeDocument: Codable, Hashable, Sendable {
+    /// How the policies differ from what they were, a text for each that does; empty where nothing
+    /// was changed.
+    public var changes: [String]
+    /// The grants that were ended, because they are no longer allowed.
+    public var endedGrants: [String]
+    /// The waiting requests that need no more approvals: they open at once, or at their start.
+    public var openedRequests: [String]
+    /// The waiting requests that are allowed no longer, and denied; where it has to be confirmed, all
+    /// that becomes of waiting requests does so with the confirmation.
+    public var deniedRequests: [String]
+    /// Ports that were managed and are no longer, and so are open to everybody.
+    public var openPorts: [PortRange]
+    /// When all this is rolled back unless it is confirmed; absent where it is for good.
+    public var confirmUntil: Timestamp?
+    /// What has to be known before it is too late; absent where there is nothing.
+    public var warning: String?
+
+    /// Makes it of its parts; the warning follows from them.
+    public init(
+        changes: [String],
+        endedGrants: [String],
+        openedRequests: [String],
+        deniedRequests: [String],
+        openPorts: [PortRange],
+        confirmUntil: Timestamp?
+    ) {
+        self.changes = changes
+        self.endedGrants = endedGrants
+        self.openedRequests = openedRequests
+        self.deniedRequests = deniedRequests
+        self.openPorts = openPorts
+        self.confirmUntil = confirmUntil
+        warning = openPorts.warning
+    }
+}
+
+/// What waits for its confirmation, or waited.
+public enum UnconfirmedChange: String, Codable, Hashable, Sendable, CaseIterable {
+    /// Other policies.
+    case policies
+    /// The arming of the gate.
+    case arming
+}
+
+/// The answer to a confirmation.
+public struct ConfirmationDocument: Codable, Hashable, Sendable {
+    /// What stays for good now.
+    public var confirmed: UnconfirmedChange
+    /// The grants that were ended with it, because they are no longer allowed.
+    public var endedGrants: [String]
+
+    /// Takes both.
+    public init(confirmed: UnconfirmedChange, endedGrants: [String]) {
+        self.confirmed = confirmed
+        self.endedGrants = endedGrants
     }
 }

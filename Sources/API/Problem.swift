@@ -18,6 +18,12 @@ public struct Problem: Error, Codable, Hashable, Sendable {
         case methodNotAllowed = "method-not-allowed"
         /// The request or grant is not in a state that allows this.
         case wrongState = "wrong-state"
+        /// A change waits for its confirmation, and nothing else is changed before that.
+        case changeUnconfirmed = "change-unconfirmed"
+        /// The change would close the port of the caller's own session.
+        case wouldLockOut = "would-lock-out"
+        /// The gate was taken away: nothing is opened.
+        case gateDisarmed = "gate-disarmed"
         /// The `Idempotency-Key` was used for a different request before.
         case idempotencyConflict = "idempotency-conflict"
         /// The body is larger than the agent reads.
@@ -47,7 +53,9 @@ public struct Problem: Error, Codable, Hashable, Sendable {
             case .notPermitted: 403
             case .notFound: 404
             case .methodNotAllowed: 405
-            case .wrongState, .idempotencyConflict: 409
+            case .wrongState, .changeUnconfirmed, .wouldLockOut, .gateDisarmed,
+                .idempotencyConflict:
+                409
             case .changedMeanwhile: 412
             case .bodyTooLarge: 413
             case .unsupportedMediaType: 415
@@ -68,6 +76,9 @@ public struct Problem: Error, Codable, Hashable, Sendable {
             case .notFound: "Not found"
             case .methodNotAllowed: "Method not allowed"
             case .wrongState: "Not possible in this state"
+            case .changeUnconfirmed: "A change waits for its confirmation"
+            case .wouldLockOut: "It would lock you out"
+            case .gateDisarmed: "The gate is disarmed"
             case .idempotencyConflict: "The idempotency key belongs to another request"
             case .bodyTooLarge: "The body is too large"
             case .changedMeanwhile: "It was changed meanwhile"

@@ -11,6 +11,8 @@ public struct StatusDocument: Codable, Hashable, Sendable {
     /// What the agent found wrong with the audit trail when it started; absent where nothing was, and
     /// for who is but a requester.
     public var auditFault: String?
+    /// A change that is rolled back unless it is confirmed in time; absent where there is none.
+    public var unconfirmed: UnconfirmedDocument?
     /// The policies the caller may see, in the order of the files: to a requester those it may ask
     /// under, with figures of its own requests alone.
     public var policies: [PolicyStatus]
@@ -23,6 +25,7 @@ public struct StatusDocument: Codable, Hashable, Sendable {
         gate: GateStatus,
         ledgerFault: String?,
         auditFault: String?,
+        unconfirmed: UnconfirmedDocument? = nil,
         policies: [PolicyStatus],
         you: YouDocument
     ) {
@@ -30,8 +33,43 @@ public struct StatusDocument: Codable, Hashable, Sendable {
         self.gate = gate
         self.ledgerFault = ledgerFault
         self.auditFault = auditFault
+        self.unconfirmed = unconfirmed
         self.policies = policies
         self.you = you
+    }
+}
+
+/// A change that waits for its confirmation.
+public struct UnconfirmedDocument: Codable, Hashable, Sendable {
+    /// What was changed.
+    public var change: UnconfirmedChange
+    /// When.
+    public var at: Timestamp
+    /// The name of who did it.
+    public var by: String
+    /// When it is rolled back.
+    public var until: Timestamp
+
+    /// Makes it of its parts.
+    public init(change: UnconfirmedChange, at: Timestamp, by: String, until: Timestamp) {
+        self.change = change
+        self.at = at
+        self.by = by
+        self.until = until
+    }
+}
+
+/// That the gate was taken away.
+public struct DisarmedDocument: Codable, Hashable, Sendable {
+    /// When; absent where the gate was never armed.
+    public var at: Timestamp?
+    /// The name of who did it; absent where it was the agent, since the arming was not confirmed.
+    public var by: String?
+
+    /// Takes both.
+    public init(at: Timestamp?, by: String?) {
+        self.at = at
+        self.by = by
     }
 }
 
@@ -113,6 +151,9 @@ public struct GateStatus: Codable, Hashable, Sendable {
     public var armed: Bool
     /// What is wrong where it is not armed.
     public var fault: String?
+    /// That it is not armed because it was taken away, and stays so until somebody arms it; absent
+    /// where it was not.
+    public var disarmed: DisarmedDocument?
     /// `inet sallyport`.
     public var table: String
     /// Whether the kernel keeps other processes from changing the table (Linux 6.9 and later).
@@ -128,6 +169,7 @@ public struct GateStatus: Codable, Hashable, Sendable {
     public init(
         armed: Bool,
         fault: String?,
+        disarmed: DisarmedDocument? = nil,
         table: String,
         owned: Bool,
         kernel: String,
@@ -136,6 +178,7 @@ public struct GateStatus: Codable, Hashable, Sendable {
     ) {
         self.armed = armed
         self.fault = fault
+        self.disarmed = disarmed
         self.table = table
         self.owned = owned
         self.kernel = kernel

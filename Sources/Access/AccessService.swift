@@ -54,7 +54,7 @@ public protocol AccessService: Sendable {
     ///   - definition: An object with the keys of the policy file, `name` left out or the same; nil
     ///     to remove the policy.
     ///   - condition: What must hold of the policy as it is.
-    ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
+    ///   - terms: On which terms.
     ///   - caller: Who wants it.
     /// - Returns: What was done.
     /// - Throws: `Problem`; then nothing was changed, but that the ledger could not record it.
@@ -62,12 +62,36 @@ public protocol AccessService: Sendable {
         policy name: String,
         to definition: JSONValue?,
         if condition: Precondition,
-        keepingGrants: Bool,
+        on terms: ChangeTerms,
         by caller: Caller
     ) async throws -> PolicyChanged
 
+    /// Puts other policy files in the place of all there are, and in force; where the terms say so
+    /// they are rolled back unless somebody confirms them in time.
+    ///
+    /// - Parameters:
+    ///   - files: The texts by their names.
+    ///   - terms: On which terms.
+    ///   - caller: Who wants it.
+    /// - Returns: What was done.
+    /// - Throws: `Problem`; then nothing was changed, but that the ledger could not record it.
+    func apply(
+        policies files: [String: String],
+        on terms: ChangeTerms,
+        by caller: Caller
+    ) async throws -> PoliciesChangeDocument
+
+    /// Leaves for good what waits for a confirmation.
+    func confirm(by caller: Caller) async throws -> ConfirmationDocument
+
     /// Reads the configuration again; answers the policies in force then.
-    func reload(by caller: Caller) async throws -> PolicyList
+    func reload(on terms: ChangeTerms, by caller: Caller) async throws -> PolicyList
+
+    /// Arms the gate where it was taken away; answers the status then.
+    func arm(on terms: ChangeTerms, by caller: Caller) async throws -> StatusDocument
+
+    /// Takes the gate away, until somebody arms it; answers the status then.
+    func disarm(by caller: Caller) async throws -> StatusDocument
 
     /// Opens what is asked for, all of it or nothing; where others have to agree, or the start lies
     /// ahead, it waits.

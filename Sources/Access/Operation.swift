@@ -14,6 +14,10 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     case reloadPolicies = "reload the policies"
     case changePolicy = "change a policy"
     case removePolicy = "remove a policy"
+    case applyPolicies = "apply policies"
+    case confirmChange = "confirm a change"
+    case armGate = "arm the gate"
+    case disarmGate = "disarm the gate"
     case open = "ask for access"
     case listRequests = "list requests"
     case readRequest = "read a request"
@@ -36,7 +40,9 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         // A delegate about itself; no person.
         case .readDelegation: []
         case .readStatus, .listPolicies, .readPolicy: Set(Role.allCases)
-        case .reloadPolicies, .changePolicy, .removePolicy: [.admin]
+        case .reloadPolicies, .changePolicy, .removePolicy, .applyPolicies, .confirmChange,
+            .armGate, .disarmGate:
+            [.admin]
         case .open, .cancelRequest, .extendRequest, .revokeRequest, .closeGrant:
             [.requester, .admin]
         case .approveRequest, .denyRequest: [.approver, .admin]

@@ -7,8 +7,8 @@ public import Settings
 
 extension Agent {
     /// Reads the configuration again; answers the policies in force then.
-    public func reload(by caller: Caller) async throws -> PolicyList {
-        try await reload(by: caller.identity.person)
+    public func reload(on terms: ChangeTerms, by caller: Caller) async throws -> PolicyList {
+        try await reload(on: terms, by: caller.identity.person)
         return try await policies(for: caller)
     }
 
@@ -16,16 +16,21 @@ extension Agent {
     ///
     /// Where it is invalid the running one stays; grants survive.
     ///
-    /// - Parameter person: Who wants it; nil for a signal.
+    /// - Parameters:
+    ///   - terms: On which terms.
+    ///   - person: Who wants it; nil for a signal.
     /// - Throws: `Problem` with every fault of the files.
-    public func reload(by person: Person?) async throws {
+    public func reload(on terms: ChangeTerms = ChangeTerms(), by person: Person?) async throws {
         let old: AgentConfiguration
         let new: AgentConfiguration
         do {
-            (old, new) = try await committer.reload(from: source)
+            (old, new) = try await committer.reload(from: source, on: terms)
         } catch let error as ConfigurationError {
             try? await note(Notice(.configurationRefused, by: person, detail: "\(error)"))
             throw Problem(error)
+        } catch let refusal as Problem {
+            logger.warning("not reloaded: \(refusal.detail)")
+            throw refusal
         } catch {
             throw Problem(.kernelRefused, "the old policies stay: \(error)")
         }
@@ -80,7 +85,7 @@ extension Agent {
 
 extension AgentConfiguration {
     /// How the policies differ from those of another configuration, a text for each that does.
-    fileprivate func differences(from old: AgentConfiguration) -> [String] {
+    func differences(from old: AgentConfiguration) -> [String] {
         func named(_ policies: [AccessPolicy]) -> [String: AccessPolicy] {
             Dictionary(policies.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         }

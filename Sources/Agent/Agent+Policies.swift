@@ -33,7 +33,7 @@ extension Agent {
         policy name: String,
         to definition: JSONValue?,
         if condition: Precondition,
-        keepingGrants: Bool,
+        on terms: ChangeTerms,
         by caller: Caller
     ) async throws -> PolicyChanged {
         let person = caller.identity.person
@@ -45,7 +45,8 @@ extension Agent {
             (change, waiting) = try await committer.change(
                 policy: name,
                 to: text,
-                if: condition
+                if: condition,
+                on: terms
             )
         } catch {
             var error = error
@@ -74,8 +75,18 @@ extension Agent {
         var ended: [Grant.ID] = []
         if change.old != change.new {
             warn(ofOpenPorts: open)
-            let detail = changes + open.map { "\($0) no longer managed" }
-            ended = try await record(change, detail, keepingGrants, by: caller)
+            let notice = Notice(
+                change.new == nil ? .policyRemoved : .policyChanged,
+                by: person,
+                policy: name,
+                detail: (changes + open.map { "\($0) no longer managed" }).joined(separator: "; ")
+            )
+            ended = try await record(
+                notice,
+                from: [change.old].compactMap(\.self),
+                to: change.configuration,
+                sparing: terms.keepsGrants ? nil : []
+            )
             await committer.keepConfiguration(in: source)
             checkNamesLater()
         }
@@ -95,29 +106,39 @@ extension Agent {
     }
 
     /// Records a change, and with it the ends of the grants that are no longer allowed.
-    private func record(
-        _ change: PolicyChange,
-        _ detail: [String],
-        _ keepingGrants: Bool,
-        by caller: Caller
+    ///
+    /// - Parameters:
+    ///   - notice: What is to be known.
+    ///   - old: The policies that were replaced, as they were.
+    ///   - new: What is in force now.
+    ///   - spared: Grants that go on all the same; nil for all.
+    /// - Returns: The grants that were ended.
+    /// - Throws: `Problem` where it cannot be recorded.
+    func record(
+        _ notice: Notice,
+        from old: [AccessPolicy],
+        to new: AgentConfiguration,
+        sparing spared: Set<String>?
     ) async throws -> [Grant.ID] {
-        guard let name = (change.new ?? change.old)?.name else { return [] }
-        let person = caller.identity.person
-        let strangers = keepingGrants ? [] : await holders(nowOutside: change)
-        let notice = Notice(
-            change.new == nil ? .policyRemoved : .policyChanged,
-            by: person,
-            policy: name,
-            detail: detail.joined(separator: "; ")
-        )
-        return try await committer.submit { committer, now throws(Problem) in
+        var strangers: [String: Set<Subject>] = [:]
+        if spared != nil {
+            for policy in old {
+                guard let next = new.policySet.policy(named: policy.name) else { continue }
+                strangers[policy.name] = await holders(of: policy, nowOutside: next, new.roles)
+            }
+        }
+        return try await committer.submit { [strangers] committer, now throws(Problem) in
             let ended = committer.plan.allGrants.filter { grant in
-                guard !keepingGrants, grant.policy == name else { return false }
-                guard let policy = change.new else { return true }
-                return !policy.allows(grant, at: now) || strangers.contains(grant.requester.subject)
+                guard let spared, old.contains(where: { $0.name == grant.policy }),
+                    !spared.contains(grant.id.description)
+                else { return false }
+                return !new.policySet.allows(grant, at: now)
+                    || strangers[grant.policy]?.contains(grant.requester.subject) == true
             }
             .map(\.id).sorted()
-            let events = ended.map { Event.ended($0, .policyChanged, at: now.wall, by: person) }
+            let events = ended.map {
+                Event.ended($0, .policyChanged, at: now.wall, by: notice.by)
+            }
             return Submission(events: [.noted(notice)] + events) { ended }
         }
     }
@@ -126,13 +147,14 @@ extension Agent {
     ///
     /// Of people from elsewhere nobody here knows the groups: where one was taken out that could
     /// have let them ask, they are counted out.
-    private func holders(nowOutside change: PolicyChange) async -> Set<Subject> {
-        guard let old = change.old, let new = change.new, new.requesters != old.requesters,
-            new.requesters != nil
-        else { return [] }
+    private func holders(
+        of old: AccessPolicy,
+        nowOutside new: AccessPolicy,
+        _ roles: RoleTable
+    ) async -> Set<Subject> {
+        guard new.requesters != old.requesters, new.requesters != nil else { return [] }
         let grants = await committer.plan.allGrants.filter { $0.policy == new.name }
         let subjects = Set(grants.map(\.requester.subject))
-        let roles = change.configuration.roles
         // The name service may take long.
         let outside = await onOwnThread {
             subjects.filter { subject in

@@ -28,6 +28,7 @@ extension Committer {
         _ ask: Ask,
         by identity: Identity
     ) throws(Problem) -> PreviewDocument {
+        guard disarmed == nil else { throw .disarmed }
         switch decision(on: ask, by: identity, at: clocks.now()) {
         case .notPermitted(let reason): throw Problem(.notPermitted, reason)
         case .refused(let violations): throw Problem(outside: violations)

@@ -91,34 +91,81 @@ extension Agent: AccessService {
                 liveGrants: caller.maySeeAllPolicies
                     ? state.liveGrants : statuses.map(\.activeGrants).reduce(0, +)
             ),
-            gate: gateStatus(for: caller),
+            gate: await gateStatus(for: caller, state.disarmed),
             ledgerFault: ledgerFault,
             auditFault: caller.maySeeAll ? auditFault : nil,
+            unconfirmed: state.trial.flatMap(UnconfirmedDocument.init),
             policies: statuses,
             you: YouDocument(caller, policies)
         )
     }
 
-    private func gateStatus(for caller: Caller) -> GateStatus {
+    private func gateStatus(
+        for caller: Caller,
+        _ disarmed: Disarmament?
+    ) async -> GateStatus {
         var report = GateReport(fault: nil, droppedPackets: 0, breakGlass: [])
         do throws(GateError) {
-            report = try gate.inspect()
+            if disarmed == nil { report = try gate.inspect() }
         } catch {
             report.fault = "\(error)"
         }
-        let breakGlass = caller.maySeeAll ? report.breakGlass : []
+        if let disarmed { report.fault = disarmed.sentence }
+        var breakGlass: [BreakGlassStatus] = []
+        for (source, packets) in caller.maySeeAll ? report.breakGlass : [] {
+            let all = await committer.allBreakGlassPackets(of: source, with: packets)
+            breakGlass.append(BreakGlassStatus(source: source, packets: all))
+        }
         return GateStatus(
             armed: report.fault == nil,
             fault: report.fault,
+            disarmed: disarmed.map { DisarmedDocument(at: $0.at, by: $0.by) },
             table: "inet sallyport",
             owned: gate.isOwned,
             kernel: (try? firstLine(of: "/proc/sys/kernel/osrelease")) ?? "unknown",
             droppedPackets: report.droppedPackets,
-            breakGlass: breakGlass.map {
-                BreakGlassStatus(source: $0.source, packets: $0.packets)
-            }
+            breakGlass: breakGlass
         )
     }
+}
+
+extension Agent {
+    /// How the gate is, in one line for the service manager.
+    public func gateLine() async -> String {
+        let state = await committer.summary
+        var line = "gate armed"
+        if let disarmed = state.disarmed {
+            line = "THE GATE IS DISARMED: \(disarmed.sentence)"
+        } else {
+            do throws(GateError) {
+                if let fault = try gate.inspect().fault { line = "THE GATE IS NOT ARMED: \(fault)" }
+            } catch {
+                line = "THE GATE IS NOT ARMED: \(error)"
+            }
+        }
+        guard let trial = state.trial, let until = trial.until else { return line }
+        return line + "; \(trial.what) waits until \(until) for its confirmation"
+    }
+}
+
+extension Disarmament {
+    /// Why the gate is not there, for people.
+    var sentence: String {
+        guard let at else { return "it is disarmed, and was not armed yet" }
+        return by.map { "\($0) disarmed it at \(at)" }
+            ?? "it was disarmed at \(at): nobody confirmed in time that it had been armed"
+    }
+}
+
+extension UnconfirmedDocument {
+    fileprivate init?(_ trial: Trial) {
+        guard let until = trial.until else { return nil }
+        self.init(change: trial.change, at: trial.since, by: trial.by, until: until)
+    }
+}
+
+extension Trial {
+    var change: UnconfirmedChange { policies == nil ? .arming : .policies }
 }
 
 extension Caller {

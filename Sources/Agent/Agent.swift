@@ -1,6 +1,6 @@
 import API
 import Access
-import Gate
+public import Gate
 public import Ledger
 public import Logging
 public import Policy
@@ -38,6 +38,9 @@ public final class Agent: Sendable {
     ///   - configuration: What is in force from the beginning.
     ///   - origin: Where it comes from.
     ///   - fault: Why the files are not what is in force.
+    ///   - trials: A change that waits for its confirmation, and one that was undone at the start.
+    ///   - disarmed: That the gate was taken away; nil where it is to be armed.
+    ///   - usedBefore: What break-glass sources had let in when the agent started.
     ///   - source: Where the configuration is read anew, for a reload.
     ///   - gate: What opens and closes.
     ///   - ledger: What is read of requests and grants.
@@ -53,6 +56,9 @@ public final class Agent: Sendable {
         configuration: AgentConfiguration,
         origin: ConfigurationOrigin = .files,
         fault: ConfigurationError? = nil,
+        trials: (waiting: Trial?, undone: Trial?) = (nil, nil),
+        disarmed: Disarmament? = nil,
+        usedBefore: [(source: CIDR, packets: UInt64)] = [],
         source: any ConfigurationSource,
         gate: any GateControl,
         ledger: Ledger,
@@ -91,6 +97,8 @@ public final class Agent: Sendable {
             configuration: configuration,
             origin: origin,
             fault: fault,
+            trial: trials.waiting,
+            disarmed: disarmed,
             nextRequestID: recovered.nextRequestID,
             store: store ?? ledger,
             gate: gate,
@@ -138,12 +146,31 @@ public final class Agent: Sendable {
                 return error
             }
         }
+        if trials.waiting != nil {
+            // Its time may have passed while the agent began.
+            Task(executorPreference: executor) { await self.rollBack() }
+        }
+        for (source, packets) in usedBefore where packets > 0 {
+            try? await note(
+                Notice(
+                    .breakGlassUsed,
+                    source: source.description,
+                    detail: "\(packets) packets that opened connections before the agent started, "
+                        + "those that were recorded included"
+                )
+            )
+        }
+        if let undone = trials.undone {
+            try? await tell(undone: undone, from: nil)
+            try? source.keep(nil as Trial?)
+        }
     }
 
     /// Books the grants whose time is over, which the kernel has closed by itself, and opens or lets
     /// lapse the requests whose time has come.
     public func grantsEnded() async {
         await logged("book ended grants") { try await committer.settle() }
+        await rollBack()
         await prune()
     }
 
@@ -162,40 +189,83 @@ public final class Agent: Sendable {
     /// Shortens what a step of the wall clock shortens.
     public func clockStepped() async {
         await logged("follow the clock") { try await committer.clockStepped() }
+        await rollBack()
     }
 
     /// Puts back what another process has changed in the table, elements of grants included.
-    public func rulesetChanged() async {
+    ///
+    /// - Parameter tampering: What it did, where that is known; else the table is compared with what
+    ///   it should be.
+    public func rulesetChanged(_ tampering: Tampering? = nil) async {
+        guard await committer.disarmed == nil else { return }
         await logged("make the gate anew") {
-            var fault: String?
-            do {
-                fault = try gate.inspect().fault
-            } catch {
-                fault = "\(error)"
+            var text = tampering?.what.map { what in
+                "\(tampering?.by ?? "somebody") \(what)"
             }
-            guard let fault else { return try await committer.reassert() }
+            if text == nil {
+                do {
+                    text = try gate.inspect().fault
+                } catch {
+                    text = "\(error)"
+                }
+            }
+            gate.distrust()
             var failure: (any Error)?
             do {
                 try await committer.reassert()
             } catch {
                 failure = error
             }
-            try await note(Notice(.gateTampered, detail: fault))
+            if let text {
+                let commits = max(tampering?.commits ?? 1, 1)
+                try await tell(ofTampering: text, commits, isMended: failure == nil)
+            }
             if let failure { throw failure }
-            try await note(Notice(.gateRearmed))
         }
     }
 
-    /// What is looked at now and then: whether somebody used a break-glass source, and which of the
-    /// sessions earlier than the gate have ended.
+    private func tell(ofTampering text: String, _ commits: Int, isMended: Bool) async throws {
+        let told = await committer.note(tampering: text, commits, isMended: isMended)
+        if told.tampering { try await note(Notice(.gateTampered, detail: text)) }
+        if told.mending { try await note(Notice(.gateRearmed)) }
+        guard told.tampering else { return }
+        Task(executorPreference: committer.executor) { await self.tellOfStorm() }
+    }
+
+    /// Records the rest of a storm of tampering, when it is over.
+    private func tellOfStorm() async {
+        while await committer.tampering.isOn {
+            try? await Task.sleep(for: TamperingStorm.calm + .milliseconds(10))
+            await logged("record tampering") {
+                guard let rest = await committer.takeTamperingSummary() else { return }
+                try await note(Notice(.gateTampered, detail: rest))
+                if await committer.isInStep { try await note(Notice(.gateRearmed)) }
+            }
+        }
+    }
+
+    /// What is looked at now and then: whether the gate is what it should be, whether somebody used a
+    /// break-glass source, and which of the sessions earlier than the gate have ended.
     ///
     /// - Parameter isLast: Whether the agent ends: then nothing is kept to be told later.
-    public func beat(isLast: Bool = false) async {
-        await logged("look after the gate") {
-            try gate.forgetEndedSessions()
-            try await noteBreakGlass(gate.inspect().breakGlass, isLast: isLast)
+    /// - Returns: Whether the gate is armed, or was taken away on purpose.
+    @discardableResult
+    public func beat(isLast: Bool = false) async -> Bool {
+        var isArmed = true
+        if await committer.disarmed == nil {
+            var report = try? gate.inspect()
+            if report?.fault != nil || report == nil {
+                await rulesetChanged()
+                report = try? gate.inspect()
+            }
+            isArmed = report != nil && report?.fault == nil
+            await logged("look after the gate") {
+                try gate.forgetEndedSessions()
+                try await noteBreakGlass(report?.breakGlass ?? [], isLast: isLast)
+            }
         }
         await prune()
+        return isArmed
     }
 
     /// Tells the audit trail of connections from break-glass sources since it was last told.

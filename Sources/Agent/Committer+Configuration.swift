@@ -11,8 +11,10 @@ extension Committer {
     /// - Returns: The configuration before and after.
     /// - Throws: `ConfigurationError`, or where the kernel refuses; then the old one stays.
     func reload(
-        from source: any ConfigurationSource
+        from source: any ConfigurationSource,
+        on terms: ChangeTerms
     ) throws -> (old: AgentConfiguration, new: AgentConfiguration) {
+        try requireNoTrial()
         let old = configuration
         let new: AgentConfiguration
         do throws(ConfigurationError) {
@@ -21,6 +23,7 @@ extension Committer {
             refuse(error)
             throw error
         }
+        try requireWayBack(under: new, on: terms) { _ in false }
         try adopt(new)
         return (old, new)
     }
@@ -32,13 +35,16 @@ extension Committer {
     ///   - name: The policy's name.
     ///   - definition: The keys of the policy file, `name` included; nil to remove the policy.
     ///   - condition: What must hold of the policy.
+    ///   - terms: On which terms.
     /// - Returns: What was changed, and what becomes of the requests that wait under the policy.
     /// - Throws: `Problem`; then nothing was.
     func change(
         policy name: String,
         to definition: String?,
-        if condition: Precondition
+        if condition: Precondition,
+        on terms: ChangeTerms
     ) throws(Problem) -> (PolicyChange, WaitingFates) {
+        try requireNoTrial()
         let names = configuration.policies.map(\.name)
         let policy = configuration.policies.first { $0.name == name }
         try condition.require(of: policy)
@@ -47,7 +53,16 @@ extension Committer {
         let change: PolicyChange
         do throws(PolicyChangeError) {
             change = try configuration.changing(policy: name, to: definition)
-            guard change.old != change.new else { return (change, WaitingFates()) }
+        } catch {
+            throw Problem(error)
+        }
+        guard change.old != change.new else { return (change, WaitingFates()) }
+        let now = clocks.now()
+        let new = change.configuration.policySet
+        try requireWayBack(under: change.configuration, on: terms) {
+            !terms.keepsGrants && $0.policy == name && !new.allows($0, at: now)
+        }
+        do throws(PolicyChangeError) {
             try change.make()
         } catch {
             throw Problem(error)
@@ -118,13 +133,13 @@ extension Problem {
         )
     }
 
-    fileprivate init(_ error: PolicyChangeError) {
+    init(_ error: PolicyChangeError) {
         switch error {
         case .invalid(let faults): self.init(faults: faults)
         case .filesDiffer:
             self.init(
                 .wrongState,
-                "cannot change a policy: the files were edited and are not what is in force; "
+                "cannot change the policies: the files were edited and are not what is in force; "
                     + "reload first: sallyport policy reload"
             )
         case .notEditable(let reason): self.init(.wrongState, reason)

@@ -1,6 +1,7 @@
 import API
 import Gate
 import Ledger
+import Linux
 import Logging
 import Policy
 import Settings
@@ -22,6 +23,7 @@ actor Committer {
     nonisolated let executor: any SerialExecutor & TaskExecutor
     nonisolated let clocks: any Clocks
     private let store: any EventStore
+    let gate: any GateControl
     private let logger: Logger
     /// Is told when the next grant ends, or a request that waits starts or lapses.
     private let wake: @Sendable (BootTime?) -> Void
@@ -38,6 +40,10 @@ actor Committer {
     }
     /// Who holds which role by that configuration, for whoever asks on any thread.
     nonisolated let roles: Mutex<RoleTable>
+    /// The change that is undone unless somebody confirms it in time.
+    var trial: Trial?
+    /// That the gate was taken away; nil where it is to be armed.
+    private(set) var disarmed: Disarmament? { didSet { kernel.isDisarmed = disarmed != nil } }
     private var configuredAt: Timestamp
     private var configurationOrigin: ConfigurationOrigin
     /// Why the files, as they were last read, are not what is in force.
@@ -65,6 +71,10 @@ actor Committer {
     private var prunedAt: BootTime?
     /// Who is told of delegates: the server, as long as the agent runs.
     private var delegateFeeds: [AsyncStream<[String]>.Continuation] = []
+    /// What of tampering the audit trail has to be told.
+    private(set) var tampering = TamperingStorm()
+    /// Whether the gate was tampered with and could not be mended yet.
+    private var isTampered = false
 
     /// Where the commit under way is.
     private enum Phase {
@@ -90,6 +100,8 @@ actor Committer {
         configuration: AgentConfiguration,
         origin: ConfigurationOrigin,
         fault: ConfigurationError?,
+        trial: Trial?,
+        disarmed: Disarmament?,
         nextRequestID: Int64,
         store: any EventStore,
         gate: any GateControl,
@@ -105,10 +117,15 @@ actor Committer {
         roles = Mutex(configuration.policySet.roles)
         configurationOrigin = origin
         configurationFault = fault
+        self.trial = trial
+        self.trial?.follow(clocks.now(), bootID: clocks.bootID)
+        self.disarmed = disarmed
         configuredAt = clocks.now().wall
         self.nextRequestID = nextRequestID
         self.store = store
+        self.gate = gate
         kernel = FollowingKernel(gate, clocks: clocks, logger: logger)
+        kernel.isDisarmed = disarmed != nil
         self.clocks = clocks
         self.executor = executor
         self.logger = logger
@@ -122,7 +139,7 @@ actor Committer {
     ///
     /// - Throws: Where the kernel refuses.
     func begin(recording events: [Event]) async throws {
-        try reassert()
+        if disarmed == nil { try reassert() } else { try gate.disarm() }
         do throws(LedgerError) {
             try await record(events, at: clocks.now().wall)
         } catch {
@@ -145,6 +162,8 @@ actor Committer {
         var policies: [AccessPolicy]
         var liveGrants: Int
         var ledgerFault: String?
+        var trial: Trial?
+        var disarmed: Disarmament?
     }
 
     /// What of all this the status tells.
@@ -156,7 +175,9 @@ actor Committer {
             warnings: warnings,
             policies: configuration.policies,
             liveGrants: plan.count,
-            ledgerFault: ledgerFault
+            ledgerFault: ledgerFault,
+            trial: trial,
+            disarmed: disarmed
         )
     }
 
@@ -228,6 +249,7 @@ actor Committer {
     /// stand still in suspend.
     func clockStepped() async throws {
         isClockStepped = true
+        trial?.follow(clocks.now(), bootID: clocks.bootID)
         try await settle()
     }
 
@@ -257,6 +279,30 @@ actor Committer {
     func breakGlassPackets(of source: CIDR, are packets: UInt64, isLast: Bool) -> UInt64? {
         kernel.breakGlassPackets(of: source, are: packets, isLast: isLast)
     }
+
+    /// What a break-glass source has let in since the agent started, with what the gate counts now.
+    func allBreakGlassPackets(of source: CIDR, with packets: UInt64) -> UInt64 {
+        kernel.breakGlassPackets(of: source, with: packets)
+    }
+
+    /// Notes that the gate was tampered with; answers what of it is to be told at once, and of the
+    /// mending also what earlier tampering was waiting for.
+    func note(
+        tampering text: String,
+        _ commits: Int,
+        isMended: Bool
+    ) -> (tampering: Bool, mending: Bool) {
+        let wasTampered = isTampered
+        isTampered = !isMended
+        let isFirst = tampering.note(text, commits: commits, at: clocks.now().boot)
+        return (isFirst, isMended && (isFirst || wasTampered))
+    }
+
+    /// What is to be told of tampering that was not told at once.
+    func takeTamperingSummary() -> String? { tampering.summary(at: clocks.now().boot) }
+
+    /// Whether the kernel has what the plan says.
+    var isInStep: Bool { !kernel.isBehind }
 
     /// A notice as an event; none where there have been too many like it.
     func noting(_ notice: Notice, at now: Moment) -> [Event] {
@@ -288,12 +334,15 @@ actor Committer {
         wakeAtNextEnd()
     }
 
-    private func wakeAtNextEnd() {
+    func wakeAtNextEnd() {
         var next = plan.nextDeadline
+        // Also one that has passed: it may not have been heard of yet.
+        if let trial { next = min(next ?? trial.end, trial.end) }
         if let due = waitingRequests.nextDue {
             let now = clocks.now()
             // What is due and could not be recorded is tried again with the rest.
-            if due > now.wall || !isHealing {
+            // So does what is to open once the gate is armed.
+            if due > now.wall || !isHealing && disarmed == nil {
                 // Both clocks are rounded down: not a moment too early.
                 let due = now.boot + (max(due, now.wall) - now.wall) + .milliseconds(1)
                 next = min(next ?? due, due)
@@ -342,10 +391,12 @@ actor Committer {
         // The kernel has closed them already.
         let ended = plan.takeEnded(at: now.boot)
         take(ended.map { .ended($0, .expired, at: now.wall, by: nil) }, of: nil)
-        for request in waitingRequests.due(at: now.wall) {
+        for request in waitingRequests.due(at: now.wall)
+        where disarmed == nil || request.wait.state != .scheduled {
             take(eventsOfDue(request, at: now), of: nil)
         }
-        if isReconfigured {
+        // What is tried denies nobody: that could not be rolled back.
+        if isReconfigured, disarmed == nil, trial?.policies == nil {
             isReconfigured = false
             for request in waitingRequests.all {
                 take(eventsOfReconfiguration(of: request, at: now), of: nil)
@@ -355,6 +406,8 @@ actor Committer {
         var refused: [any Pending] = []
         for pending in batch {
             switch pending.decide(in: self, at: now) {
+            case .happens(let events) where disarmed != nil && events.contains(where: \.opens):
+                refused.append(RefusedWhileDisarmed(pending: pending))
             case .happens(let events):
                 take(events, of: pending)
                 noteKeys(of: events)
@@ -567,6 +620,7 @@ actor Committer {
     /// Makes the table in the kernel what configuration and plan say it should be, without what is
     /// still on its way into the ledger.
     func reassert() throws {
+        guard disarmed == nil else { return }
         var recorded = plan
         if case .recording(let undos) = phase {
             for undo in undos.reversed() { recorded.undo(undo) }
@@ -607,10 +661,49 @@ actor Committer {
         judgeWaitingRequestsAnew()
     }
 
-    private func judgeWaitingRequestsAnew() {
+    /// Holds what waits against the configuration in force, with the next commit.
+    func judgeWaitingRequestsAnew() {
         guard waitingRequests.count > 0 else { return }
         isReconfigured = true
         submit({ _, _ throws(Problem) in Submission(events: []) {} }, reply: { _ in })
+    }
+
+    /// Takes the gate away, or arms it again with the configuration and the plan as they are.
+    ///
+    /// - Parameters:
+    ///   - disarmed: That it is taken away, and by whom; nil to arm it.
+    ///   - keep: Keeps that durably.
+    /// - Throws: Where it cannot be kept, or the kernel refuses; then all is as it was.
+    func set(
+        disarmed: Disarmament?,
+        keep: (Disarmament?) throws(SystemError) -> Void
+    ) throws {
+        let old = self.disarmed
+        if let disarmed {
+            // First, so that no start arms what is about to be taken away.
+            try keep(disarmed)
+            do {
+                try gate.disarm()
+            } catch {
+                try? keep(old)
+                throw error
+            }
+            self.disarmed = disarmed
+        } else {
+            self.disarmed = nil
+            do {
+                try reassert()
+                try keep(nil)
+            } catch {
+                if let old {
+                    try? gate.disarm()
+                    self.disarmed = old
+                }
+                throw error
+            }
+        }
+        if disarmed == nil { return wakeAtNextEnd() }
+        kernel.fallBehind()
     }
 
     /// Keeps what is in force for a start, now that the change that led to it has its row: what the
@@ -619,7 +712,7 @@ actor Committer {
         // Where the ledger took nothing, that start has to tell.
         guard ledgerFault == nil else { return }
         unrecordedChanges = max(0, unrecordedChanges - 1)
-        if unrecordedChanges == 0 { source.remember(configuration) }
+        if unrecordedChanges == 0, trial?.policies == nil { source.remember(configuration) }
     }
 
     /// The users that delegates run as: now, and again whenever a configuration is put in force.
@@ -654,7 +747,13 @@ actor Committer {
     private func heal() async {
         isHealing = false
         do {
-            if kernel.isBehind { try reassert() }
+            if kernel.isBehind {
+                try reassert()
+                if isTampered, disarmed == nil {
+                    isTampered = false
+                    note(Notice(.gateRearmed), of: .agent)
+                }
+            }
             let isDue = waitingRequests.nextDue.map { $0 <= clocks.now().wall } ?? false
             if store.isBehind || isDue { try await settle() }
         } catch {
@@ -663,7 +762,34 @@ actor Committer {
     }
 }
 
+/// Somebody who is refused because nothing is opened while the gate is taken away.
+private struct RefusedWhileDisarmed: Pending {
+    let pending: any Pending
+
+    func decide(in committer: isolated Committer, at now: Moment) -> Verdict { .refused }
+
+    func render() {}
+
+    func finish(_ failure: Problem?) { pending.finish(.disarmed) }
+}
+
+extension Problem {
+    static let disarmed = Problem(
+        .gateDisarmed,
+        "nothing is opened: the gate is disarmed, and managed ports are open to everybody; an admin "
+            + "arms it: sallyport arm"
+    )
+}
+
 extension Event {
+    /// Whether somebody wants to be let in by it, now or later.
+    fileprivate var opens: Bool {
+        switch self {
+        case .asked, .approved, .opened, .extended: true
+        case .concluded, .ended, .takenBack, .shortened, .carriedOver, .noted: false
+        }
+    }
+
     /// The live grant that this is about, which must be in the ledger.
     fileprivate var grant: Grant.ID? {
         switch self {

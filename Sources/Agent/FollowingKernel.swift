@@ -9,8 +9,23 @@ struct FollowingKernel {
     private let clocks: any Clocks
     private let logger: Logger
     private var standing = Standing.behind
-    /// What break-glass sources had let in when the audit trail was last told, and when that was.
-    private var breakGlassTold: [CIDR: (packets: UInt64, at: BootTime)] = [:]
+    /// Whether the table was taken away, and is not to be made.
+    var isDisarmed = false
+    /// What break-glass sources have let in, in all.
+    private var breakGlassUse: [CIDR: BreakGlassUse] = [:]
+
+    /// What a break-glass source has let in.
+    ///
+    /// A gate that is made anew counts from zero.
+    private struct BreakGlassUse {
+        /// Before the gate was made anew.
+        var before: UInt64 = 0
+        /// What the gate had counted when it was looked at.
+        var seen: UInt64 = 0
+        /// What the audit trail was told of, and when.
+        var told: UInt64 = 0
+        var toldAt: BootTime?
+    }
 
     /// How the table stands to the plan.
     private enum Standing {
@@ -34,12 +49,14 @@ struct FollowingKernel {
 
     /// Makes changes of elements ready, in case that ``bring(to:or:of:)`` can make just them.
     func prepare(_ changes: [ElementChange]) {
-        if !isBehind { gate.prepare(changes, now: clocks.now().boot) }
+        if !isBehind, !isDisarmed { gate.prepare(changes, now: clocks.now().boot) }
     }
 
     /// Makes changes that are ready, on whatever thread.
     func begin(_ changes: [ElementChange]) -> @Sendable () -> Void {
-        { [gate, clocks] in gate.begin(changes, now: clocks.now().boot) }
+        { [gate, clocks, isDisarmed] in
+            if !isDisarmed { gate.begin(changes, now: clocks.now().boot) }
+        }
     }
 
     /// Commits changes of elements; where that fails, reads the kernel back and makes it what the
@@ -49,6 +66,7 @@ struct FollowingKernel {
         or plan: Plan,
         of configuration: AgentConfiguration
     ) throws {
+        guard !isDisarmed else { return }
         guard !isBehind else { return try make(configuration, holding: plan) }
         guard !changes.isEmpty else { return }
         do {
@@ -62,12 +80,14 @@ struct FollowingKernel {
     /// Makes the table what configuration and plan say it should be.
     mutating func make(_ configuration: AgentConfiguration, holding plan: Plan) throws {
         standing = .behind
+        guard !isDisarmed else { return }
         try arm(configuration, holding: .exactly(plan))
         standing = .inStep
     }
 
     /// Makes all of the table anew but what is open, which stays as it is.
     mutating func adopt(_ configuration: AgentConfiguration) throws {
+        guard !isDisarmed else { return }
         if try arm(configuration, holding: .whatIsThere) { standing = .behind }
     }
 
@@ -76,15 +96,20 @@ struct FollowingKernel {
         _ configuration: AgentConfiguration,
         holding: Holding
     ) throws -> Bool {
-        let wasMissing = try gate.arm(
+        // Where it cannot be read any more, what was seen last has to do.
+        let used = (try? gate.breakGlass()) ?? []
+        for source in Set(breakGlassUse.keys).union(used.map(\.source)) {
+            var use = breakGlassUse[source, default: BreakGlassUse()]
+            use.before += max(use.seen, used.first { $0.source == source }?.packets ?? 0)
+            use.seen = 0
+            breakGlassUse[source] = use
+        }
+        return try gate.arm(
             managed: configuration.policySet.managedPorts,
             breakGlass: configuration.breakGlass,
             holding: holding,
             now: { [clocks] in clocks.now().boot }
         )
-        // A gate that was made anew counts from zero.
-        breakGlassTold = [:]
-        return wasMissing
     }
 
     /// How many packets of a break-glass source the audit trail has to be told of; nil for none.
@@ -95,11 +120,19 @@ struct FollowingKernel {
         are packets: UInt64,
         isLast: Bool
     ) -> UInt64? {
-        let (told, now) = (breakGlassTold[source], clocks.now().boot)
-        guard packets > told?.packets ?? 0,
-            isLast || told.map({ now - $0.at >= .seconds(3_600) }) ?? true
+        let now = clocks.now().boot
+        var use = breakGlassUse[source, default: BreakGlassUse()]
+        use.seen = packets
+        defer { breakGlassUse[source] = use }
+        let all = use.before + packets
+        guard all > use.told, isLast || use.toldAt.map({ now - $0 >= .seconds(3_600) }) ?? true
         else { return nil }
-        breakGlassTold[source] = (packets, now)
-        return packets - (told?.packets ?? 0)
+        defer { (use.told, use.toldAt) = (all, now) }
+        return all - use.told
+    }
+
+    /// What a break-glass source has let in since the agent started, with what the gate counts now.
+    func breakGlassPackets(of source: CIDR, with packets: UInt64) -> UInt64 {
+        (breakGlassUse[source]?.before ?? 0) + packets
     }
 }

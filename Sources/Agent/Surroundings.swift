@@ -1,5 +1,6 @@
 public import Gate
 public import Ledger
+public import Linux
 public import Policy
 public import Settings
 
@@ -45,6 +46,18 @@ public protocol GateControl: Sendable {
         now: () -> BootTime
     ) throws(GateError) -> Bool
 
+    /// Lets nothing of what is there now stay when it is armed the next time.
+    func distrust()
+
+    /// For each break-glass source the packets it opened connections with since the gate was armed.
+    func breakGlass() throws(GateError) -> [(source: CIDR, packets: UInt64)]
+
+    /// Takes away what is there, and so opens everything.
+    func disarm() throws(GateError)
+
+    /// Whether a session runs to this host.
+    func isRunning(_ session: OwnSession) throws(GateError) -> Bool
+
     /// Makes changes ready, so that `apply` takes less time.
     func prepare(_ changes: [ElementChange], now: BootTime)
 
@@ -73,7 +86,18 @@ public protocol ConfigurationSource: Sendable {
 
     /// Keeps what is now in force, to start from where the files cannot be used.
     func remember(_ configuration: AgentConfiguration)
+
+    /// Keeps durably that a change waits for its confirmation; nil: that none does.
+    func keep(_ trial: Trial?) throws(SystemError)
+
+    /// Keeps durably that the gate is taken away; nil: that it is not.
+    func keep(_ disarmament: Disarmament?) throws(SystemError)
 }
 
 extension Ledger: EventStore {}
-extension Gate: GateControl {}
+extension Gate: GateControl {
+    /// Of the sources that it was armed with last.
+    public func breakGlass() throws(GateError) -> [(source: CIDR, packets: UInt64)] {
+        try breakGlass(of: nil)
+    }
+}

@@ -10,6 +10,8 @@ public import Policy
 /// time, and throws a ``ClientError``. Ids are texts, as in the documents.
 public final class Client {
     let connection: Connection
+    /// The session that the user works in: a change that would close its port is refused.
+    public var session: OwnSession?
 
     /// Makes a client; it connects with the first call.
     ///
@@ -47,11 +49,6 @@ public final class Client {
         try get("/v1/policies/\(encoded(name))")
     }
 
-    /// Makes the agent read its configuration again; answers the policies in force then.
-    public func reload() throws(ClientError) -> PolicyList {
-        try post("/v1/policies/reload")
-    }
-
     /// What a policy must be that is to be changed.
     public enum Condition: Hashable, Sendable {
         /// Whatever it is, or nothing.
@@ -71,52 +68,6 @@ public final class Client {
         let policy: PolicyDocument = try document(of: reply, to: call)
         guard let tag = reply.tag, !tag.isEmpty else { throw unreadable(reply) }
         return (policy, tag)
-    }
-
-    /// Makes or changes a policy.
-    ///
-    /// - Parameters:
-    ///   - name: The policy's name.
-    ///   - definition: An object with the keys of the policy file.
-    ///   - condition: What the policy must be.
-    ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
-    /// - Returns: What was changed.
-    /// - Throws: ``ClientError``.
-    public func set(
-        policy name: String,
-        to definition: JSONValue,
-        if condition: Condition,
-        keepingGrants: Bool
-    ) throws(ClientError) -> PolicyChangeDocument {
-        let body = ByteBuffer(string: definition.description)
-        var headers: HTTPHeaders = [
-            "content-type": "application/json", "content-length": String(body.readableBytes),
-        ]
-        switch condition {
-        case .none: break
-        case .isAbsent: headers.add(name: "if-none-match", value: "*")
-        case .isStill(let tag): headers.add(name: "if-match", value: tag)
-        }
-        return try exchange(
-            Call(
-                method: .PUT,
-                target: policyTarget(name, keepingGrants),
-                headers: headers,
-                body: body
-            )
-        )
-    }
-
-    /// Removes a policy.
-    public func remove(
-        policy name: String,
-        keepingGrants: Bool
-    ) throws(ClientError) -> PolicyChangeDocument {
-        try exchange(Call(method: .DELETE, target: policyTarget(name, keepingGrants)))
-    }
-
-    private func policyTarget(_ name: String, _ keepingGrants: Bool) -> String {
-        "/v1/policies/\(encoded(name))" + (keepingGrants ? "?keep_grants=true" : "")
     }
 
     /// Asks for access.
@@ -240,7 +191,7 @@ extension Client {
         return pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
     }
 
-    private func post<Document: Decodable>(
+    func post<Document: Decodable>(
         _ path: String,
         _ body: ByteBuffer = ByteBuffer(),
         headers: HTTPHeaders = [:]
@@ -251,7 +202,7 @@ extension Client {
         return try exchange(Call(method: .POST, target: path, headers: headers, body: body))
     }
 
-    private func json(_ document: some Encodable) throws(ClientError) -> ByteBuffer {
+    func json(_ document: some Encodable) throws(ClientError) -> ByteBuffer {
         do {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -297,7 +248,7 @@ extension Client {
 }
 
 /// Text as it may stand in a path or a query (RFC 3986, section 2.3).
-private func encoded(_ text: String) -> String {
+func encoded(_ text: String) -> String {
     var result = ""
     for byte in text.utf8 {
         switch byte {

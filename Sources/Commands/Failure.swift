@@ -39,8 +39,9 @@ struct Failure {
         details = violations.isEmpty ? [problem.detail] : violations
         status =
             switch problem.code {
-            case .badRequest, .outsidePolicy, .notFound, .wrongState, .idempotencyConflict,
-                .bodyTooLarge, .changedMeanwhile, .configurationInvalid, .rateLimited:
+            case .badRequest, .outsidePolicy, .notFound, .wrongState, .changeUnconfirmed,
+                .wouldLockOut, .gateDisarmed, .idempotencyConflict, .bodyTooLarge,
+                .changedMeanwhile, .configurationInvalid, .rateLimited:
                 .invalid
             case .notAuthenticated, .notPermitted: .notPermitted
             case .methodNotAllowed, .unsupportedMediaType, .configurationNotWritten,

@@ -28,3 +28,11 @@ func sessionOrigin(_ environment: (String) -> String?) throws -> String {
 private func unknownOrigin(_ why: String) -> Problem {
     Problem(.badRequest, "cannot tell what \"me\" is: \(why)")
 }
+
+extension Surroundings {
+    /// The SSH session that the caller works in, also where `sudo` hides it; nil where it is none.
+    var ownSession: OwnSession? {
+        let text = environment("SSH_CONNECTION") ?? environmentAbove("SSH_CONNECTION")
+        return text.flatMap { try? OwnSession(parsing: $0) }
+    }
+}

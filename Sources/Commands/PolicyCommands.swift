@@ -7,10 +7,10 @@ import Policy
 struct PolicyCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "policy",
-        abstract: "Look at the policies, change them, check a file, reload them.",
+        abstract: "Look at the policies, change them, check a file, apply others, reload them.",
         subcommands: [
-            List.self, Show.self, Set.self, Remove.self, Check.self, Reload.self,
-            Import.self,
+            List.self, Show.self, Set.self, Remove.self, Check.self, Apply.self, Confirm.self,
+            Reload.self, Import.self,
         ]
     )
 
@@ -74,8 +74,11 @@ struct PolicyCommands: ParsableCommand {
             abstract: "Read the policy files anew (admins).",
             discussion: """
                 Live grants survive it. Where a file is refused, the running policies stay.
+                To have them back unless you confirm: sallyport policy apply.
                 """
         )
+
+        @OptionGroup var guarding: ForceOption
 
         @OptionGroup var shared: SharedOptions
 
@@ -84,7 +87,8 @@ struct PolicyCommands: ParsableCommand {
             in surroundings: Surroundings,
             to output: Output
         ) throws -> Report {
-            let list = try agent.reload()
+            agent.session = surroundings.ownSession
+            let list = try agent.reload(ChangeOptions(isForced: guarding.force))
             try output.show(list, as: lines(list, output.screen))
             return Report(notes: ["reloaded"])
         }

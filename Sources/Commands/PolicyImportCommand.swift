@@ -41,6 +41,8 @@ extension PolicyCommands {
         @Flag(help: "Change policies that are there without being asked.")
         var replace = false
 
+        @OptionGroup var guarding: ForceOption
+
         @OptionGroup var shared: SharedOptions
 
         func report(
@@ -92,13 +94,14 @@ extension PolicyCommands {
                 return report
             }
             var told: [Line] = []
+            agent.session = surroundings.ownSession
             for plan in plans {
                 do throws(ClientError) {
                     let change = try agent.set(
                         policy: plan.name,
                         to: plan.definition,
                         if: plan.condition,
-                        keepingGrants: false
+                        ChangeOptions(isForced: guarding.force)
                     )
                     document.changes.append(change)
                     told += lines(change, named: plan.name)

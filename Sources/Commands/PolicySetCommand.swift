@@ -42,6 +42,8 @@ extension PolicyCommands {
         @Flag(help: "Let grants that are no longer allowed go on to their end.")
         var keepGrants = false
 
+        @OptionGroup var guarding: ForceOption
+
         @OptionGroup var shared: SharedOptions
 
         func validate() throws {
@@ -63,11 +65,12 @@ extension PolicyCommands {
                 (definition, condition) = try current(agent)
             }
             keys.apply(to: &definition)
+            agent.session = surroundings.ownSession
             let change = try agent.set(
                 policy: name,
                 to: definition,
                 if: condition,
-                keepingGrants: keepGrants
+                ChangeOptions(isForced: guarding.force, keepsGrants: keepGrants)
             )
             try output.show(change, as: lines(change, named: name))
             return Report(notes: warnings(change))
@@ -116,6 +119,8 @@ extension PolicyCommands {
         @Flag(help: "Let its grants go on to their end.")
         var keepGrants = false
 
+        @OptionGroup var guarding: ForceOption
+
         @OptionGroup var shared: SharedOptions
 
         func report(
@@ -123,7 +128,11 @@ extension PolicyCommands {
             in surroundings: Surroundings,
             to output: Output
         ) throws -> Report {
-            let change = try agent.remove(policy: name, keepingGrants: keepGrants)
+            agent.session = surroundings.ownSession
+            let change = try agent.remove(
+                policy: name,
+                ChangeOptions(isForced: guarding.force, keepsGrants: keepGrants)
+            )
             try output.show(change, as: lines(change, named: name))
             return Report(notes: warnings(change))
         }

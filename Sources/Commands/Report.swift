@@ -26,6 +26,8 @@ enum ExitStatus: Int32 {
 struct Surroundings: Sendable {
     /// The value of an environment variable; nil where it is not set.
     var environment: @Sendable (String) -> String?
+    /// The value of one in the nearest process above this one that has it; nil where none does.
+    var environmentAbove: @Sendable (String) -> String? = { _ in nil }
     /// The path of this program; nil where the system does not say.
     var program: String?
     /// Who the agent takes the caller for.

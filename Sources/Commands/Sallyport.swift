@@ -27,6 +27,7 @@ extension Surroundings {
     static var current: Surroundings {
         Surroundings(
             environment: ThisProcess.environment,
+            environmentAbove: ThisProcess.environmentAbove,
             program: ThisProcess.program,
             subject: .local(uid: ThisProcess.userID),
             time: TimeTeller(
@@ -91,6 +92,7 @@ struct RootCommand: ParsableCommand {
             CloseCommand.self, ListCommand.self, PendingCommand.self, ApproveCommand.self,
             DenyCommand.self, CancelCommand.self, LogCommand.self, PolicyCommands.self,
             DiscoverCommand.self, DoctorCommand.self,
+            ArmCommand.self, DisarmCommand.self,
         ]
     )
 

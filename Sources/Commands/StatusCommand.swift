@@ -39,7 +39,9 @@ struct StatusCommand: AgentCommand {
             ? [Line(noPolicies)] : table(status.policies, output.screen, time)
         try output.show(
             status,
-            as: alarms.map { Line($0, .bad) } + header(status, output.screen, time) + [""]
+            as: alarms.map { Line($0, .bad) }
+                + (status.unconfirmed.map { [Line(unconfirmed($0, time), .waiting)] } ?? [])
+                + header(status, output.screen, time) + [""]
                 + policies
         )
         return Report(
@@ -52,7 +54,13 @@ struct StatusCommand: AgentCommand {
 /// What is wrong with the agent or its gate, the worst first.
 private func alarms(_ status: StatusDocument) -> [String] {
     var alarms: [String] = []
-    if !status.gate.armed {
+    if status.gate.disarmed != nil {
+        let fault = status.gate.fault.map { " (\($0))" } ?? ""
+        alarms.append(
+            "THE GATE IS DISARMED: managed ports are open to everybody\(fault); to arm it: "
+                + "sallyport arm"
+        )
+    } else if !status.gate.armed {
         alarms.append("THE GATE IS NOT ARMED: managed ports may be open to everybody")
     }
     switch status.agent.configuration {
@@ -71,6 +79,17 @@ private func alarms(_ status: StatusDocument) -> [String] {
         alarms.append("THE AUDIT TRAIL WAS DAMAGED: \(fault)")
     }
     return alarms
+}
+
+/// What is undone unless somebody confirms it.
+private func unconfirmed(_ change: UnconfirmedDocument, _ time: TimeTeller) -> String {
+    let (what, undone) =
+        switch change.change {
+        case .policies: ("policies applied", "rolled back")
+        case .arming: ("armed", "disarmed again")
+        }
+    return "\(what) by \(change.by): \(undone) at \(time.both(change.until)) unless confirmed: "
+        + "sallyport policy confirm"
 }
 
 private func header(_ status: StatusDocument, _ screen: Screen, _ time: TimeTeller) -> [Line] {
@@ -114,6 +133,7 @@ private func wrapped(_ items: [String]) -> String {
 }
 
 private func gate(_ gate: GateStatus) -> String {
+    if gate.disarmed != nil { return "DISARMED: \(gate.fault ?? "no reason given")" }
     guard gate.armed else { return "NOT ARMED: \(gate.fault ?? "no reason given")" }
     let owner = gate.owned ? "owned by the agent" : "other programs may change it"
     return """

@@ -24,11 +24,21 @@ struct ConfigurationFiles: ConfigurationSource {
             )
         }
     }
+
+    func keep(_ trial: Trial?) throws(SystemError) { try Trial.keep(trial, in: stateDirectory) }
+
+    func keep(_ disarmament: Disarmament?) throws(SystemError) {
+        try Disarmament.keep(disarmament, in: stateDirectory)
+    }
 }
 
 extension ConfigurationStart {
     /// Says loudly where the files are not what is armed.
     func log(to logger: Logger) {
+        if let trialFault { logger.critical("\(trialFault)") }
+        if disarmed != nil {
+            logger.critical("THE GATE IS DISARMED: managed ports are open to everybody")
+        }
         guard let fault else { return }
         let armed =
             origin == .lastKnownGood

@@ -20,11 +20,21 @@ public struct DaemonOptions: Sendable {
     /// The state directory; nil for the one of the configuration.
     public var stateDirectory: String?
 
+    /// Whether the kernel is asked to keep others from the table; false for tests of what is done
+    /// where it cannot.
+    public var ownsTable: Bool
+
     /// Names the files the agent works with.
-    public init(configuration: String, socket: String?, stateDirectory: String?) {
+    public init(
+        configuration: String,
+        socket: String?,
+        stateDirectory: String?,
+        ownsTable: Bool = true
+    ) {
         self.configuration = configuration
         self.socket = socket
         self.stateDirectory = stateDirectory
+        self.ownsTable = ownsTable
     }
 }
 
@@ -77,22 +87,28 @@ public enum Daemon {
         ThisProcess.onHangUp(.ignore)
         try ThisProcess.raiseOpenFileLimit()
         let clocks = try SystemClocks()
-        let start = try ConfigurationStart.read(
+        let start = try ConfigurationStart.begin(
             file: options.configuration,
-            stateDirectory: options.stateDirectory
+            stateDirectory: options.stateDirectory,
+            at: clocks.now(),
+            bootID: clocks.bootID
         )
         start.log(to: logger)
         // Closed first, whatever becomes of the rest: what is open already stays as it is.
-        let gate = try Gate()
+        let gate = try Gate(owning: options.ownsTable)
         let managed = start.configuration.policySet.managedPorts
-        try gate.arm(
-            managed: managed,
-            breakGlass: start.configuration.breakGlass,
-            holding: .whatIsThere,
-            now: { clocks.now().boot }
-        )
-        let ports = managed.map(\.range.portCount).reduce(0, +)
-        logger.info("gate armed: \(counted(ports, "managed port", "managed ports"))")
+        // Arming begins to count anew.
+        let used = (try? gate.breakGlass(of: start.configuration.breakGlass)) ?? []
+        if start.disarmed == nil {
+            try gate.arm(
+                managed: managed,
+                breakGlass: start.configuration.breakGlass,
+                holding: .whatIsThere,
+                now: { clocks.now().boot }
+            )
+            let ports = managed.map(\.range.portCount).reduce(0, +)
+            logger.info("gate armed: \(counted(ports, "managed port", "managed ports"))")
+        }
         let ledger: Ledger
         do throws(LedgerError) {
             ledger = try Ledger(directory: start.stateDirectory, bootID: clocks.bootID)
@@ -104,7 +120,8 @@ public enum Daemon {
             stateDirectory: start.stateDirectory,
             logger: logger
         )
-        let watch = try Watch(ruleset: gate.isOwned ? nil : RulesetMonitor(besides: gate))
+        let watch = try Watch()
+        let monitor = gate.isOwned ? nil : try RulesetMonitor(besides: gate)
         let executor = LoopExecutor.makeWithOwnThread()
         let trail = TrailLog(ledger, logger: logger, isWhole: leadsToJournal)
         let outcome = Outcome()
@@ -114,6 +131,9 @@ public enum Daemon {
                     configuration: start.configuration,
                     origin: start.origin,
                     fault: start.fault,
+                    trials: (start.trial, undone: start.undone),
+                    disarmed: start.disarmed,
+                    usedBefore: used,
                     source: files,
                     gate: gate,
                     ledger: ledger,
@@ -131,6 +151,7 @@ public enum Daemon {
                 try await serve(
                     agent,
                     watch,
+                    monitor,
                     trail,
                     options.socket,
                     start,
@@ -148,6 +169,7 @@ public enum Daemon {
     private static func serve(
         _ agent: Agent,
         _ watch: Watch,
+        _ monitor: RulesetMonitor?,
         _ trail: TrailLog,
         _ socket: String?,
         _ start: ConfigurationStart,
@@ -170,6 +192,7 @@ public enum Daemon {
             configuration: .init(
                 services: [
                     .init(service: WatchService(agent: agent, watch: watch)),
+                    .init(service: RulesetWatchService(agent: agent, monitor: monitor)),
                     .init(service: ReloadService(agent: agent)),
                     .init(service: WatchdogService(agent: agent)),
                     .init(service: TrailLogService(agent: agent, log: trail)),
@@ -180,7 +203,8 @@ public enum Daemon {
             )
         )
         await agent.note(.started)
-        await agent.noteStart(after: start.previous)
+        // What is tried is not known to be good, and told already.
+        if start.trial?.policies == nil { await agent.noteStart(after: start.previous) }
         await trail.catchUp()
         await trail.tellHead()
         ServiceManager.notify("READY=1")

@@ -17,7 +17,6 @@ struct WatchService: Service {
                 switch event {
                 case .grantEnds: await agent.grantsEnded()
                 case .clockStepped: await agent.clockStepped()
-                case .rulesetChanged: await agent.rulesetChanged()
                 case .stopped: break
                 }
             }
@@ -39,19 +38,22 @@ struct ReloadService: Service {
     }
 }
 
-/// Tells the service manager that the agent still answers.
+/// Looks after the gate now and then, and tells the service manager that the agent answers and the
+/// gate is what it should be: an agent that cannot arm it is started anew.
 struct WatchdogService: Service {
+    /// How often it looks where no watchdog wants to hear from it.
+    private static let interval = Duration.seconds(60)
+
     let agent: Agent
 
     func run() async throws {
-        guard let interval = ServiceManager.watchdogInterval else {
-            return try await gracefulShutdown()
-        }
+        let watchdog = ServiceManager.watchdogInterval.map { $0 / 2 }
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
-                await agent.beat()
-                ServiceManager.notify("WATCHDOG=1")
-                try? await Task.sleep(for: interval / 2)
+                let isArmed = await agent.beat()
+                ServiceManager.notify("STATUS=\(await agent.gateLine())")
+                if watchdog != nil, isArmed { ServiceManager.notify("WATCHDOG=1") }
+                try? await Task.sleep(for: watchdog ?? Self.interval)
             }
         }
     }

@@ -26,18 +26,26 @@ actor TrailLog {
         self.ledger = ledger
         self.logger = logger
         self.isWhole = isWhole
-        unwanted = isWhole ? [] : Set(AuditKind.allCases.filter { $0.level < .notice })
+        unwanted =
+            isWhole
+            ? [] : Set(AuditKind.allCases.filter { $0.level < .notice && !$0.concernsGate })
         position = ledger.newestEvent
     }
 
     /// Tells what was recorded since it was last called.
-    func catchUp() async {
+    ///
+    /// - Returns: Whether something of it was about the gate.
+    @discardableResult
+    func catchUp() async -> Bool {
+        var concernsGate = false
         do {
             let newest = ledger.newestEvent
             let rows = ledger.allAudit(AuditFilter(), without: unwanted, after: position)
             for try await rows in rows {
                 for row in rows {
                     tell(row)
+                    concernsGate =
+                        concernsGate || AuditKind(rawValue: row.event)?.concernsGate == true
                     position = row.sequence
                     if position % Self.headInterval == 0 { tellHead(row.sequence, row.hash) }
                 }
@@ -46,6 +54,7 @@ actor TrailLog {
         } catch {
             logger.error("cannot read what was recorded: \(error)")
         }
+        return concernsGate
     }
 
     /// Tells the head of the chain.
@@ -81,7 +90,9 @@ struct TrailLogService: Service {
 
     func run() async throws {
         for await _ in agent.recordings.cancelOnGracefulShutdown() {
-            await log.catchUp()
+            if await log.catchUp() {
+                ServiceManager.notify("STATUS=\(await agent.gateLine())")
+            }
             // Many at once cost less than one by one.
             try? await Task.sleep(for: .milliseconds(100))
         }
@@ -89,12 +100,25 @@ struct TrailLogService: Service {
 }
 
 extension AuditKind {
+    /// Whether the gate, or what waits for a confirmation, may be another after it.
+    fileprivate var concernsGate: Bool {
+        switch self {
+        case .armed, .armingConfirmed, .disarmed, .policiesApplied, .policiesConfirmed,
+            .policiesRolledBack, .gateTampered, .gateRearmed:
+            true
+        default: false
+        }
+    }
+
     /// How much it matters; why a grant failed the agent says itself.
     fileprivate var level: Logger.Level {
         switch self {
-        case .refused, .denied, .delegateRefused, .ledgerRepaired, .policyChanged, .policyRemoved:
+        case .refused, .denied, .delegateRefused, .ledgerRepaired, .policyChanged, .policyRemoved,
+            .armed, .armingConfirmed, .policiesApplied, .policiesConfirmed:
             .notice
-        case .gateTampered, .breakGlassUsed, .configurationRefused, .takenBack: .warning
+        case .gateTampered, .breakGlassUsed, .configurationRefused, .takenBack,
+            .policiesRolledBack, .disarmed:
+            .warning
         case .ledgerRowsLost: .error
         default: .info
         }

@@ -1,24 +1,20 @@
-import Gate
 import Linux
 
 /// Wakes the agent when there is something to do.
 ///
-/// That is when a grant ends, when the wall clock is set or the machine resumes, and when somebody
-/// else changes the ruleset. Sleeps in `poll(2)` on a thread of its own otherwise.
+/// That is when a grant ends, and when the wall clock is set or the machine resumes. Sleeps in
+/// `poll(2)` on a thread of its own otherwise.
 final class Watch: Sendable {
-    enum Event: Sendable { case grantEnds, clockStepped, rulesetChanged, stopped }
+    enum Event: Sendable { case grantEnds, clockStepped, stopped }
 
     private let ends: DeadlineTimer
     private let steps: ClockStepAlarm
     private let stop: Signpost
-    /// Tells of others' changes; absent where the kernel itself keeps them from the table.
-    private let ruleset: RulesetMonitor?
 
-    init(ruleset: RulesetMonitor?) throws(SystemError) {
+    init() throws(SystemError) {
         ends = try DeadlineTimer.make()
         steps = try ClockStepAlarm.make()
         stop = try Signpost.make()
-        self.ruleset = ruleset
     }
 
     /// Sets when the next grant ends, in milliseconds of `CLOCK_BOOTTIME`; nil: none does.
@@ -39,10 +35,9 @@ final class Watch: Sendable {
     }
 
     private func next() -> Event {
-        var watched: [(descriptor: CInt, Readiness)] = [
+        let watched: [(descriptor: CInt, Readiness)] = [
             (stop.descriptor, .input), (steps.descriptor, .input), (ends.descriptor, .input),
         ]
-        if let ruleset { watched.append((ruleset.descriptor, .input)) }
         while true {
             guard let ready = try? wait(for: watched) else { continue }
             if !ready[0].isEmpty { return .stopped }
@@ -51,9 +46,6 @@ final class Watch: Sendable {
                 // is told again, which costs time but no truth.
                 try? steps.rearm()
                 return .clockStepped
-            }
-            if ready.count > 3, !ready[3].isEmpty, ruleset?.sawChange() == true {
-                return .rulesetChanged
             }
             if !ready[2].isEmpty {
                 ends.clear()

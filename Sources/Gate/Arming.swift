@@ -64,7 +64,7 @@ extension Gate {
     ) throws(NetlinkError) -> Arming {
         let generation = try connection.generation()
         let found = try readTable()
-        let adopted = found?.isOurs == true ? found : nil
+        let adopted = found?.isOurs == true && !withState(\.isDistrusted) ? found : nil
         let ports = Layout.Ports(managed)
         var arming = Arming(
             generation: generation,
@@ -96,7 +96,7 @@ extension Gate {
         let rules = Layout.rules(
             ports,
             breakGlass: Set(breakGlass.map(\.family)),
-            dropped: adopted?.dropped ?? Counter()
+            dropped: found?.dropped ?? Counter()
         )
         for rule in arming.grantSets.sorted().map(\.rule) + rules { arming.transaction.add(rule) }
         return arming

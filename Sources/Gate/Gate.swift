@@ -34,6 +34,8 @@ public final class Gate: Sendable {
         var grantSets: Set<GrantSet> = []
         var managed: [ManagedPort] = []
         var breakGlass: [CIDR] = []
+        /// Whether what is in the table may be another's, so that none of it may stay.
+        var isDistrusted = false
         /// Whether sessions earlier than the gate may be among the elements.
         var mayHoldEarlier = false
     }
@@ -103,8 +105,15 @@ public final class Gate: Sendable {
     ) throws(GateError) -> Bool {
         prepared.withLock { $0 = nil }
         do throws(NetlinkError) {
+            // Closed at once, where what has to be open takes longer to be put in.
+            if case .exactly(let plan) = holding, plan.count > Self.fewGrants,
+                try !connection.tables().contains(where: Layout.isTable)
+            {
+                _ = try commitArming(managed, breakGlass, .whatIsThere, now)
+            }
             let arming = try commitArming(managed, breakGlass, holding, now)
             state.withLock {
+                $0.isDistrusted = false
                 $0.grantSets = arming.grantSets
                 $0.managed = managed
                 $0.breakGlass = breakGlass
@@ -121,6 +130,12 @@ public final class Gate: Sendable {
             throw GateError(error)
         }
     }
+
+    /// So many are put in within a few milliseconds.
+    private static let fewGrants = 1_000
+
+    /// Lets nothing of what is in the table now stay when it is armed the next time.
+    public func distrust() { state.withLock { $0.isDistrusted = true } }
 
     private func commitArming(
         _ managed: [ManagedPort],

@@ -46,7 +46,7 @@ extension Gate {
             return GateReport(
                 fault: try fault(of: table, rules: rules),
                 droppedPackets: rules.dropped.packets,
-                breakGlass: try breakGlassTraffic()
+                breakGlass: try breakGlassTraffic(of: withState(\.breakGlass))
             )
         } catch {
             throw GateError(error)
@@ -96,11 +96,29 @@ extension Gate {
         return nil
     }
 
-    private func breakGlassTraffic() throws(NetlinkError) -> [(source: CIDR, packets: UInt64)] {
+    /// For each break-glass source the packets it opened connections with; none of one that is not in
+    /// the table.
+    ///
+    /// - Parameter sources: The sources; nil for those that the gate was armed with last.
+    /// - Returns: The packets of each.
+    /// - Throws: Where there is no table, or it cannot be read.
+    public func breakGlass(
+        of sources: [CIDR]?
+    ) throws(GateError) -> [(source: CIDR, packets: UInt64)] {
+        do throws(NetlinkError) {
+            return try breakGlassTraffic(of: sources ?? withState(\.breakGlass))
+        } catch {
+            throw GateError(error)
+        }
+    }
+
+    private func breakGlassTraffic(
+        of sources: [CIDR]
+    ) throws(NetlinkError) -> [(source: CIDR, packets: UInt64)] {
         var traffic: [(source: CIDR, packets: UInt64)] = []
         for family in AddressFamily.allCases {
             let elements = try connection.elements(of: Layout.breakGlass(family))
-            for source in withState(\.breakGlass) where source.family == family {
+            for source in sources where source.family == family {
                 let wanted = Layout.element(alwaysLettingIn: source)
                 let counted = elements.first { $0.key == wanted.key }?.counter
                 traffic.append((source, counted?.packets ?? 0))

@@ -42,11 +42,15 @@ public struct PeerProcess: Hashable, Sendable {
         self.init(startedAt: startedAt, loginUID: login == .max ? nil : login)
     }
 
-    /// The 22nd field; the second is the program's name in parentheses, which may hold anything.
-    package static func startTime(inStat stat: [UInt8]) -> UInt64? {
+    package static func startTime(inStat stat: [UInt8]) -> UInt64? { field(22, ofStat: stat) }
+
+    /// A field of `/proc/PID/stat` behind the second, which is the program's name in parentheses and
+    /// may hold anything.
+    static func field(_ number: Int, ofStat stat: [UInt8]) -> UInt64? {
         guard let end = stat.lastIndex(of: UInt8(ascii: ")")) else { return nil }
         let fields = stat[(end + 1)...].split(separator: UInt8(ascii: " "))
-        return fields.count > 19 ? UInt64(String(decoding: fields[19], as: UTF8.self)) : nil
+        return fields.count > number - 3
+            ? UInt64(String(decoding: fields[number - 3], as: UTF8.self)) : nil
     }
 
     private static func read(

@@ -24,6 +24,29 @@ public enum ThisProcess {
         unsafe getenv(name).map { unsafe String(cString: $0) }
     }
 
+    /// The value that an environment variable had when the nearest process above this one that was
+    /// given it began; nil where none was, or /proc does not show it.
+    ///
+    /// `sudo` takes most variables away from what it runs, but not from the shell it is called in.
+    public static func environmentAbove(_ name: String) -> String? {
+        var process = getppid()
+        // Deeper than anything that a person starts.
+        for _ in 0..<64 where process > 1 {
+            let folder = "/proc/\(process)"
+            let variables = try? Descriptor.open(folder + "/environ", .readOnly)
+                .readAll(atMost: 1 << 20).split(separator: 0)
+            for variable in variables ?? [] where variable.starts(with: "\(name)=".utf8) {
+                return String(decoding: variable.dropFirst(name.utf8.count + 1), as: UTF8.self)
+            }
+            guard
+                let stat = try? Descriptor.open(folder + "/stat", .readOnly).readAll(atMost: 4096),
+                let parent = PeerProcess.field(4, ofStat: stat)
+            else { return nil }
+            process = pid_t(clamping: parent)
+        }
+        return nil
+    }
+
     /// The path of the program that runs; nil where the system does not say (proc(5)).
     public static var program: String? {
         unsafe realpath("/proc/self/exe", nil).map { path in

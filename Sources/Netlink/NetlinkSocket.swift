@@ -49,6 +49,29 @@ package struct NetlinkSocket: ~Copyable, Sendable {
         try set(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, to: Int32(group))
     }
 
+    /// Lets no message in that tells of what a port did: the kernel drops it before it would take
+    /// room in the buffer or wake anybody.
+    package func ignore(port: UInt32) throws(NetlinkError) {
+        // linux/filter.h; the port is the fourth word of nlmsghdr, and is loaded as if it were in
+        // the order of the network. All messages of one datagram tell of one port's commit.
+        var program = [
+            sock_filter(code: UInt16(BPF_LD | BPF_W | BPF_ABS), jt: 0, jf: 0, k: 12),
+            sock_filter(code: UInt16(BPF_JMP | BPF_JEQ | BPF_K), jt: 0, jf: 1, k: port.bigEndian),
+            sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: 0),
+            sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: .max),
+        ]
+        let descriptor = fileDescriptor
+        unsafe try program.withUnsafeMutableBufferPointer { (program) throws(NetlinkError) in
+            var filter = unsafe sock_fprog()
+            unsafe filter.len = UInt16(program.count)
+            unsafe filter.filter = program.baseAddress
+            let size = unsafe socklen_t(MemoryLayout<sock_fprog>.size)
+            try call("setsockopt") {
+                unsafe setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &filter, size)
+            }
+        }
+    }
+
     /// Takes `count` sequence numbers that no request of this socket had before; returns the first.
     ///
     /// Answers to a request that was given up are told from later ones by it.

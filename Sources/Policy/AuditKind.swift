@@ -9,6 +9,15 @@ public enum AuditKind: String, Codable, Hashable, Sendable, CaseIterable {
     /// A policy was made, changed or removed through the API.
     case policyChanged = "policy-changed"
     case policyRemoved = "policy-removed"
+    /// All policies were replaced by others, for good or until somebody confirms them; they were
+    /// confirmed, or were not and the old ones are in force again.
+    case policiesApplied = "policies-applied"
+    case policiesConfirmed = "policies-confirmed"
+    case policiesRolledBack = "policies-rolled-back"
+    /// The gate was armed after it had been taken away, or was taken away.
+    case armed
+    case armingConfirmed = "arming-confirmed"
+    case disarmed
     /// Somebody asked for access and has to wait for others.
     case requested
     /// A request was refused by policy or for lack of a role.

@@ -38,13 +38,13 @@ extension Route {
             .PUT,
             "/v1/policies/{name}",
             .changePolicy,
-            query: ["keep_grants"]
+            query: ["keep_grants", "force"]
         ) { call, caller, service in
             try await service.change(
                 policy: call.variable,
                 to: try call.document(JSONValue.init(json:)),
                 if: try call.precondition(),
-                keepingGrants: try call.flag("keep_grants"),
+                on: try call.terms(),
                 by: caller
             ).answer()
         },
@@ -52,18 +52,52 @@ extension Route {
             .DELETE,
             "/v1/policies/{name}",
             .removePolicy,
-            query: ["keep_grants"]
+            query: ["keep_grants", "force"]
         ) { call, caller, service in
             try await service.change(
                 policy: call.variable,
                 to: nil,
                 if: try call.precondition(),
-                keepingGrants: try call.flag("keep_grants"),
+                on: try call.terms(),
                 by: caller
             ).answer()
         },
-        Route(.POST, "/v1/policies/reload", .reloadPolicies) { _, caller, service in
-            try .json(encoding: try await service.reload(by: caller))
+        Route(
+            .PUT,
+            "/v1/policies",
+            .applyPolicies,
+            query: ["keep_grants", "force", "confirm_within"]
+        ) { call, caller, service in
+            try .json(
+                encoding: try await service.apply(
+                    policies: try call.document(PolicyFilesBody.init(json:)).files,
+                    on: try call.terms(),
+                    by: caller
+                )
+            )
+        },
+        Route(.POST, "/v1/policies/confirm", .confirmChange) { _, caller, service in
+            try .json(encoding: try await service.confirm(by: caller))
+        },
+        Route(
+            .POST,
+            "/v1/policies/reload",
+            .reloadPolicies,
+            query: ["force"]
+        ) { call, caller, service in
+            try .json(encoding: try await service.reload(on: try call.terms(), by: caller))
+        },
+
+        Route(
+            .POST,
+            "/v1/gate/arm",
+            .armGate,
+            query: ["force", "confirm_within"]
+        ) { call, caller, service in
+            try .json(encoding: try await service.arm(on: try call.terms(), by: caller))
+        },
+        Route(.POST, "/v1/gate/disarm", .disarmGate) { _, caller, service in
+            try .json(encoding: try await service.disarm(by: caller))
         },
 
         Route(

@@ -14,6 +14,14 @@ public struct ConfigurationStart: Sendable {
     public var previous: AgentConfiguration?
     /// The state directory.
     public var stateDirectory: String
+    /// A change that waits for its confirmation.
+    public var trial: Trial?
+    /// A change that was undone, since nobody confirmed it in time.
+    public var undone: Trial?
+    /// What went wrong with either.
+    public var trialFault: String?
+    /// That the gate was taken away, and is not to be armed.
+    public var disarmed: Disarmament?
 
     /// Reads the files or, where they cannot be used, what was last in force.
     ///
@@ -80,14 +88,65 @@ public struct ConfigurationStart: Sendable {
         )
     }
 
-    /// Whether there is anything at a path, readable or not, or no telling.
-    private static func isThere(_ path: String) -> Bool {
-        do throws(SystemError) {
-            _ = try fileStatus(path, followsLink: false)
-            return true
-        } catch {
-            return error.errno != .noSuchFileOrDirectory
+    /// Reads what to start with, as ``read(file:stateDirectory:)``, and first makes the files what a
+    /// trial that an earlier run began wants them to be.
+    ///
+    /// - Parameters:
+    ///   - file: The configuration file.
+    ///   - stateDirectory: The state directory; nil for the configured one.
+    ///   - now: The clocks.
+    ///   - bootID: The boot that they are of.
+    /// - Returns: A configuration that is to be armed, unless the gate was taken away.
+    /// - Throws: As the other.
+    public static func begin(
+        file: String,
+        stateDirectory: String?,
+        at now: Moment,
+        bootID: String
+    ) throws(ConfigurationError) -> ConfigurationStart {
+        var start = try read(file: file, stateDirectory: stateDirectory)
+        let directory = start.stateDirectory
+        switch Trial.settle(in: directory, at: now, bootID: bootID) {
+        case .nothing: break
+        case .damaged(let fault): start.trialFault = fault
+        case .waiting(let trial):
+            start = try read(file: file, stateDirectory: directory)
+            start.trial = trial
+        case .undone(let trial):
+            start = try read(file: file, stateDirectory: directory)
+            start.undone = trial
+        case .notUndone(let trial, let error):
+            start.trialFault = "cannot roll the policy files back: \(error)"
+            start.undone = trial
+            guard let restored = try? trial.restored(from: start.configuration) else { break }
+            start.configuration = restored
+            start.origin = .lastKnownGood
+            start.previous = nil
+            start.fault = ConfigurationError(faults: [
+                ConfigurationError.Fault(
+                    file: restored.policyDirectory,
+                    line: 0,
+                    column: 0,
+                    key: "",
+                    message: "was not confirmed, and cannot be rolled back: \(error)"
+                )
+            ])
         }
+        if let undone = start.undone, undone.policies == nil {
+            let disarmed = Disarmament(at: now.wall, by: nil)
+            start.disarmed = disarmed
+            do throws(SystemError) {
+                try Disarmament.keep(disarmed, in: directory)
+            } catch {
+                start.trialFault = "cannot keep that the gate is disarmed: \(error)"
+            }
+        } else if let trial = start.trial, trial.policies == nil {
+            // Before the arming began, or while it did.
+            try? Disarmament.keep(nil, in: directory)
+        } else {
+            start.disarmed = Disarmament.read(in: directory)
+        }
+        return start
     }
 }
 

@@ -31,6 +31,16 @@ func fileText(_ path: String, longest: Int, isOwn: Bool = false) throws(FileErro
     return text
 }
 
+/// Whether there is something at a path.
+func isThere(_ path: String) -> Bool {
+    do throws(SystemError) {
+        _ = try fileStatus(path, followsLink: false)
+        return true
+    } catch {
+        return error.errno != .noSuchFileOrDirectory
+    }
+}
+
 extension Stat {
     /// Why a file is not to be trusted; nil where it is.
     fileprivate func objection(isOwn: Bool) -> String? {

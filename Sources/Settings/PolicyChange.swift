@@ -10,45 +10,22 @@ public struct PolicyChange: Sendable {
     public let old: AccessPolicy?
     /// The policy as it is to be; nil where it is removed.
     public let new: AccessPolicy?
+    let edit: FileEdit
+
     /// The path of its file.
-    public let file: String
-    /// The text of the file before and after; nil where there is no file.
-    let before: String?
-    let after: String?
-    /// Mode and owner of the file before.
-    let status: Stat?
+    public var file: String { edit.file }
 
     /// Writes the file, which is on the disk then, or removes it.
     ///
     /// Mode and owner stay, as far as the agent may set them.
     ///
     /// - Throws: ``PolicyChangeError/notWritten(_:)``; then the file is what it was.
-    public func make() throws(PolicyChangeError) { try put(after, inPlaceOf: before) }
+    public func make() throws(PolicyChangeError) { try edit.make() }
 
     /// Makes the file again what it was.
     ///
     /// - Throws: ``PolicyChangeError/notWritten(_:)``.
-    public func takeBack() throws(PolicyChangeError) { try put(before, inPlaceOf: after) }
-
-    private func put(_ text: String?, inPlaceOf old: String?) throws(PolicyChangeError) {
-        guard text != old else { return }
-        do throws(SystemError) {
-            if let text {
-                try replaceFile(
-                    file,
-                    with: Array(text.utf8),
-                    permissions: status?.permissions ?? Self.newFile,
-                    owner: status.map { ($0.userID, $0.groupID) }
-                )
-            } else {
-                try removeFile(file, durably: true)
-            }
-        } catch {
-            throw .notWritten("cannot write \(file): \(error.errno.text)")
-        }
-    }
-
-    private static let newFile: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
+    public func takeBack() throws(PolicyChangeError) { try edit.takeBack() }
 }
 
 /// Why a policy is not changed.
@@ -117,10 +94,7 @@ extension AgentConfiguration {
             configuration: changed,
             old: old,
             new: new,
-            file: file,
-            before: before,
-            after: after,
-            status: status
+            edit: FileEdit(file: file, before: before, after: after, status: status)
         )
     }
 

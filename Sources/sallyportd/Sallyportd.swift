@@ -48,6 +48,10 @@ struct Sallyportd: ParsableCommand {
     @Flag(help: "With --check-policies: print the policies as JSON.")
     var json = false
 
+    /// For tests of what is done on kernels before 6.9.
+    @Flag(help: .hidden)
+    var unowned = false
+
     func validate() throws {
         guard !json || policyFile != nil else {
             throw ValidationError("--json goes with --check-policies")
@@ -59,7 +63,8 @@ struct Sallyportd: ParsableCommand {
         let options = DaemonOptions(
             configuration: configurationFile,
             socket: socket,
-            stateDirectory: stateDirectory
+            stateDirectory: stateDirectory,
+            ownsTable: !unowned
         )
         if check {
             let (policies, warnings) = try Daemon.check(options)

@@ -105,7 +105,7 @@ struct FaultyStore: EventStore {
 
 /// What is wrong with a host's kernel.
 final class KernelFaults: Sendable {
-    enum Call: Hashable { case arm, apply, inspect }
+    enum Call: Hashable { case arm, apply, inspect, disarm }
 
     /// How a call fails.
     enum Fault {
@@ -117,6 +117,8 @@ final class KernelFaults: Sendable {
 
     /// Asked at each call.
     let fault = Mutex<@Sendable (Call) -> Fault?>({ _ in nil })
+    /// The sessions that run to this host.
+    let sessions = Mutex<Set<OwnSession>>([])
     /// What break-glass sources have let in; nil for what the kernel has counted.
     let breakGlass = Mutex<[(source: CIDR, packets: UInt64)]?>(nil)
 
@@ -190,6 +192,21 @@ struct FaultyGate: GateControl {
     }
 
     func traffic(of key: ElementKey) throws(GateError) -> Traffic? { try gate.traffic(of: key) }
+
+    func distrust() { gate.distrust() }
+
+    func breakGlass() throws(GateError) -> [(source: CIDR, packets: UInt64)] {
+        if let used = faults.breakGlass.withLock(\.self) { return used }
+        return try gate.breakGlass()
+    }
+
+    func disarm() throws(GateError) {
+        try faults.during(.disarm) { () throws(GateError) in try gate.disarm() }
+    }
+
+    func isRunning(_ session: OwnSession) throws(GateError) -> Bool {
+        faults.sessions.withLock { $0.contains(session) }
+    }
 
     func forgetEndedSessions() throws(GateError) { try gate.forgetEndedSessions() }
 }

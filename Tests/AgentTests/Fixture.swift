@@ -4,11 +4,13 @@ import Dispatch
 import GRDB
 import Gate
 import Ledger
+import Linux
 import Logging
 import Nftables
 import Policy
 import Survey
 import Synchronization
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -73,6 +75,8 @@ final class Host: ConfigurationSource {
     private let files: TemporaryFolder?
     /// What is kept to start from where the files cannot be used.
     let remembered = Mutex<AgentConfiguration?>(nil)
+    /// Whether nothing can be kept in the state directory.
+    let isStateUnwritable = Mutex(false)
     private let wakeAt = Mutex<BootTime?>(nil)
     private let namespace: NetworkNamespace
     private let folder: TemporaryFolder
@@ -139,6 +143,44 @@ final class Host: ConfigurationSource {
         remembered.withLock { $0 = configuration }
     }
 
+    func keep(_ trial: Trial?) throws(SystemError) {
+        if isStateUnwritable.withLock(\.self) {
+            throw SystemError(call: "open", errno: .noSpace)
+        }
+        try Trial.keep(trial, in: folder.path)
+    }
+
+    func keep(_ disarmament: Disarmament?) throws(SystemError) {
+        if isStateUnwritable.withLock(\.self) {
+            throw SystemError(call: "open", errno: .noSpace)
+        }
+        try Disarmament.keep(disarmament, in: folder.path)
+    }
+
+    /// What an agent that starts now begins with.
+    func start() throws -> ConfigurationStart {
+        try ConfigurationStart.begin(
+            file: try #require(files).path + "/sallyport.yaml",
+            stateDirectory: folder.path,
+            at: clocks.now(),
+            bootID: clocks.bootID
+        )
+    }
+
+    /// An agent as it starts from the files and the state directory.
+    func restarted() async throws -> Agent {
+        let start = try start()
+        let ledger = try await openLedger()
+        try await waitUntilAgentIsGone()
+        return try await agent(
+            gate: gate(),
+            ledger: ledger,
+            origin: start.origin,
+            fault: start.fault,
+            start
+        )
+    }
+
     /// A gate of this host's kernel.
     func gate(owning: Bool = true) throws -> Gate { try namespace.run { try Gate(owning: owning) } }
 
@@ -189,15 +231,18 @@ final class Host: ConfigurationSource {
         ledger: Ledger? = nil,
         reader: (any HostReading)? = nil,
         origin: ConfigurationOrigin = .files,
-        fault: ConfigurationError? = nil
+        fault: ConfigurationError? = nil,
+        _ start: ConfigurationStart? = nil
     ) async throws -> Agent {
         var ledger = ledger
         if ledger == nil { ledger = try await openLedger() }
         let opened = try #require(ledger)
         return try await Agent(
-            configuration: read(),
+            configuration: start?.configuration ?? read(),
             origin: origin,
             fault: fault,
+            trials: (start?.trial, undone: start?.undone),
+            disarmed: start?.disarmed,
             source: self,
             gate: FaultyGate(gate: gate, faults: kernel),
             ledger: opened,
@@ -283,6 +328,20 @@ final class Host: ConfigurationSource {
     }
 
     private var table: Nftables.Table { Nftables.Table(family: .inet, name: "sallyport") }
+
+    /// The table as nft shows it, but for times, counters and handles.
+    func listing() throws -> String {
+        let text = try namespace.run { try shell("nft", "-s", "list", "ruleset").get() }
+        return text.replacing(#/ (timeout|expires) [0-9a-z]+/#, with: "")
+    }
+
+    /// Another program's connection to this host's kernel.
+    func otherFirewall() throws -> Connection { try namespace.run { try Connection() } }
+
+    /// Whether the kernel has no table of a gate.
+    func tableIsGone() throws -> Bool {
+        try !connection.tables().contains { $0.name == table.name }
+    }
 
     func nft(_ arguments: String...) throws { try nft(arguments) }
 
@@ -439,6 +498,11 @@ extension Agent {
 
     func opened(_ ask: Ask, key: String? = nil, by caller: Caller = alice) async throws -> Opened {
         try await open(ask, idempotencyKey: key, by: caller) { $0 }
+    }
+
+    @discardableResult
+    func reload(by caller: Caller) async throws -> PolicyList {
+        try await reload(on: ChangeTerms(), by: caller)
     }
 
     func revoke(request id: Int64, by caller: Caller) async throws -> RequestDocument {

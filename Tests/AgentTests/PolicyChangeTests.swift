@@ -397,7 +397,7 @@ extension Agent {
             policy: name,
             to: definition.map { try JSONValue(json: Array($0.utf8)) },
             if: condition,
-            keepingGrants: keepingGrants,
+            on: ChangeTerms(keepsGrants: keepingGrants),
             by: dora
         )
     }

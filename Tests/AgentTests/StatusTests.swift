@@ -56,7 +56,7 @@ import Testing
             message: "telnet is there twice"
         )
         host.configuration.withLock { $0 = .failure(ConfigurationError(faults: [fault])) }
-        _ = await problem { try await agent.reload(by: dora) }
+        _ = await problem { try await agent.reload(on: ChangeTerms(), by: dora) }
 
         let status = try await agent.status(for: alice)
         #expect(status.policies.map(\.name) == ["ssh", "winrm"])

@@ -100,6 +100,17 @@ import Testing
         Line(arguments: "policy list", calls: ["GET /v1/policies"]),
         Line(arguments: "policy show ../x", calls: ["GET /v1/policies/..%2Fx"]),
         Line(arguments: "policy reload", calls: ["POST /v1/policies/reload"]),
+        Line(
+            arguments: "policy reload --force",
+            calls: ["POST /v1/policies/reload?force=true"]
+        ),
+        Line(arguments: "policy apply /nonexistent", calls: []),
+        Line(arguments: "policy confirm", calls: ["POST /v1/policies/confirm"]),
+        Line(
+            arguments: "arm --force --confirm-within 2m",
+            calls: ["POST /v1/gate/arm?force=true&confirm_within=2m"]
+        ),
+        Line(arguments: "disarm", calls: ["POST /v1/gate/disarm"]),
         Line(arguments: "policy check /nonexistent", calls: []),
         Line(
             arguments: "policy set db --ports 5432/tcp,1-2/udp --approvals 1 --enabled false",

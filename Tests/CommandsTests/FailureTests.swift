@@ -12,6 +12,7 @@ import Testing
     static let statuses: [Problem.Code: Int32] = [
         .badRequest: 65, .outsidePolicy: 65, .notPermitted: 77, .notFound: 65,
         .notAuthenticated: 77, .rateLimited: 65, .methodNotAllowed: 70, .wrongState: 65,
+        .changeUnconfirmed: 65, .wouldLockOut: 65, .gateDisarmed: 65,
         .idempotencyConflict: 65, .bodyTooLarge: 65, .unsupportedMediaType: 70,
         .configurationInvalid: 65, .changedMeanwhile: 65, .configurationNotWritten: 70,
         .ledgerUnavailable: 70, .kernelRefused: 70, .internalError: 70,

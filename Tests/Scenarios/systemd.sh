@@ -182,4 +182,22 @@ inside /tmp/source/packaging/install.sh uninstall
 ! inside nft list table inet sallyport 2>/dev/null || fail "uninstall left the gate"
 [[ ! -e $SD_ROOT/usr/local/sbin/sallyportd ]] || fail "uninstall left the agent"
 inside test -e /etc/sallyport/sallyport.yaml || fail "uninstall took the configuration"
+
+echo "== installed over SSH, armed on trial, and disarmed where nobody confirms"
+inside rm -rf /etc/sallyport /var/lib/sallyport
+armed() { inside nft list table inet sallyport >/dev/null 2>&1; }
+disarmed() { ! armed; }
+from_ssh() { inside env "SSH_CONNECTION=198.51.100.7 50022 192.0.2.1 22" CONFIRM_WITHIN="$1" /tmp/source/packaging/install.sh install /tmp/bin; }
+from_ssh 10s >"$SD_ROOT/tmp/answer"
+grep 'policy confirm' "$SD_ROOT/tmp/answer" >/dev/null || fail "nothing says how to confirm: $(<"$SD_ROOT/tmp/answer")"
+armed || fail "the gate is not armed"
+within 20 disarmed
+inside systemctl show --value --property StatusText sallyportd.service | grep DISARMED >/dev/null || fail "systemd does not know"
+inside systemctl restart sallyportd.service
+disarmed || fail "a restart armed it"
+inside sallyport arm --confirm-within 60s
+inside sallyport policy confirm
+armed || fail "the gate is not armed"
+inside /tmp/source/packaging/install.sh uninstall
+disarmed || fail "uninstall left the gate"
 echo "ok: the unit under systemd"

@@ -37,13 +37,25 @@ import Testing
                         policy: "a/b",
                         to: definition,
                         if: condition,
-                        keepingGrants: keeping
+                        ChangeOptions(keepsGrants: keeping)
                     ) == Samples.policyChange
                 )
             }
             #expect(
-                try client.remove(policy: "a/b", keepingGrants: true) == Samples.policyChange
+                try client.remove(policy: "a/b", ChangeOptions(keepsGrants: true))
+                    == Samples.policyChange
             )
+            client.session = try OwnSession(parsing: "192.0.2.7 52044 2001:db8::1 22")
+            let all = ChangeOptions(isForced: true, keepsGrants: true, confirmWithin: "60s")
+            #expect(
+                try client.apply(policies: ["a.yaml": "# ä\n"], all) == Samples.policiesChange
+            )
+            #expect(try client.confirm() == Samples.confirmation)
+            #expect(
+                try client.arm(ChangeOptions(isForced: true, confirmWithin: "60s"))
+                    == Samples.status
+            )
+            #expect(try client.disarm() == Samples.status)
             #expect(try client.open(ask, idempotencyKey: "k") == Samples.request)
             #expect(try client.open(ask) == Samples.request)
             #expect(try client.request(id: "17") == Samples.request)
@@ -58,11 +70,29 @@ import Testing
         }
         #expect(
             service.asked == [
-                .status, .policies, .policy("../a b%"), .reload, .policy("ssh"),
-                .change("a/b", definition, .none, keepingGrants: false),
-                .change("a/b", definition, .isAbsent, keepingGrants: true),
-                .change("a/b", definition, .matches(tags: [Samples.tag]), keepingGrants: false),
-                .change("a/b", nil, .none, keepingGrants: true),
+                .status, .policies, .policy("../a b%"), .reload(), .policy("ssh"),
+                .change("a/b", definition, .none),
+                .change("a/b", definition, .isAbsent, ChangeTerms(keepsGrants: true)),
+                .change("a/b", definition, .matches(tags: [Samples.tag])),
+                .change("a/b", nil, .none, ChangeTerms(keepsGrants: true)),
+                .apply(
+                    ["a.yaml": "# ä\n"],
+                    ChangeTerms(
+                        session: try OwnSession(parsing: "192.0.2.7 52044 2001:db8::1 22"),
+                        isForced: true,
+                        keepsGrants: true,
+                        confirmWithin: .seconds(60)
+                    )
+                ),
+                .confirm,
+                .arm(
+                    ChangeTerms(
+                        session: try OwnSession(parsing: "192.0.2.7 52044 2001:db8::1 22"),
+                        isForced: true,
+                        confirmWithin: .seconds(60)
+                    )
+                ),
+                .disarm,
                 .open(ask, key: "k"), .open(ask, key: nil), .request(17), .requests(filter),
                 .revoke(17), .extend(17, .seconds(1800), Grounds()),
                 .grants(
@@ -96,7 +126,7 @@ import Testing
             let client = Client(socket: server.path)
             let text = JSONValue.text(String(repeating: "#", count: 8 * 1024 * 1024))
             let error = #expect(throws: ClientError.self) {
-                try client.set(policy: "ssh", to: text, if: .none, keepingGrants: false)
+                try client.set(policy: "ssh", to: text, if: .none)
             }
             guard case .problem(let problem)? = error else {
                 Issue.record("\(String(describing: error))")

@@ -68,6 +68,7 @@ struct Asked {
         case .open: #"{"targets":["ssh"],"sources":["192.0.2.7"]}"#
         case .extendRequest: #"{"duration":"1h"}"#
         case .changePolicy: "{}"
+        case .applyPolicies: #"{"files":{"a.yaml":""}}"#
         case .denyRequest: #"{"reason":"not today"}"#
         default: ""
         }

@@ -30,8 +30,7 @@ func problem(_ answer: RawConnection.Answer?) throws -> Problem {
     private static let change = RecordingService.Asked.change(
         "ssh",
         .object([]),
-        .none,
-        keepingGrants: false
+        .none
     )
 
     @Test func takesABodyOfExactlyTheLimit() async throws {

@@ -81,6 +81,8 @@ struct OpenAPITests {
                 == ConfigurationOrigin.allCases.map(\.rawValue)
         )
         #expect(try values("Grant", "endReason") == EndReason.allCases.map(\.rawValue))
+        let changes = UnconfirmedChange.allCases.map(\.rawValue)
+        #expect(try values("UnconfirmedChange") == changes)
         #expect(try values("AuditKind") == AuditKind.allCases.map(\.rawValue))
         let faults = AuditVerification.Fault.Code.allCases
         #expect(try values("AuditFault", "code") == faults.map(\.rawValue))
@@ -93,6 +95,9 @@ struct OpenAPITests {
         try check(Samples.status, is: "Status")
         try check(Samples.policies, is: "PolicyList")
         try check(Samples.policyChange, is: "PolicyChange")
+        try check(Samples.policiesChange, is: "PoliciesChange")
+        try check(Samples.confirmation, is: "Confirmation")
+        try check(PolicyFilesBody(files: ["a.yaml": "policies: []"]), is: "PolicyFiles")
         try check(Samples.requests, is: "RequestList")
         try check(Samples.grants, is: "GrantList")
         try check(Samples.preview, is: "Preview")
@@ -157,6 +162,13 @@ struct OpenAPITests {
         status.gate.fault = nil
         status.ledgerFault = nil
         status.auditFault = nil
+        status.unconfirmed = nil
+        status.gate.disarmed = nil
+        try checkRequired(Samples.status.unconfirmed, is: "Unconfirmed")
+        try checkRequired(DisarmedDocument(at: nil, by: nil), is: "Disarmed")
+        var applied = Samples.policiesChange
+        (applied.warning, applied.confirmUntil) = (nil, nil)
+        try checkRequired(applied, is: "PoliciesChange")
         status.policies[0].description = nil
         status.policies[0].lastAccess = nil
         try checkRequired(status, is: "Status")

@@ -14,8 +14,12 @@ final class RecordingService: AccessService {
         case examine
         case policies
         case policy(String)
-        case reload
-        case change(String, JSONValue?, Precondition, keepingGrants: Bool)
+        case reload(ChangeTerms = ChangeTerms())
+        case change(String, JSONValue?, Precondition, ChangeTerms = ChangeTerms())
+        case apply([String: String], ChangeTerms)
+        case confirm
+        case arm(ChangeTerms)
+        case disarm
         case open(Ask, key: String?)
         case preview(Ask)
         case request(Int64)
@@ -123,13 +127,10 @@ final class RecordingService: AccessService {
         policy name: String,
         to definition: JSONValue?,
         if condition: Precondition,
-        keepingGrants: Bool,
+        on terms: ChangeTerms,
         by caller: Caller
     ) async throws -> PolicyChanged {
-        try await note(
-            .change(name, definition, condition, keepingGrants: keepingGrants),
-            caller
-        )
+        try await note(.change(name, definition, condition, terms), caller)
         return PolicyChanged(
             document: Samples.policyChange,
             tag: definition == nil ? nil : Samples.tag,
@@ -137,9 +138,33 @@ final class RecordingService: AccessService {
         )
     }
 
-    func reload(by caller: Caller) async throws -> PolicyList {
-        try await note(.reload, caller)
+    func apply(
+        policies files: [String: String],
+        on terms: ChangeTerms,
+        by caller: Caller
+    ) async throws -> PoliciesChangeDocument {
+        try await note(.apply(files, terms), caller)
+        return Samples.policiesChange
+    }
+
+    func confirm(by caller: Caller) async throws -> ConfirmationDocument {
+        try await note(.confirm, caller)
+        return Samples.confirmation
+    }
+
+    func reload(on terms: ChangeTerms, by caller: Caller) async throws -> PolicyList {
+        try await note(.reload(terms), caller)
         return Samples.policies
+    }
+
+    func arm(on terms: ChangeTerms, by caller: Caller) async throws -> StatusDocument {
+        try await note(.arm(terms), caller)
+        return Samples.status
+    }
+
+    func disarm(by caller: Caller) async throws -> StatusDocument {
+        try await note(.disarm, caller)
+        return Samples.status
     }
 
     func open<Answer: Sendable>(

@@ -50,7 +50,22 @@ struct Example: CustomTestStringConvertible, Sendable {
                 get("/v1/policies/a%2Fb%20c"),
                 asks: .policy("a/b c")
             ),
-            Example("POST /v1/policies/reload", post("/v1/policies/reload", ""), asks: .reload),
+            Example("POST /v1/policies/reload", post("/v1/policies/reload", ""), asks: .reload()),
+            Example(
+                "PUT /v1/policies",
+                put("/v1/policies?confirm_within=60s", #"{"files":{"a.yaml":"policies: []"}}"#),
+                asks: .apply(
+                    ["a.yaml": "policies: []"],
+                    ChangeTerms(confirmWithin: .seconds(60))
+                )
+            ),
+            Example("POST /v1/policies/confirm", post("/v1/policies/confirm", ""), asks: .confirm),
+            Example(
+                "POST /v1/gate/arm",
+                post("/v1/gate/arm?force=true&confirm_within=PT2M", ""),
+                asks: .arm(ChangeTerms(isForced: true, confirmWithin: .seconds(120)))
+            ),
+            Example("POST /v1/gate/disarm", post("/v1/gate/disarm", ""), asks: .disarm),
             Example(
                 "PUT /v1/policies/{name}",
                 put("/v1/policies/ssh", #"{"ports":["22/tcp"],"approvals":2}"#),
@@ -59,8 +74,7 @@ struct Example: CustomTestStringConvertible, Sendable {
                     .object([
                         .init("ports", .list([.text("22/tcp")])), .init("approvals", .number("2")),
                     ]),
-                    .none,
-                    keepingGrants: false
+                    .none
                 )
             ),
             Example(
@@ -70,19 +84,19 @@ struct Example: CustomTestStringConvertible, Sendable {
                     "a/b",
                     .object([]),
                     .matches(tags: ["\"3d\"", "\"4\""]),
-                    keepingGrants: true
+                    ChangeTerms(keepsGrants: true)
                 )
             ),
             Example(
                 "PUT /v1/policies/{name}",
                 put("/v1/policies/db", "{}", "if-none-match: *"),
-                asks: .change("db", .object([]), .isAbsent, keepingGrants: false),
+                asks: .change("db", .object([]), .isAbsent),
                 status: 201
             ),
             Example(
                 "DELETE /v1/policies/{name}",
-                put("/v1/policies/ssh?keep_grants=false", "", "if-match: *", method: "DELETE"),
-                asks: .change("ssh", nil, .exists, keepingGrants: false)
+                put("/v1/policies/ssh?force=true", "", "if-match: *", method: "DELETE"),
+                asks: .change("ssh", nil, .exists, ChangeTerms(isForced: true))
             ),
             Example(
                 "POST /v1/requests",

@@ -125,6 +125,7 @@ enum Samples {
         gate: GateStatus(
             armed: false,
             fault: "the table is gone",
+            disarmed: DisarmedDocument(at: instant, by: "dora"),
             table: "inet sallyport",
             owned: true,
             kernel: "6.18.0",
@@ -135,6 +136,12 @@ enum Samples {
         ),
         ledgerFault: "the disk is full",
         auditFault: "events 3 to 4 are missing",
+        unconfirmed: UnconfirmedDocument(
+            change: .policies,
+            at: instant,
+            by: "dora",
+            until: instant
+        ),
         policies: [
             PolicyStatus(
                 name: "ssh",
@@ -193,6 +200,15 @@ enum Samples {
         ],
         rules: 12
     )
+    static let policiesChange = PoliciesChangeDocument(
+        changes: ["ssh: max_duration 3h -> 1h"],
+        endedGrants: ["17.1"],
+        openedRequests: ["18"],
+        deniedRequests: ["19"],
+        openPorts: parsed([PortRange].self, "3389/tcp"),
+        confirmUntil: instant
+    )
+    static let confirmation = ConfirmationDocument(confirmed: .policies, endedGrants: ["17.1"])
 
     static let preview = PreviewDocument(
         duration: .seconds(2700),

@@ -42,6 +42,19 @@ struct SystemTests {
     func theConfigurationFails(scenario: String) throws { try play("scenario.sh", scenario) }
 
     @Test(arguments: [
+        "policies_that_nobody_confirms_are_rolled_back",
+        "policies_that_nobody_confirms_are_rolled_back_though_the_agent_dies",
+        "confirmed_policies_stay",
+        "a_change_that_closes_ones_own_ssh_session_is_refused",
+        "a_disarmed_gate_stays_away_until_it_is_armed",
+        "a_first_arming_that_nobody_confirms_comes_undone",
+        "what_others_do_to_the_gate_is_undone_and_told",
+        "a_gate_that_cannot_be_armed_opens_nothing_and_is_told",
+        "break_glass_passes_are_told_also_those_while_the_agent_is_dead",
+    ])
+    func nobodyIsLockedOut(scenario: String) throws { try play("scenario.sh", scenario) }
+
+    @Test(arguments: [
         "a_restart_has_no_open_and_no_closed_moment",
         "a_reload_under_load_changes_nothing",
         "nobody_else_can_take_the_gate_away",

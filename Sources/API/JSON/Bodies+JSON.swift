@@ -87,3 +87,20 @@ extension DenyBody {
         self.init(reason: reason)
     }
 }
+
+extension PolicyFilesBody {
+    /// Reads the body of `PUT /v1/policies`.
+    package init(json: [UInt8]) throws(JSONError) {
+        guard case .object(let fields) = try JSONValue(json: json), fields.count == 1,
+            case .object(let files)? = fields.first(where: { $0.name == "files" })?.value
+        else { throw JSONError(wrong: "it is not an object with one field, the object files") }
+        var texts: [String: String] = [:]
+        for file in files {
+            guard case .text(let text) = file.value else {
+                throw JSONError(wrong: "files.\(printable(file.name)) is not text")
+            }
+            texts[file.name] = text
+        }
+        self.init(files: texts)
+    }
+}

@@ -10,6 +10,8 @@ package struct JSONError: Error, Hashable, Sendable, CustomStringConvertible {
         description = place.map { "\($0): \(reason)" } ?? reason
     }
 
+    init(wrong reason: String) { self.init(nil, reason) }
+
     init(missing field: String) { self.init(.field(field), "this field is missing") }
 }
 

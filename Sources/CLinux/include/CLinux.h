@@ -12,6 +12,7 @@
 #include <sys/timerfd.h>
 #include <sys/timex.h>
 #include <sys/un.h>
+#include <linux/filter.h>
 #include <linux/if_link.h>
 #include <linux/inet_diag.h>
 #include <linux/memfd.h>

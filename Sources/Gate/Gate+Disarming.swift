@@ -1,0 +1,40 @@
+import Netlink
+import Nftables
+public import Policy
+import Synchronization
+import SystemPackage
+
+extension Gate {
+    /// Takes the table away, whatever is in it: managed ports are open to everybody then.
+    ///
+    /// Where there is no table, nothing is done.
+    ///
+    /// - Throws: Where the kernel refuses, or another process owns the table; then it is still there.
+    public func disarm() throws(GateError) {
+        prepared.withLock { $0 = nil }
+        var removal = Transaction()
+        removal.delete(Layout.table)
+        do throws(NetlinkError) {
+            try connection.commit(removal)
+        } catch  where error.isNotFound {
+        } catch .refused(_, _, .notPermitted, _) {
+            throw .ownedByAnother
+        } catch {
+            throw GateError(error)
+        }
+        state.withLock { $0.grantSets = [] }
+    }
+
+    /// Whether a session runs to this host, as the kernel's socket table has it.
+    public func isRunning(_ session: OwnSession) throws(GateError) -> Bool {
+        do throws(NetlinkError) {
+            return try SocketDiagnostics.connections().contains {
+                $0.localPort == session.port && $0.remotePort == session.sourcePort
+                    && IPAddress(bytes: $0.remoteAddress) == session.source
+                    && IPAddress(bytes: $0.localAddress) == session.host
+            }
+        } catch {
+            throw GateError(error)
+        }
+    }
+}
