@@ -116,7 +116,7 @@ import Testing
         let last = try #require(try host.audit("gate-tampered").last?.detail)
         #expect(last.hasPrefix("490 more times in "))
         #expect(last.hasSuffix("the last: nft (process 7) deleted the table"))
-        #expect(try host.audit("gate-rearmed").count == 2)
+        #expect(try await eventually { try host.audit("gate-rearmed").count == 2 })
         // Then the next is the first again.
         try host.nft("delete table inet sallyport")
         await agent.rulesetChanged(tampering)
