@@ -134,6 +134,11 @@ public protocol AccessService: Sendable {
     /// - Throws: A `Problem` where the ledger cannot be read.
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification
 
+    /// Figures for Prometheus.
+    ///
+    /// - Throws: A `Problem` where the caller may not see all policies.
+    func metrics(for caller: Caller) async throws -> MetricsPage
+
     /// What is recorded from now on, or after an event, and which grants end soon.
     ///
     /// - Parameters:

@@ -102,6 +102,7 @@ extension Agent {
         _ committer: isolated Committer,
         _ now: Moment
     ) -> Submission<Reply<Answer>> {
+        committer.countRefusal()
         let notice = Notice(
             .refused,
             by: identity.person,

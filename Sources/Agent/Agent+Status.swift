@@ -98,13 +98,17 @@ extension Agent: AccessService {
         )
     }
 
-    private func gateStatus(for caller: Caller) -> GateStatus {
-        var report = GateReport(fault: nil, droppedPackets: 0, breakGlass: [])
+    /// What the kernel holds; where it cannot be read, only why.
+    func gateReport() -> GateReport {
         do throws(GateError) {
-            report = try gate.inspect()
+            return try gate.inspect()
         } catch {
-            report.fault = "\(error)"
+            return GateReport(fault: "\(error)", droppedPackets: 0, breakGlass: [])
         }
+    }
+
+    private func gateStatus(for caller: Caller) -> GateStatus {
+        let report = gateReport()
         let breakGlass = caller.maySeeAll ? report.breakGlass : []
         return GateStatus(
             armed: report.fault == nil,
@@ -127,7 +131,7 @@ extension Caller {
             && (maySeeAll || policy.enabled && policy.mayAsk(identity, roles: roles))
     }
 
-    fileprivate var maySeeAllPolicies: Bool { maySeeAll && identity.via?.policies == nil }
+    var maySeeAllPolicies: Bool { maySeeAll && identity.via?.policies == nil }
 }
 
 extension YouDocument {

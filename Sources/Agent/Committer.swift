@@ -48,6 +48,8 @@ actor Committer {
     private var phase = Phase.idle
     private var kernel = Kernel.behind
     private var throttle = NoticeThrottle()
+    /// What the metrics tell.
+    private(set) var tally = Tally()
     /// Whether a configuration was put in force since what waits was last held against it.
     private var isReconfigured = false
     /// Whether a clock was stepped since the plan was last held against it.
@@ -265,15 +267,17 @@ actor Committer {
 
     /// A notice as an event; none where there have been too many like it.
     func noting(_ notice: Notice, at now: Moment) -> [Event] {
-        throttle.admit(notice, at: now.boot).map { [.noted($0)] } ?? []
+        tally.note(notice)
+        return throttle.admit(notice, at: now.boot).map { [.noted($0)] } ?? []
     }
 
-    /// Records a notice with the next commit; nobody waits for it.
+    /// Records that a caller was refused with the next commit; nobody waits for it.
     ///
     /// - Parameters:
     ///   - notice: What is to be known.
     ///   - crowd: By whose count there may be too many like it.
     func note(_ notice: Notice, of crowd: NoticeThrottle.Crowd) {
+        tally.noteRefusedCaller()
         guard let notice = throttle.admit(notice, of: crowd, at: clocks.now().boot) else { return }
         submit(
             { _, _ throws(Problem) in Submission(events: [.noted(notice)]) {} },
@@ -401,8 +405,18 @@ actor Committer {
             return
         }
         for decided in decided { decided.pending?.finish(nil) }
-        for decided in decided { usage.note(decided.events) }
+        let finished = ContinuousClock.now
+        for decided in decided {
+            usage.note(decided.events)
+            tally.note(decided.events)
+            if let pending = decided.pending, decided.events.contains(where: \.opensAtOnce) {
+                tally.noteOpening(within: finished - pending.since)
+            }
+        }
     }
+
+    /// Counts a request for access that policy refused.
+    func countRefusal() { tally.noteRefusal() }
 
     private func noteKeys(of events: [Event]) {
         guard case .deciding(var keys) = phase else { return }
@@ -519,6 +533,7 @@ actor Committer {
                 + "that is not recorded yet: \(error)"
         }
         for decided in decided {
+            if !decided.onlyTakesAway { tally.note(decided.events, cameTo: .unrecorded) }
             decided.pending?.finish(
                 !decided.onlyTakesAway
                     ? Problem(.ledgerUnavailable, "nothing was changed: \(error)")
@@ -534,6 +549,7 @@ actor Committer {
         let now = clocks.now()
         var undoing: [Event] = []
         for decided in decided.reversed() where !decided.onlyTakesAway {
+            tally.note(decided.events, cameTo: .failed)
             // What was closed since, or to make room for it, stays closed.
             let events = decided.events.reversed().flatMap { $0.takenBack(in: plan, at: now.wall) }
             _ = plan.apply(events)
@@ -678,6 +694,11 @@ actor Committer {
 }
 
 extension Event {
+    /// Whether a request opens that did not wait.
+    fileprivate var opensAtOnce: Bool {
+        if case .opened(let request) = self { request.wait == nil } else { false }
+    }
+
     /// The live grant that this is about, which must be in the ledger.
     fileprivate var grant: Grant.ID? {
         switch self {

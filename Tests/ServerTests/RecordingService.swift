@@ -29,6 +29,7 @@ final class RecordingService: AccessService {
         case allAudit(AuditFilter)
         case verifyAudit(head: String?)
         case events(after: Int64?)
+        case metrics
     }
 
     private struct State {
@@ -222,6 +223,11 @@ final class RecordingService: AccessService {
     func events(after: Int64?, for caller: Caller) async throws -> StreamedEvents {
         try await note(.events(after: after), caller)
         return events()
+    }
+
+    func metrics(for caller: Caller) async throws -> MetricsPage {
+        try await note(.metrics, caller)
+        return Samples.metrics
     }
 
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification {

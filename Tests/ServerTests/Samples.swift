@@ -199,6 +199,12 @@ enum Samples {
         faults: [.init(sequence: 4, code: .changed, message: "event 4 was changed")]
     )
 
+    static let metrics = {
+        var page = MetricsPage()
+        page.add("sallyport_grants", .gauge, "Live grants.", .init(2, ["policy": "ssh"]))
+        return page
+    }()
+
     static let ending = EndingDocument(
         Grant(
             id: Grant.ID(request: 17, ordinal: 1),
