@@ -25,6 +25,7 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     case readAudit = "read the audit trail"
     case verifyAudit = "verify the audit trail"
     case followEvents = "follow events"
+    case readRefused = "read refused attempts"
     case readMetrics = "read the metrics"
 
     /// Who may: one of these roles is enough.
@@ -40,7 +41,7 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
             [.requester, .admin]
         case .approveRequest, .denyRequest: [.approver, .admin]
         case .listRequests, .readRequest, .listGrants, .readAudit, .followEvents: Set(Role.allCases)
-        case .verifyAudit, .readMetrics: [.viewer, .approver, .admin]
+        case .verifyAudit, .readRefused, .readMetrics: [.viewer, .approver, .admin]
         }
     }
 

@@ -29,6 +29,12 @@ extension Agent {
         page.add(gateReport())
         page.add(figures)
         page.add(
+            "sallyport_refused_attempts_total",
+            .counter,
+            "Attempts on managed ports that were refused, as far as the kernel told of them.",
+            .init(refusals.count)
+        )
+        page.add(
             "sallyport_ledger_size_bytes",
             .gauge,
             "Sizes of the ledger's files: the database, its write-ahead log, the reserve.",

@@ -117,6 +117,8 @@ extension Agent: AccessService {
             owned: gate.isOwned,
             kernel: (try? firstLine(of: "/proc/sys/kernel/osrelease")) ?? "unknown",
             droppedPackets: report.droppedPackets,
+            refusedFault: refusals.fault,
+            connectionsFault: connections.fault,
             breakGlass: breakGlass.map {
                 BreakGlassStatus(source: $0.source, packets: $0.packets)
             }

@@ -17,6 +17,8 @@ public final class Agent: Sendable {
     let clocks: any Clocks
     let logger: Logger
     let source: any ConfigurationSource
+    let refusals: Refusals
+    let connections: Connections
     let startedAt: Timestamp
     /// What the start found wrong with the audit trail.
     let auditFault: String?
@@ -41,6 +43,8 @@ public final class Agent: Sendable {
     ///   - store: Where events are written; nil for the ledger itself.
     ///   - clocks: What time it is.
     ///   - executor: The thread that everything runs on: the server's.
+    ///   - refusals: Where what the gate refused is noted.
+    ///   - connections: Where what is heard of connections is noted.
     ///   - logger: Takes faults and what an administrator should know.
     ///   - wake: Is told when the next grant ends, or a request that waits starts or lapses; nil: none
     ///     does.
@@ -55,6 +59,8 @@ public final class Agent: Sendable {
         store: (any EventStore)? = nil,
         clocks: any Clocks,
         executor: any SerialExecutor & TaskExecutor,
+        refusals: Refusals = Refusals(),
+        connections: Connections = Connections(),
         logger: Logger,
         wake: @escaping @Sendable (BootTime?) -> Void
     ) async throws {
@@ -63,6 +69,8 @@ public final class Agent: Sendable {
         self.clocks = clocks
         self.logger = logger
         self.source = source
+        self.refusals = refusals
+        self.connections = connections
         let now = clocks.now()
         startedAt = now.wall
         let recovered = try ledger.recover()
@@ -118,7 +126,7 @@ public final class Agent: Sendable {
             let detail = "\(live.count) grants of before the start are open"
             found.append(.noted(Notice(.restored, detail: detail)))
         }
-        try await committer.begin(recording: events + found)
+        try await committer.begin(recording: events + found, uses: recovered.uses)
         // Read beside everything else: with a million requests it takes seconds.
         let past = Result { () throws(LedgerError) in
             try ledger.pastUsage(since: Usage.start(at: now.wall))
@@ -137,6 +145,7 @@ public final class Agent: Sendable {
     /// Books the grants whose time is over, which the kernel has closed by itself, and opens or lets
     /// lapse the requests whose time has come.
     public func grantsEnded() async {
+        await committer.readEnding()
         await logged("book ended grants") { try await committer.settle() }
         await prune()
     }
@@ -155,7 +164,10 @@ public final class Agent: Sendable {
 
     /// Shortens what a step of the wall clock shortens.
     public func clockStepped() async {
-        await logged("follow the clock") { try await committer.clockStepped() }
+        await logged("follow the clock") {
+            try await committer.readUses()
+            try await committer.clockStepped()
+        }
     }
 
     /// Puts back what another process has changed in the table, elements of grants included.
@@ -180,13 +192,16 @@ public final class Agent: Sendable {
         }
     }
 
-    /// What is looked at now and then: whether somebody used a break-glass source, and which of the
-    /// sessions earlier than the gate have ended.
+    /// What is looked at now and then: whether somebody used a break-glass source, how grants were
+    /// used, and which of the sessions earlier than the gate have ended.
     ///
     /// - Parameter isLast: Whether the agent ends: then nothing is kept to be told later.
     public func beat(isLast: Bool = false) async {
+        await refusalsHeard()
         await logged("look after the gate") {
             try gate.forgetEndedSessions()
+            try await committer.readUses()
+            try await committer.recordUses()
             try await noteBreakGlass(gate.inspect().breakGlass, isLast: isLast)
         }
         await prune()
@@ -225,7 +240,7 @@ public final class Agent: Sendable {
         }
     }
 
-    private func logged(_ what: String, _ body: () async throws -> Void) async {
+    func logged(_ what: String, _ body: () async throws -> Void) async {
         do {
             try await body()
         } catch {

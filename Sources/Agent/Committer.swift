@@ -21,7 +21,7 @@ actor Committer {
     nonisolated let executor: any SerialExecutor & TaskExecutor
     nonisolated let clocks: any Clocks
     private let store: any EventStore
-    private let gate: any GateControl
+    let gate: any GateControl
     private let logger: Logger
     /// Is told when the next grant ends, or a request that waits starts or lapses.
     private let wake: @Sendable (BootTime?) -> Void
@@ -29,7 +29,15 @@ actor Committer {
     private let recorded: @Sendable () -> Void
 
     /// The live grants, with what is on its way into the ledger.
-    private(set) var plan: Plan
+    var plan: Plan
+    /// How the live grants were used.
+    var book = UseBook()
+    /// The connections that grants let in.
+    var connectionBook = ConnectionBook()
+    /// Whether what is known of their use will be recorded soon.
+    private var isRecordingUses = false
+    /// Grants that have ended, of whose use more is known than is recorded.
+    private var unrecordedEnds: [Grant.ID] = []
     /// The requests that wait for approvals or their start, with what is on its way into the ledger.
     private(set) var waitingRequests: WaitingRequests
     /// The configuration in force, by which requests are decided.
@@ -126,8 +134,10 @@ actor Committer {
     /// What cannot be recorded now is so later: only with an agent can access be taken away.
     ///
     /// - Throws: Where the kernel refuses.
-    func begin(recording events: [Event]) async throws {
+    func begin(recording events: [Event], uses: [Grant.ID: GrantUse] = [:]) async throws {
+        let past = takeOver(uses)
         try reassert()
+        let events = events + past + book.takeNews(of: plan)
         do throws(LedgerError) {
             try await record(events, at: clocks.now().wall)
         } catch {
@@ -297,8 +307,12 @@ actor Committer {
         wakeAtNextEnd()
     }
 
-    private func wakeAtNextEnd() {
+    func wakeAtNextEnd() {
+        // Earlier where there is something to be read before.
         var next = plan.nextDeadline
+        if let untold = plan.nextUntoldDeadline {
+            next = min(next ?? untold, untold + (.zero - Self.readAhead))
+        }
         if let due = waitingRequests.nextDue {
             let now = clocks.now()
             // What is due and could not be recorded is tried again with the rest.
@@ -330,10 +344,13 @@ actor Committer {
         phase = .deciding(keys: [])
         var decided: [Decided] = []
         var elements: [ElementChange] = []
+        var readings: [LastReading] = []
         func take(_ events: [Event], of pending: (any Pending)?) {
             guard pending != nil || !events.isEmpty else { return }
+            let old = lastReadings(before: events)
             let (changes, undo) = plan.apply(events)
             elements += changes
+            readings += old + lastReadings(of: changes, besides: old, opening: events)
             decided.append(
                 Decided(
                     pending: pending,
@@ -350,7 +367,10 @@ actor Committer {
         }
         // The kernel has closed them already.
         let ended = plan.takeEnded(at: now.boot)
-        take(ended.map { .ended($0, .expired, at: now.wall, by: nil) }, of: nil)
+        take(
+            ended.map { .ended($0, .expired, at: now.wall, by: nil) } + book.takeFinal(ended),
+            of: nil
+        )
         for request in waitingRequests.due(at: now.wall) {
             take(eventsOfDue(request, at: now), of: nil)
         }
@@ -376,6 +396,10 @@ actor Committer {
             take(events, of: nil)
         }
         phase = .recording(decided.map(\.undo))
+        defer {
+            book.release()
+            recordUses(of: readings)
+        }
         do throws(LedgerError) {
             // So that the least is left to do once the disk is done, and that begins before this
             // thread is awake.
@@ -385,6 +409,7 @@ actor Committer {
                 meanwhile: {
                     if case .inStep = kernel { gate.prepare(elements, now: clocks.now().boot) }
                     for decided in decided { decided.pending?.render() }
+                    read(readings)
                 },
                 afterwards: { [gate, clocks, elements] in
                     gate.begin(elements, now: clocks.now().boot)
@@ -413,6 +438,27 @@ actor Committer {
                 tally.noteOpening(within: finished - pending.since)
             }
         }
+    }
+
+    /// Records with a commit of its own, soon, what was read of elements that began anew or went.
+    private func recordUses(of readings: [LastReading]) {
+        guard !readings.isEmpty else { return }
+        unrecordedEnds += Set(readings.flatMap(\.holders)).filter { plan[$0] == nil }
+        guard !isRecordingUses else { return }
+        isRecordingUses = true
+        Task { [weak self] in
+            // Others that end meanwhile share it.
+            try? await Task.sleep(for: .milliseconds(100))
+            try? await self?.recordUses()
+        }
+    }
+
+    /// Records how grants were used that have ended, and what else is known and not recorded.
+    func recordUses() async throws {
+        isRecordingUses = false
+        let ended = unrecordedEnds
+        unrecordedEnds = []
+        try await record(book.takeFinal(ended) + book.takeNews(of: plan))
     }
 
     /// Counts a request for access that policy refused.
@@ -585,6 +631,7 @@ actor Committer {
         guard !changes.isEmpty else { return }
         do {
             try gate.apply(changes, now: clocks.now().boot)
+            book.restart(changes)
         } catch {
             logger.warning("\(error); making the table anew")
             try reassert()
@@ -668,6 +715,7 @@ actor Committer {
         )
         // A gate that was made anew counts from zero.
         breakGlassTold = [:]
+        if case .whatIsThere = holding, !wasMissing {} else { book.restartAll() }
         return wasMissing
     }
 
@@ -705,7 +753,7 @@ extension Event {
         case .ended(let id, _, _, _, _), .extended(let id, _, _, _, _), .takenBack(let id, _),
             .shortened(let id, _), .carriedOver(let id, _):
             id
-        case .asked, .approved, .concluded, .opened, .noted: nil
+        case .asked, .approved, .concluded, .opened, .used, .noted: nil
         }
     }
 
@@ -719,7 +767,9 @@ extension Event {
                 .map { .ended($0.id, .kernelRefused, at: now, by: nil) }
         case .extended(let id, let old, _, _, _):
             plan[id] == nil ? [] : [.takenBack(id, until: old)]
-        case .asked, .approved, .concluded, .ended, .takenBack, .shortened, .carriedOver, .noted: []
+        case .asked, .approved, .concluded, .ended, .takenBack, .shortened, .used, .carriedOver,
+            .noted:
+            []
         }
     }
 }

@@ -43,7 +43,7 @@ struct Tally {
             case .concluded(_, let state, _, _, _): waited[state, default: 0] += 1
             case .ended(_, let reason, _, _, _): endedGrants[reason, default: 0] += 1
             case .extended: extendedGrants += 1
-            case .approved, .takenBack, .shortened, .carriedOver, .noted: break
+            case .approved, .takenBack, .shortened, .used, .carriedOver, .noted: break
             }
         }
     }

@@ -187,7 +187,7 @@ private func copy(_ filter: AuditFilter, from agent: Client, to output: Output) 
 }
 
 /// An instant of the past: so long ago, the last time it was 17:00, or RFC 3339.
-private func instant(_ text: String, of option: String, _ time: TimeTeller) throws -> Timestamp {
+func instant(_ text: String, of option: String, _ time: TimeTeller) throws -> Timestamp {
     if let ago = try? Duration(parsing: text) { return time.now + (.zero - ago) }
     if let next = time.next(text) { return next + .seconds(-86_400) }
     guard let instant = try? Timestamp(parsing: text) else {

@@ -77,6 +77,7 @@ struct RootCommand: ParsableCommand {
               sallyport close 17                close it now
               sallyport pending                 what waits for approval
               sallyport log --since 7d          what happened, and who did it
+              sallyport refused --since 1h      who tried a managed port, and was refused
               sallyport status                  what you may do, the gate, the policies
 
             Exit status: 0 done, 64 usage, 65 invalid or outside policy, 69 the agent is
@@ -87,7 +88,8 @@ struct RootCommand: ParsableCommand {
         subcommands: [
             StatusCommand.self, OpenCommand.self, CanICommand.self, ExtendCommand.self,
             CloseCommand.self, ListCommand.self, PendingCommand.self, ApproveCommand.self,
-            DenyCommand.self, CancelCommand.self, LogCommand.self, PolicyCommands.self,
+            DenyCommand.self, CancelCommand.self, LogCommand.self, RefusedCommand.self,
+            PolicyCommands.self,
         ]
     )
 

@@ -18,6 +18,8 @@ struct WatchService: Service {
                 case .grantEnds: await agent.grantsEnded()
                 case .clockStepped: await agent.clockStepped()
                 case .rulesetChanged: await agent.rulesetChanged()
+                case .connections: await agent.connectionsHeard()
+                case .attemptsRefused: await agent.refusalsHeard()
                 case .stopped: break
                 }
             }
@@ -39,14 +41,13 @@ struct ReloadService: Service {
     }
 }
 
-/// Tells the service manager that the agent still answers.
+/// Has the agent look after the gate now and then, and tells the service manager that it answers.
 struct WatchdogService: Service {
     let agent: Agent
 
     func run() async throws {
-        guard let interval = ServiceManager.watchdogInterval else {
-            return try await gracefulShutdown()
-        }
+        // Where nobody waits for it, what grants let in is looked at once a minute all the same.
+        let interval = ServiceManager.watchdogInterval ?? .seconds(120)
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 await agent.beat()

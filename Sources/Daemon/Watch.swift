@@ -1,24 +1,47 @@
+import Agent
 import Gate
 import Linux
+import Policy
 
 /// Wakes the agent when there is something to do.
 ///
 /// That is when a grant ends, when the wall clock is set or the machine resumes, and when somebody
 /// else changes the ruleset. Sleeps in `poll(2)` on a thread of its own otherwise.
 final class Watch: Sendable {
-    enum Event: Sendable { case grantEnds, clockStepped, rulesetChanged, stopped }
+    enum Event: Sendable {
+        case grantEnds, clockStepped, rulesetChanged, attemptsRefused, connections, stopped
+    }
 
     private let ends: DeadlineTimer
     private let steps: ClockStepAlarm
     private let stop: Signpost
     /// Tells of others' changes; absent where the kernel itself keeps them from the table.
     private let ruleset: RulesetMonitor?
+    /// Tells of what the gate refuses, which is noted at once; absent where it cannot.
+    private let refusals: RefusalMonitor?
+    private let noted: Refusals
+    /// Tells of connections to managed ports, which are noted at once; absent where it cannot.
+    private let connections: ConnectionMonitor?
+    private let heard: Connections
+    private let clocks: any Clocks
 
-    init(ruleset: RulesetMonitor?) throws(SystemError) {
+    init(
+        ruleset: RulesetMonitor?,
+        refusals: RefusalMonitor?,
+        noting noted: Refusals,
+        connections: ConnectionMonitor?,
+        hearing heard: Connections,
+        clocks: any Clocks
+    ) throws(SystemError) {
         ends = try DeadlineTimer.make()
         steps = try ClockStepAlarm.make()
         stop = try Signpost.make()
         self.ruleset = ruleset
+        self.refusals = refusals
+        self.noted = noted
+        self.connections = connections
+        self.heard = heard
+        self.clocks = clocks
     }
 
     /// Sets when the next grant ends, in milliseconds of `CLOCK_BOOTTIME`; nil: none does.
@@ -42,7 +65,8 @@ final class Watch: Sendable {
         var watched: [(descriptor: CInt, Readiness)] = [
             (stop.descriptor, .input), (steps.descriptor, .input), (ends.descriptor, .input),
         ]
-        if let ruleset { watched.append((ruleset.descriptor, .input)) }
+        let monitors = [ruleset?.descriptor, refusals?.descriptor, connections?.descriptor]
+        for descriptor in monitors { watched.append((descriptor ?? -1, .input)) }
         while true {
             guard let ready = try? wait(for: watched) else { continue }
             if !ready[0].isEmpty { return .stopped }
@@ -52,8 +76,16 @@ final class Watch: Sendable {
                 try? steps.rearm()
                 return .clockStepped
             }
-            if ready.count > 3, !ready[3].isEmpty, ruleset?.sawChange() == true {
+            if !ready[3].isEmpty, ruleset?.sawChange() == true {
                 return .rulesetChanged
+            }
+            if let refusals, !ready[4].isEmpty,
+                noted.note(refusals.drain(), at: clocks.now())
+            {
+                return .attemptsRefused
+            }
+            if let connections, !ready[5].isEmpty, heard.note(connections.drain()) {
+                return .connections
             }
             if !ready[2].isEmpty {
                 ends.clear()

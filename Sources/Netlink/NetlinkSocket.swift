@@ -47,6 +47,27 @@ package struct NetlinkSocket: ~Copyable, Sendable {
         try set(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, to: Int32(group))
     }
 
+    /// Has the kernel leave out what a classic BPF program does not take (`SO_ATTACH_FILTER`).
+    func attach(_ steps: [sock_filter]) throws(NetlinkError) {
+        var steps = steps
+        let descriptor = fileDescriptor
+        unsafe try steps.withUnsafeMutableBufferPointer { (steps) throws(NetlinkError) in
+            var program = unsafe sock_fprog(
+                len: UInt16(steps.count),
+                filter: steps.baseAddress
+            )
+            try call("setsockopt") {
+                unsafe setsockopt(
+                    descriptor,
+                    SOL_SOCKET,
+                    SO_ATTACH_FILTER,
+                    &program,
+                    socklen_t(MemoryLayout<sock_fprog>.size)
+                )
+            }
+        }
+    }
+
     /// Takes `count` sequence numbers that no request of this socket had before; returns the first.
     ///
     /// Answers to a request that was given up are told from later ones by it.

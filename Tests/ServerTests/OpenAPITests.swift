@@ -96,6 +96,7 @@ struct OpenAPITests {
         try check(Samples.problem, is: "Problem")
         try check(Samples.delegation, is: "Delegation")
         try check(AuditPage(events: [Samples.auditRow], next: "17"), is: "AuditPage")
+        try check(Samples.refused, is: "RefusedList")
         try check(Samples.verification, is: "AuditVerification")
         try check(ExtendBody(duration: "1h", reason: "r", ticket: "t"), is: "Extend")
         try check(ApproveBody(duration: "1h", revision: 2), is: "Approve")
@@ -126,6 +127,7 @@ struct OpenAPITests {
         grant.remainingSeconds = nil
         grant.packets = nil
         grant.bytes = nil
+        (grant.firstUsedAt, grant.lastUsedAt) = (nil, nil)
         try checkRequired(grant, is: "Grant")
         try checkRequired(grant.requester, is: "Who")
         var approval = Samples.approval
@@ -150,6 +152,7 @@ struct OpenAPITests {
         var status = Samples.status
         status.agent.configurationError = nil
         status.gate.fault = nil
+        (status.gate.refusedFault, status.gate.connectionsFault) = (nil, nil)
         status.ledgerFault = nil
         status.auditFault = nil
         status.policies[0].description = nil
@@ -181,6 +184,11 @@ struct OpenAPITests {
         let row = AuditRow(sequence: 1, at: Samples.instant, event: "agent-started")
         try checkRequired(row, is: "AuditRow")
         try checkRequired(AuditPage(events: [], next: nil), is: "AuditPage")
+        var refused = Samples.refused
+        refused.fault = nil
+        (refused.refused[0].destination, refused.refused[0].policy) = (nil, nil)
+        try checkRequired(refused, is: "RefusedList")
+        try checkRequired(refused.refused[0], is: "Refused")
         var verification = Samples.verification
         (verification.prunedThrough, verification.given) = (nil, nil)
         try checkRequired(verification, is: "AuditVerification")

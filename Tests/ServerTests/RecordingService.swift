@@ -29,6 +29,7 @@ final class RecordingService: AccessService {
         case allAudit(AuditFilter)
         case verifyAudit(head: String?)
         case events(after: Int64?)
+        case refused(since: Timestamp?)
         case metrics
     }
 
@@ -223,6 +224,11 @@ final class RecordingService: AccessService {
     func events(after: Int64?, for caller: Caller) async throws -> StreamedEvents {
         try await note(.events(after: after), caller)
         return events()
+    }
+
+    func refused(since: Timestamp?, for caller: Caller) async throws -> RefusedList {
+        try await note(.refused(since: since), caller)
+        return Samples.refused
     }
 
     func metrics(for caller: Caller) async throws -> MetricsPage {

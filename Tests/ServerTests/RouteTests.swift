@@ -217,6 +217,12 @@ struct Example: CustomTestStringConvertible, Sendable {
                 get("/v1/grants/17.1", "DELETE"),
                 asks: .closeGrant(Grant.ID(request: 17, ordinal: 1))
             ),
+            Example("GET /v1/refused", get("/v1/refused"), asks: .refused(since: nil)),
+            Example(
+                "GET /v1/refused",
+                get("/v1/refused?since=2026-12-01T17:00:00Z"),
+                asks: .refused(since: Samples.instant)
+            ),
             Example("GET /v1/metrics", get("/v1/metrics"), asks: .metrics),
         ] + audit
 }

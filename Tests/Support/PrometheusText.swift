@@ -73,8 +73,8 @@ public struct PrometheusText: Sendable {
             guard let current, let type = types[current] else {
                 throw Fault(description: "a figure without a type")
             }
-            let names =
-                type == "histogram" ? ["_bucket", "_sum", "_count"].map { current + $0 } : [current]
+            let endings = type == "histogram" ? ["_bucket", "_sum", "_count"] : [""]
+            let names = endings.map { current + $0 }
             guard names.contains(sample.name) else { throw Fault(description: "not \(current)") }
             let isThere = samples.contains {
                 $0.name == sample.name && $0.labels == sample.labels

@@ -82,6 +82,12 @@ struct SystemTests {
         try play("scenario.sh", scenario)
     }
 
+    @Test(arguments: [
+        "what_grants_let_in_is_kept_through_kills_and_ends", "who_is_refused_is_told",
+        "the_figures_tell_what_happens",
+    ])
+    func theGateIsSeen(scenario: String) throws { try play("scenario.sh", scenario) }
+
     @Test func theUnitRunsUnderSystemd() throws { try play("systemd.sh") }
 }
 
