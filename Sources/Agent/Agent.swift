@@ -19,6 +19,9 @@ public final class Agent: Sendable {
     let source: any ConfigurationSource
     let refusals: Refusals
     let connections: Connections
+    let host: any HostReading
+    let discoveries = Shared<Result<DiscoverDocument, Problem>>()
+    let examinations = Shared<Result<DoctorDocument, Problem>>()
     let startedAt: Timestamp
     /// What the start found wrong with the audit trail.
     let auditFault: String?
@@ -41,6 +44,7 @@ public final class Agent: Sendable {
     ///   - gate: What opens and closes.
     ///   - ledger: What is read of requests and grants.
     ///   - store: Where events are written; nil for the ledger itself.
+    ///   - host: Where it is read what else is on the host.
     ///   - clocks: What time it is.
     ///   - executor: The thread that everything runs on: the server's.
     ///   - refusals: Where what the gate refused is noted.
@@ -57,6 +61,7 @@ public final class Agent: Sendable {
         gate: any GateControl,
         ledger: Ledger,
         store: (any EventStore)? = nil,
+        host: any HostReading = ThisHost(),
         clocks: any Clocks,
         executor: any SerialExecutor & TaskExecutor,
         refusals: Refusals = Refusals(),
@@ -71,6 +76,7 @@ public final class Agent: Sendable {
         self.source = source
         self.refusals = refusals
         self.connections = connections
+        self.host = host
         let now = clocks.now()
         startedAt = now.wall
         let recovered = try ledger.recover()

@@ -104,7 +104,6 @@ public enum Daemon {
             stateDirectory: start.stateDirectory,
             logger: logger
         )
-        files.remember(start.configuration)
         let (monitor, refusals) = hearRefusals(of: gate, logger)
         let (connectionMonitor, connections) = hearConnections(to: gate, logger)
         let watch = try Watch(
@@ -145,7 +144,7 @@ public enum Daemon {
                     watch,
                     trail,
                     options.socket,
-                    start.configuration,
+                    start,
                     executor,
                     logger
                 )
@@ -202,7 +201,7 @@ public enum Daemon {
         _ watch: Watch,
         _ trail: TrailLog,
         _ socket: String?,
-        _ configuration: AgentConfiguration,
+        _ start: ConfigurationStart,
         _ executor: LoopExecutor,
         _ logger: Logger
     ) async throws {
@@ -210,7 +209,7 @@ public enum Daemon {
             if let descriptor = ServiceManager.listeningDescriptor {
                 try ListeningSocket.adopt(descriptor: descriptor)
             } else {
-                try ListeningSocket.make(path: socket ?? configuration.socket)
+                try ListeningSocket.make(path: socket ?? start.configuration.socket)
             }
         let server = SocketServer(
             service: agent,
@@ -232,6 +231,7 @@ public enum Daemon {
             )
         )
         await agent.note(.started)
+        await agent.noteStart(after: start.previous)
         await trail.catchUp()
         await trail.tellHead()
         ServiceManager.notify("READY=1")

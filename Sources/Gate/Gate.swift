@@ -1,5 +1,5 @@
 import Netlink
-import Nftables
+public import Nftables
 public import Policy
 import Synchronization
 import SystemPackage
@@ -22,6 +22,10 @@ public final class Gate: Sendable {
     public let isOwned: Bool
     /// Whether the kernel can tell a ``RefusalMonitor`` what the gate refuses.
     public let tellsRefusals: Bool
+    /// The table, but for its flags.
+    public static var tablePlace: Table { Layout.table }
+    /// Where among the chains at the hook prerouting packets are judged.
+    public static let priority: Int32 = -150
     let connection: Connection
     let state = Mutex(State())
     /// What `prepare` made for the next `apply`.

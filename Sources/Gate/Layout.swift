@@ -15,7 +15,7 @@ enum Layout {
     static let prerouting = Chain(
         "prerouting",
         in: table,
-        base: .init(hook: .prerouting, priority: -150, policy: .accept)
+        base: .init(hook: .prerouting, priority: Gate.priority, policy: .accept)
     )
     /// Lets in what belongs to a running session, of managed ports whose sessions outlive their
     /// grant, and has the rest judged.

@@ -244,6 +244,13 @@ import Testing
         #expect(found.errors.isEmpty)
     }
 
+    @Test(arguments: [" ", "=", " = "])
+    func theSocketOfTheLineIsAsked(separator: String) throws {
+        let line = "sallyport --socket\(separator)/a close "
+        #expect(socket(in: line.split(separator: " ").map(String.init)) == "/a")
+        #expect(socket(in: ["sallyport", "close"]) == nil)
+    }
+
     @Test func withoutAnAgentNothingIsCompletedAndNothingSaid() throws {
         let found = try complete("close ", ["SALLYPORT_SOCKET": "/nonexistent/s"])
         #expect(found.output.isEmpty)

@@ -41,6 +41,8 @@ what_grants_let_in_is_kept_through_kills_and_ends() {
   as vera sallyport log verify || fail "the audit trail does not verify"
 }
 
+heard() { as vera sallyport refused --since 1h | grep -E "^$client6/128 +8080/tcp +$host6 +web "; }
+recorded() { as vera sallyport log --event attempts-refused | grep "web 8080/tcp from $client4/32"; }
 who_is_refused_is_told() {
   serve_tcp 8080
   start_agent
@@ -48,13 +50,11 @@ who_is_refused_is_told() {
   grep 'nothing was refused' "$world/answer" >/dev/null || fail "something was refused: $(<"$world/answer")"
   kept_out "$host4" 8080
   kept_out "$host6" 8080
-  heard() { as vera sallyport refused --since 1h | grep -E "^$client6/128 +8080/tcp +$host6 +web " >/dev/null; }
   within 5 heard || fail "not told: $(as vera sallyport refused)"
   as vera sallyport refused --json | grep "\"source\" : \"$client4/32\"" >/dev/null || fail "not in JSON"
-  within 5 eval 'as vera sallyport log --event attempts-refused | grep "web 8080/tcp from $client4/32" >/dev/null' ||
+  within 5 recorded ||
     fail "not in the trail: $(as vera sallyport log)"
   refused 77 as alice sallyport refused
-  # shellcheck disable=SC2016
   [[ $(figure 'sallyport_refused_attempts_total') -ge 2 ]] || fail "not counted"
   let_in_nobody_else
 }
