@@ -212,7 +212,7 @@ let package = Package(
         ),
         .testTarget(
             name: "GateTests",
-            dependencies: ["Gate", "Nftables", "Policy", "TestSupport"],
+            dependencies: ["Gate", "Netlink", "Nftables", "Policy", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(

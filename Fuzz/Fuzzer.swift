@@ -38,6 +38,8 @@ private func read(_ bytes: UnsafeBufferPointer<UInt8>) {
     while let reply = try? cursor.next(in: datagram) {
         _ = try? Monitor.Generation(reply, in: datagram)
         guard case .object(_, let body) = reply.content else { continue }
+        _ = try? ConntrackEntry(in: datagram, at: body)
+        _ = try? PacketLog.packet(in: datagram, at: body)
         _ = try? SocketDiagnostics.connection(in: datagram, at: body)
         _ = try? SocketDiagnostics.listener(in: datagram, at: body, transport: 6)
         _ = try? NetworkInterface(in: datagram, at: body)

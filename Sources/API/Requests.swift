@@ -163,12 +163,16 @@ public struct GrantDocument: Codable, Hashable, Sendable {
     public var endReason: EndReason?
     /// Whole seconds left, rounded down; absent once the grant has ended.
     public var remainingSeconds: Int64?
-    /// Packets let in by the grant since it was last put into the kernel.
+    /// Packets let in by the grant since it was opened.
     ///
-    /// With `sessions: keep` those that opened a connection. Absent where the kernel was not asked.
+    /// With `sessions: keep` those that opened a connection. Absent where it is not known.
     public var packets: UInt64?
     /// The bytes of those packets.
     public var bytes: UInt64?
+    /// When it was first seen to have been used; absent where it was not.
+    public var firstUsedAt: Timestamp?
+    /// When it was last seen to have been used.
+    public var lastUsedAt: Timestamp?
 
     /// Makes it of its parts.
     public init(
@@ -186,7 +190,9 @@ public struct GrantDocument: Codable, Hashable, Sendable {
         endReason: EndReason?,
         remainingSeconds: Int64?,
         packets: UInt64?,
-        bytes: UInt64?
+        bytes: UInt64?,
+        firstUsedAt: Timestamp? = nil,
+        lastUsedAt: Timestamp? = nil
     ) {
         self.id = id
         self.request = request
@@ -203,6 +209,8 @@ public struct GrantDocument: Codable, Hashable, Sendable {
         self.remainingSeconds = remainingSeconds
         self.packets = packets
         self.bytes = bytes
+        self.firstUsedAt = firstUsedAt
+        self.lastUsedAt = lastUsedAt
     }
 }
 

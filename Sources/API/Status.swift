@@ -162,6 +162,10 @@ public struct GateStatus: Codable, Hashable, Sendable {
     public var kernel: String
     /// Packets to managed ports that were dropped since the gate was armed.
     public var droppedPackets: UInt64
+    /// Why refused attempts are not seen; absent where they are.
+    public var refusedFault: String?
+    /// Why connections that grants let in are not seen; absent where they are.
+    public var connectionsFault: String?
     /// Sources that are always let in; none for who is but a requester.
     public var breakGlass: [BreakGlassStatus]
 
@@ -174,6 +178,8 @@ public struct GateStatus: Codable, Hashable, Sendable {
         owned: Bool,
         kernel: String,
         droppedPackets: UInt64,
+        refusedFault: String?,
+        connectionsFault: String?,
         breakGlass: [BreakGlassStatus]
     ) {
         self.armed = armed
@@ -183,6 +189,8 @@ public struct GateStatus: Codable, Hashable, Sendable {
         self.owned = owned
         self.kernel = kernel
         self.droppedPackets = droppedPackets
+        self.refusedFault = refusedFault
+        self.connectionsFault = connectionsFault
         self.breakGlass = breakGlass
     }
 }

@@ -186,6 +186,14 @@ public protocol AccessService: Sendable {
     /// - Throws: A `Problem` where the ledger cannot be read.
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification
 
+    /// What was refused on managed ports, the latest first; since an instant where one is given.
+    func refused(since: Timestamp?, for caller: Caller) async throws -> RefusedList
+
+    /// Figures for Prometheus.
+    ///
+    /// - Throws: A `Problem` where the caller may not see all policies.
+    func metrics(for caller: Caller) async throws -> MetricsPage
+
     /// What is recorded from now on, or after an event, and which grants end soon.
     ///
     /// - Parameters:

@@ -31,6 +31,8 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     case readAudit = "read the audit trail"
     case verifyAudit = "verify the audit trail"
     case followEvents = "follow events"
+    case readRefused = "read refused attempts"
+    case readMetrics = "read the metrics"
 
     /// Who may: one of these roles is enough.
     ///
@@ -47,7 +49,8 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
             [.requester, .admin]
         case .approveRequest, .denyRequest: [.approver, .admin]
         case .listRequests, .readRequest, .listGrants, .readAudit, .followEvents: Set(Role.allCases)
-        case .discover, .examine, .verifyAudit: [.viewer, .approver, .admin]
+        case .discover, .examine, .verifyAudit, .readRefused, .readMetrics:
+            [.viewer, .approver, .admin]
         }
     }
 

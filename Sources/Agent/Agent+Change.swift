@@ -265,8 +265,8 @@ extension StoredRequest {
             case .extended(let id, _, let end, _, _):
                 guard let index = grants.firstIndex(where: { $0.id == id }) else { continue }
                 grants[index].grant.end = end
-            case .asked, .approved, .concluded, .opened, .takenBack, .shortened, .carriedOver,
-                .noted:
+            case .asked, .approved, .concluded, .opened, .takenBack, .shortened, .used,
+                .carriedOver, .noted:
                 break
             }
         }

@@ -147,6 +147,7 @@ extension Agent {
         _ committer: isolated Committer,
         _ now: Moment
     ) -> Submission<Reply> {
+        committer.countRefusal()
         let notice = Notice(
             .refused,
             by: identity.person,

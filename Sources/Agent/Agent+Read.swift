@@ -1,6 +1,5 @@
 public import API
 public import Access
-import Gate
 import Ledger
 import Policy
 import Settings
@@ -55,45 +54,41 @@ extension Agent {
     }
 
     private func documents(of requests: [StoredRequest]) async -> [RequestDocument] {
-        let (now, live) = await liveGrants(among: requests.lazy.flatMap(\.grants))
+        let (now, known) = await look(at: requests.lazy.flatMap(\.grants))
         let policies = await committer.configuration.policySet
         return requests.map { request in
             var document = RequestDocument(request, needs: request.needs(by: policies), at: now)
             for (place, grant) in request.grants.enumerated() {
-                document.grants[place] = self.document(of: grant, live[grant.id], now)
+                document.grants[place] = self.document(of: grant, known[grant.id], now)
             }
             return document
         }
     }
 
     private func documents(of grants: [StoredGrant]) async -> [GrantDocument] {
-        let (now, live) = await liveGrants(among: grants)
-        return grants.map { document(of: $0, live[$0.id], now) }
+        let (now, known) = await look(at: grants)
+        return grants.map { document(of: $0, known[$0.id], now) }
     }
 
-    /// What the plan has of grants that the ledger takes for live.
-    private func liveGrants(
-        among stored: some Sequence<StoredGrant>
-    ) async -> (Moment, [Grant.ID: Grant]) {
-        let ids = stored.filter { $0.state == .active }.map(\.id)
-        return (clocks.now(), await committer.grants(ids))
+    /// What is known of grants beyond what the ledger has of them.
+    private func look(
+        at stored: some Sequence<StoredGrant>
+    ) async -> (Moment, [Grant.ID: (grant: Grant?, use: GrantUse?)]) {
+        // Of one that ended just now, how it was used may not be recorded yet.
+        (clocks.now(), await committer.look(at: stored.map(\.id)))
     }
 
     private func document(
         of stored: StoredGrant,
-        _ live: Grant?,
+        _ known: (grant: Grant?, use: GrantUse?)?,
         _ now: Moment
     ) -> GrantDocument {
+        var stored = stored
+        stored.use = known?.use ?? stored.use
         var document = GrantDocument(stored, at: now)
-        guard let live else { return document }
+        guard stored.state == .active, let live = known?.grant else { return document }
         document.expiresAt = live.end.expiresAt
         document.remainingSeconds = live.end.remainingSeconds(at: now)
-        // A wide range of ports is not worth as many questions to the kernel.
-        let keys = live.elementKeys
-        if keys.count <= 16, let traffic = try? keys.compactMap(gate.traffic(of:)) {
-            document.packets = traffic.map(\.packets).reduce(0, &+)
-            document.bytes = traffic.map(\.bytes).reduce(0, &+)
-        }
         return document
     }
 
@@ -109,12 +104,5 @@ extension StoredRequest {
     fileprivate func needs(by policies: PolicySet) -> [Need] {
         guard state.isWaiting, let wait else { return [] }
         return policies.needs(under: wait.policies, given: wait.approvals)
-    }
-}
-
-extension Committer {
-    /// Those of some grants that are live.
-    func grants(_ ids: [Grant.ID]) -> [Grant.ID: Grant] {
-        ids.reduce(into: [:]) { live, id in live[id] = plan[id] }
     }
 }

@@ -100,16 +100,22 @@ extension Agent: AccessService {
         )
     }
 
+    /// What the kernel holds; where it cannot be read, only why.
+    func gateReport() -> GateReport {
+        do throws(GateError) {
+            return try gate.inspect()
+        } catch {
+            return GateReport(fault: "\(error)", droppedPackets: 0, breakGlass: [])
+        }
+    }
+
     private func gateStatus(
         for caller: Caller,
         _ disarmed: Disarmament?
     ) async -> GateStatus {
-        var report = GateReport(fault: nil, droppedPackets: 0, breakGlass: [])
-        do throws(GateError) {
-            if disarmed == nil { report = try gate.inspect() }
-        } catch {
-            report.fault = "\(error)"
-        }
+        var report =
+            disarmed == nil
+            ? gateReport() : GateReport(fault: nil, droppedPackets: 0, breakGlass: [])
         if let disarmed { report.fault = disarmed.sentence }
         var breakGlass: [BreakGlassStatus] = []
         for (source, packets) in caller.maySeeAll ? report.breakGlass : [] {
@@ -124,6 +130,8 @@ extension Agent: AccessService {
             owned: gate.isOwned,
             kernel: (try? firstLine(of: "/proc/sys/kernel/osrelease")) ?? "unknown",
             droppedPackets: report.droppedPackets,
+            refusedFault: refusals.fault,
+            connectionsFault: connections.fault,
             breakGlass: breakGlass
         )
     }
@@ -175,7 +183,7 @@ extension Caller {
             && (maySeeAll || policy.enabled && policy.mayAsk(identity, roles: roles))
     }
 
-    fileprivate var maySeeAllPolicies: Bool { maySeeAll && identity.via?.policies == nil }
+    var maySeeAllPolicies: Bool { maySeeAll && identity.via?.policies == nil }
 }
 
 extension YouDocument {

@@ -17,6 +17,8 @@ public final class Agent: Sendable {
     let clocks: any Clocks
     let logger: Logger
     let source: any ConfigurationSource
+    let refusals: Refusals
+    let connections: Connections
     let host: any HostReading
     let discoveries = Shared<Result<DiscoverDocument, Problem>>()
     let examinations = Shared<Result<DoctorDocument, Problem>>()
@@ -48,6 +50,8 @@ public final class Agent: Sendable {
     ///   - host: Where it is read what else is on the host.
     ///   - clocks: What time it is.
     ///   - executor: The thread that everything runs on: the server's.
+    ///   - refusals: Where what the gate refused is noted.
+    ///   - connections: Where what is heard of connections is noted.
     ///   - logger: Takes faults and what an administrator should know.
     ///   - wake: Is told when the next grant ends, or a request that waits starts or lapses; nil: none
     ///     does.
@@ -66,6 +70,8 @@ public final class Agent: Sendable {
         host: any HostReading = ThisHost(),
         clocks: any Clocks,
         executor: any SerialExecutor & TaskExecutor,
+        refusals: Refusals = Refusals(),
+        connections: Connections = Connections(),
         logger: Logger,
         wake: @escaping @Sendable (BootTime?) -> Void
     ) async throws {
@@ -74,6 +80,8 @@ public final class Agent: Sendable {
         self.clocks = clocks
         self.logger = logger
         self.source = source
+        self.refusals = refusals
+        self.connections = connections
         self.host = host
         let now = clocks.now()
         startedAt = now.wall
@@ -132,7 +140,7 @@ public final class Agent: Sendable {
             let detail = "\(live.count) grants of before the start are open"
             found.append(.noted(Notice(.restored, detail: detail)))
         }
-        try await committer.begin(recording: events + found)
+        try await committer.begin(recording: events + found, uses: recovered.uses)
         // Read beside everything else: with a million requests it takes seconds.
         let past = Result { () throws(LedgerError) in
             try ledger.pastUsage(since: Usage.start(at: now.wall))
@@ -169,6 +177,7 @@ public final class Agent: Sendable {
     /// Books the grants whose time is over, which the kernel has closed by itself, and opens or lets
     /// lapse the requests whose time has come.
     public func grantsEnded() async {
+        await committer.readEnding()
         await logged("book ended grants") { try await committer.settle() }
         await rollBack()
         await prune()
@@ -188,7 +197,10 @@ public final class Agent: Sendable {
 
     /// Shortens what a step of the wall clock shortens.
     public func clockStepped() async {
-        await logged("follow the clock") { try await committer.clockStepped() }
+        await logged("follow the clock") {
+            try await committer.readUses()
+            try await committer.clockStepped()
+        }
         await rollBack()
     }
 
@@ -245,13 +257,15 @@ public final class Agent: Sendable {
     }
 
     /// What is looked at now and then: whether the gate is what it should be, whether somebody used a
-    /// break-glass source, and which of the sessions earlier than the gate have ended.
+    /// break-glass source, how grants were used, and which of the sessions earlier than the gate have
+    /// ended.
     ///
     /// - Parameter isLast: Whether the agent ends: then nothing is kept to be told later.
     /// - Returns: Whether the gate is armed, or was taken away on purpose.
     @discardableResult
     public func beat(isLast: Bool = false) async -> Bool {
         var isArmed = true
+        await refusalsHeard()
         if await committer.disarmed == nil {
             var report = try? gate.inspect()
             if report?.fault != nil || report == nil {
@@ -261,6 +275,8 @@ public final class Agent: Sendable {
             isArmed = report != nil && report?.fault == nil
             await logged("look after the gate") {
                 try gate.forgetEndedSessions()
+                try await committer.readUses()
+                try await committer.recordUses()
                 try await noteBreakGlass(report?.breakGlass ?? [], isLast: isLast)
             }
         }
@@ -301,7 +317,7 @@ public final class Agent: Sendable {
         }
     }
 
-    private func logged(_ what: String, _ body: () async throws -> Void) async {
+    func logged(_ what: String, _ body: () async throws -> Void) async {
         do {
             try await body()
         } catch {

@@ -31,7 +31,15 @@ actor Committer {
     private let recorded: @Sendable () -> Void
 
     /// The live grants, with what is on its way into the ledger.
-    private(set) var plan: Plan
+    var plan: Plan
+    /// How the live grants were used.
+    var book = UseBook()
+    /// The connections that grants let in.
+    var connectionBook = ConnectionBook()
+    /// Whether what is known of their use will be recorded soon.
+    private var isRecordingUses = false
+    /// Grants that have ended, of whose use more is known than is recorded.
+    private var unrecordedEnds: [Grant.ID] = []
     /// The requests that wait for approvals or their start, with what is on its way into the ledger.
     private(set) var waitingRequests: WaitingRequests
     /// The configuration in force, by which requests are decided.
@@ -58,6 +66,8 @@ actor Committer {
     private var phase = Phase.idle
     private var kernel: FollowingKernel
     private var throttle = NoticeThrottle()
+    /// What the metrics tell.
+    private(set) var tally = Tally()
     /// Whether a configuration was put in force since what waits was last held against it.
     private var isReconfigured = false
     /// Whether a clock was stepped since the plan was last held against it.
@@ -138,8 +148,10 @@ actor Committer {
     /// What cannot be recorded now is so later: only with an agent can access be taken away.
     ///
     /// - Throws: Where the kernel refuses.
-    func begin(recording events: [Event]) async throws {
+    func begin(recording events: [Event], uses: [Grant.ID: GrantUse] = [:]) async throws {
+        let past = takeOver(uses)
         if disarmed == nil { try reassert() } else { try gate.disarm() }
+        let events = events + past + book.takeNews(of: plan)
         do throws(LedgerError) {
             try await record(events, at: clocks.now().wall)
         } catch {
@@ -306,15 +318,17 @@ actor Committer {
 
     /// A notice as an event; none where there have been too many like it.
     func noting(_ notice: Notice, at now: Moment) -> [Event] {
-        throttle.admit(notice, at: now.boot).map { [.noted($0)] } ?? []
+        tally.note(notice)
+        return throttle.admit(notice, at: now.boot).map { [.noted($0)] } ?? []
     }
 
-    /// Records a notice with the next commit; nobody waits for it.
+    /// Records that a caller was refused with the next commit; nobody waits for it.
     ///
     /// - Parameters:
     ///   - notice: What is to be known.
     ///   - crowd: By whose count there may be too many like it.
     func note(_ notice: Notice, of crowd: NoticeThrottle.Crowd) {
+        tally.noteRefusedCaller()
         guard let notice = throttle.admit(notice, of: crowd, at: clocks.now().boot) else { return }
         submit(
             { _, _ throws(Problem) in Submission(events: [.noted(notice)]) {} },
@@ -335,7 +349,11 @@ actor Committer {
     }
 
     func wakeAtNextEnd() {
+        // Earlier where there is something to be read before.
         var next = plan.nextDeadline
+        if let untold = plan.nextUntoldDeadline {
+            next = min(next ?? untold, untold + (.zero - Self.readAhead))
+        }
         // Also one that has passed: it may not have been heard of yet.
         if let trial { next = min(next ?? trial.end, trial.end) }
         if let due = waitingRequests.nextDue {
@@ -370,10 +388,13 @@ actor Committer {
         phase = .deciding(keys: [])
         var decided: [Decided] = []
         var elements: [ElementChange] = []
+        var readings: [LastReading] = []
         func take(_ events: [Event], of pending: (any Pending)?) {
             guard pending != nil || !events.isEmpty else { return }
+            let old = lastReadings(before: events)
             let (changes, undo) = plan.apply(events)
             elements += changes
+            readings += old + lastReadings(of: changes, besides: old, opening: events)
             decided.append(
                 Decided(
                     pending: pending,
@@ -390,7 +411,10 @@ actor Committer {
         }
         // The kernel has closed them already.
         let ended = plan.takeEnded(at: now.boot)
-        take(ended.map { .ended($0, .expired, at: now.wall, by: nil) }, of: nil)
+        take(
+            ended.map { .ended($0, .expired, at: now.wall, by: nil) } + book.takeFinal(ended),
+            of: nil
+        )
         for request in waitingRequests.due(at: now.wall)
         where disarmed == nil || request.wait.state != .scheduled {
             take(eventsOfDue(request, at: now), of: nil)
@@ -420,6 +444,10 @@ actor Committer {
             take(events, of: nil)
         }
         phase = .recording(decided.map(\.undo))
+        defer {
+            book.release()
+            recordUses(of: readings)
+        }
         do throws(LedgerError) {
             // So that the least is left to do once the disk is done, and that begins before this
             // thread is awake.
@@ -427,6 +455,8 @@ actor Committer {
                 decided.flatMap(\.events),
                 at: now.wall,
                 meanwhile: {
+                    // Before what is prepared can be begun: then it counts from 0 again.
+                    read(readings)
                     kernel.prepare(elements)
                     for decided in decided { decided.pending?.render() }
                 },
@@ -447,8 +477,39 @@ actor Committer {
             return
         }
         for decided in decided { decided.pending?.finish(nil) }
-        for decided in decided { usage.note(decided.events) }
+        let finished = ContinuousClock.now
+        for decided in decided {
+            usage.note(decided.events)
+            tally.note(decided.events)
+            if let pending = decided.pending, decided.events.contains(where: \.opensAtOnce) {
+                tally.noteOpening(within: finished - pending.since)
+            }
+        }
     }
+
+    /// Records with a commit of its own, soon, what was read of elements that began anew or went.
+    private func recordUses(of readings: [LastReading]) {
+        guard !readings.isEmpty else { return }
+        unrecordedEnds += Set(readings.flatMap(\.holders)).filter { plan[$0] == nil }
+        guard !isRecordingUses else { return }
+        isRecordingUses = true
+        Task { [weak self] in
+            // Others that end meanwhile share it.
+            try? await Task.sleep(for: .milliseconds(100))
+            try? await self?.recordUses()
+        }
+    }
+
+    /// Records how grants were used that have ended, and what else is known and not recorded.
+    func recordUses() async throws {
+        isRecordingUses = false
+        let ended = unrecordedEnds
+        unrecordedEnds = []
+        try await record(book.takeFinal(ended) + book.takeNews(of: plan))
+    }
+
+    /// Counts a request for access that policy refused.
+    func countRefusal() { tally.noteRefusal() }
 
     private func noteKeys(of events: [Event]) {
         guard case .deciding(var keys) = phase else { return }
@@ -565,6 +626,7 @@ actor Committer {
                 + "that is not recorded yet: \(error)"
         }
         for decided in decided {
+            if !decided.onlyTakesAway { tally.note(decided.events, cameTo: .unrecorded) }
             decided.pending?.finish(
                 !decided.onlyTakesAway
                     ? Problem(.ledgerUnavailable, "nothing was changed: \(error)")
@@ -580,6 +642,7 @@ actor Committer {
         let now = clocks.now()
         var undoing: [Event] = []
         for decided in decided.reversed() where !decided.onlyTakesAway {
+            tally.note(decided.events, cameTo: .failed)
             // What was closed since, or to make room for it, stays closed.
             let events = decided.events.reversed().flatMap { $0.takenBack(in: plan, at: now.wall) }
             _ = plan.apply(events)
@@ -610,7 +673,10 @@ actor Committer {
 
     private func bringKernel(to changes: [ElementChange]) throws {
         do {
+            let remakes = kernel.remakes
+            defer { if kernel.remakes != remakes { book.restartAll() } }
             try kernel.bring(to: changes, or: plan, of: configuration)
+            book.restart(changes)
         } catch {
             healLater()
             throw error
@@ -625,6 +691,7 @@ actor Committer {
         if case .recording(let undos) = phase {
             for undo in undos.reversed() { recorded.undo(undo) }
         }
+        defer { book.restartAll() }
         do {
             try kernel.make(configuration, holding: recorded)
         } catch {
@@ -638,6 +705,8 @@ actor Committer {
     ///
     /// - Throws: Where the kernel refuses; then the old one stays.
     func adopt(_ configuration: AgentConfiguration) throws {
+        let remakes = kernel.remakes
+        defer { if kernel.remakes != remakes { book.restartAll() } }
         do {
             try kernel.adopt(configuration)
         } catch {
@@ -786,8 +855,13 @@ extension Event {
     fileprivate var opens: Bool {
         switch self {
         case .asked, .approved, .opened, .extended: true
-        case .concluded, .ended, .takenBack, .shortened, .carriedOver, .noted: false
+        case .concluded, .ended, .takenBack, .shortened, .used, .carriedOver, .noted: false
         }
+    }
+
+    /// Whether a request opens that did not wait.
+    fileprivate var opensAtOnce: Bool {
+        if case .opened(let request) = self { request.wait == nil } else { false }
     }
 
     /// The live grant that this is about, which must be in the ledger.
@@ -796,7 +870,7 @@ extension Event {
         case .ended(let id, _, _, _, _), .extended(let id, _, _, _, _), .takenBack(let id, _),
             .shortened(let id, _), .carriedOver(let id, _):
             id
-        case .asked, .approved, .concluded, .opened, .noted: nil
+        case .asked, .approved, .concluded, .opened, .used, .noted: nil
         }
     }
 
@@ -810,7 +884,9 @@ extension Event {
                 .map { .ended($0.id, .kernelRefused, at: now, by: nil) }
         case .extended(let id, let old, _, _, _):
             plan[id] == nil ? [] : [.takenBack(id, until: old)]
-        case .asked, .approved, .concluded, .ended, .takenBack, .shortened, .carriedOver, .noted: []
+        case .asked, .approved, .concluded, .ended, .takenBack, .shortened, .used, .carriedOver,
+            .noted:
+            []
         }
     }
 }

@@ -27,8 +27,7 @@ extension RequestDocument {
                     reason: request.ask.reason,
                     state: .active,
                     remainingSeconds: grant.end.remainingSeconds(at: now),
-                    packets: 0,
-                    bytes: 0
+                    use: GrantUse()
                 )
             },
             superseded: older.isEmpty
@@ -164,7 +163,8 @@ extension GrantDocument {
             endedAt: stored.endedAt,
             endReason: stored.endReason,
             remainingSeconds: stored.state == .active
-                ? stored.grant.end.remainingSeconds(at: now) : nil
+                ? stored.grant.end.remainingSeconds(at: now) : nil,
+            use: stored.use
         )
     }
 
@@ -200,8 +200,7 @@ extension GrantDocument {
         endedAt: Timestamp? = nil,
         endReason: EndReason? = nil,
         remainingSeconds: Int64?,
-        packets: UInt64? = nil,
-        bytes: UInt64? = nil
+        use: GrantUse?
     ) {
         self.init(
             id: "\(grant.id)",
@@ -217,8 +216,10 @@ extension GrantDocument {
             endedAt: endedAt,
             endReason: endReason,
             remainingSeconds: remainingSeconds,
-            packets: packets,
-            bytes: bytes
+            packets: use?.traffic.packets,
+            bytes: use?.traffic.bytes,
+            firstUsedAt: use?.firstAt,
+            lastUsedAt: use?.lastAt
         )
     }
 }

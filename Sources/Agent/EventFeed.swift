@@ -89,6 +89,9 @@ actor EventFeed {
         if isNews { Task(executorPreference: executor) { await self.tellNews() } }
     }
 
+    /// How many listen.
+    var listenerCount: Int { listeners.count }
+
     // MARK: Listening
 
     /// Takes a listener in, who hears what is recorded after an event, or from now on.

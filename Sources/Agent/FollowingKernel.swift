@@ -11,6 +11,8 @@ struct FollowingKernel {
     private var standing = Standing.behind
     /// Whether the table was taken away, and is not to be made.
     var isDisarmed = false
+    /// How often the elements were put in anew, all of them: then they count from zero.
+    private(set) var remakes = 0
     /// What break-glass sources have let in, in all.
     private var breakGlassUse: [CIDR: BreakGlassUse] = [:]
 
@@ -104,12 +106,14 @@ struct FollowingKernel {
             use.seen = 0
             breakGlassUse[source] = use
         }
-        return try gate.arm(
+        let wasMissing = try gate.arm(
             managed: configuration.policySet.managedPorts,
             breakGlass: configuration.breakGlass,
             holding: holding,
             now: { [clocks] in clocks.now().boot }
         )
+        if case .whatIsThere = holding, !wasMissing {} else { remakes += 1 }
+        return wasMissing
     }
 
     /// How many packets of a break-glass source the audit trail has to be told of; nil for none.

@@ -33,6 +33,8 @@ enum Verdict {
 
 /// Somebody who waits for a change.
 protocol Pending {
+    /// Since when.
+    var since: ContinuousClock.Instant { get }
     /// What happens.
     func decide(in committer: isolated Committer, at now: Moment) -> Verdict
     /// Makes the answer.
@@ -44,6 +46,7 @@ protocol Pending {
 final class Waiter<Answer: Sendable>: Pending {
     typealias Decide = @Sendable (isolated Committer, Moment) throws(Problem) -> Submission<Answer>
 
+    let since = ContinuousClock.now
     private let decide: Decide
     private let reply: @Sendable (Result<Answer, any Error>) -> Void
     private var answer: (@Sendable () throws -> Answer)?

@@ -39,6 +39,11 @@ extension Client {
         return try exchange(Call(method: .GET, target: target, patience: .seconds(600)))
     }
 
+    /// What was refused on managed ports, the latest first.
+    public func refused(since instant: Timestamp? = nil) throws(ClientError) -> RefusedList {
+        try get("/v1/refused", [("since", instant?.description)])
+    }
+
     /// What happens from now on, or since the event of this id.
     public func events(after id: String? = nil) throws(ClientError) -> EventStream {
         var call = Call(method: .GET, target: "/v1/events")

@@ -12,7 +12,8 @@ struct ListCommand: AgentCommand {
             Requesters see their own grants; viewers, approvers and admins everyone's.
             USER is who asked: "root (login alice)" where alice called sudo, "carol via
             portal" where a delegate spoke for carol. PACKETS counts what the grant let
-            in: with "sessions: keep", connections.
+            in: with "sessions: keep", connections. LAST USE is when it was last seen to
+            have let something in; a narrow terminal has no room for it.
 
               sallyport list
               sallyport list --policy ssh --user alice
@@ -70,7 +71,8 @@ private let identifying: [Table.Column] = [
 private let ends = Table.Column(title: "ENDS")
 private let packets = Table.Column(title: "PACKETS", isNumeric: true)
 private let endings: [Table.Column] = [
-    .init(title: "STATE"), ends, packets, .init(title: "REASON", isLong: true),
+    .init(title: "STATE"), ends, packets, .init(title: "LAST USE", isSpare: true),
+    .init(title: "REASON", isLong: true),
 ]
 
 private func live(_ grant: GrantDocument, _ time: TimeTeller) -> [Table.Cell] {
@@ -79,7 +81,8 @@ private func live(_ grant: GrantDocument, _ time: TimeTeller) -> [Table.Cell] {
 
 private func ended(_ grant: GrantDocument, _ time: TimeTeller) -> [Table.Cell] {
     identity(grant) + [
-        state(grant), end(of: grant, time), packets(of: grant), Table.Cell(grant.reason ?? "-"),
+        state(grant), end(of: grant, time), packets(of: grant), lastUse(of: grant, time),
+        Table.Cell(grant.reason ?? "-"),
     ]
 }
 
@@ -112,4 +115,9 @@ private func end(of grant: GrantDocument, _ time: TimeTeller) -> Table.Cell {
 
 private func packets(of grant: GrantDocument) -> Table.Cell {
     Table.Cell(grant.packets.map(String.init) ?? "-")
+}
+
+private func lastUse(of grant: GrantDocument, _ time: TimeTeller) -> Table.Cell {
+    if let last = grant.lastUsedAt { return Table.Cell(time.relative(last)) }
+    return grant.packets == 0 ? Table.Cell("never used", brief: "never") : "-"
 }

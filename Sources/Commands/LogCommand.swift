@@ -204,7 +204,7 @@ private func copy(_ filter: AuditFilter, from agent: Client, to output: Output) 
 }
 
 /// An instant of the past: so long ago, the last time it was 17:00, or RFC 3339.
-private func instant(_ text: String, of option: String, _ time: TimeTeller) throws -> Timestamp {
+func instant(_ text: String, of option: String, _ time: TimeTeller) throws -> Timestamp {
     if let ago = try? Duration(parsing: text) { return time.now + (.zero - ago) }
     if let last = time.last(text) { return last }
     guard let instant = try? Timestamp(parsing: text) else {

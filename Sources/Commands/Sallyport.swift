@@ -78,6 +78,7 @@ struct RootCommand: ParsableCommand {
               sallyport close 17                close it now
               sallyport pending                 what waits for approval
               sallyport log --since 7d          what happened, and who did it
+              sallyport refused --since 1h      who tried a managed port, and was refused
               sallyport status                  what you may do, the gate, the policies
               sallyport discover                which ports are open, and not managed
               sallyport doctor                  what would defeat the gate on this host
@@ -90,8 +91,8 @@ struct RootCommand: ParsableCommand {
         subcommands: [
             StatusCommand.self, OpenCommand.self, CanICommand.self, ExtendCommand.self,
             CloseCommand.self, ListCommand.self, PendingCommand.self, ApproveCommand.self,
-            DenyCommand.self, CancelCommand.self, LogCommand.self, PolicyCommands.self,
-            DiscoverCommand.self, DoctorCommand.self,
+            DenyCommand.self, CancelCommand.self, LogCommand.self, RefusedCommand.self,
+            PolicyCommands.self, DiscoverCommand.self, DoctorCommand.self,
             ArmCommand.self, DisarmCommand.self,
         ]
     )

@@ -139,7 +139,8 @@ private func gate(_ gate: GateStatus) -> String {
     return """
         armed, \(owner) (table \(gate.table), Linux \(gate.kernel))
         \(counted(Int(clamping: gate.droppedPackets), "packet", "packets")) dropped
-        """
+        """ + (gate.refusedFault.map { "\nrefused attempts are not seen: \($0)" } ?? "")
+            + (gate.connectionsFault.map { "\nconnections are not seen: \($0)" } ?? "")
 }
 
 private func agent(_ agent: AgentStatus, _ time: TimeTeller) -> String {

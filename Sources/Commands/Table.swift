@@ -15,6 +15,8 @@ struct Table {
         var isWhole = false
         /// How many columns of the terminal it is left, where it needs them.
         var least = 5
+        /// Whether it is left out where there is no room for it.
+        var isSpare = false
         /// Whether, as the last one, it goes below its row where there is no room beside it.
         var isLong = false
     }
@@ -49,12 +51,15 @@ struct Table {
     private var widths: [Int]?
     /// Which columns show the brief form.
     private var isBrief: [Bool]
+    /// Which columns are left out.
+    private var isLeftOut: [Bool]
 
     /// Makes a table; `screen` is what it has to fit.
     init(columns: [Column], on screen: Screen = .none) {
         self.columns = columns
         room = screen.columns.map { max($0, 80) - Self.gap * (columns.count - 1) }
         isBrief = columns.map { _ in false }
+        isLeftOut = isBrief
     }
 
     /// The next rows, a line each, with control characters made visible; the heading comes first.
@@ -73,14 +78,15 @@ struct Table {
     }
 
     private func line(_ row: ArraySlice<Cell>, _ widths: [Int]) -> Line {
-        Line(
-            parts: row.enumerated().flatMap { column, cell -> [Line.Part] in
+        let shown = row.enumerated().filter { !isLeftOut[$0.offset] }
+        return Line(
+            parts: shown.flatMap { column, cell -> [Line.Part] in
                 let whole = isBrief[column] ? cell.brief : cell.full
                 let text = clipped(whole, to: widths[column])
                 let blank = widths[column] - Terminal.width(of: text)
                 let padding = String(repeating: " ", count: blank)
                 let gap = String(repeating: " ", count: column > 0 ? Self.gap : 0)
-                let isLast = column == row.count - 1
+                let isLast = column == shown.last?.offset
                 return columns[column].isNumeric
                     ? [.init(text: gap + padding), .init(text: text, mark: cell.mark)]
                     : [
@@ -94,7 +100,8 @@ struct Table {
     /// The last cell of a row in lines of its own; none where it says nothing.
     private func below(_ cell: Cell?) -> [Line] {
         guard let cell, cell.full != "-", let room else { return [] }
-        let width = room + Self.gap * (columns.count - 2) - Self.indent
+        let gaps = columns.count - 2 - isLeftOut.count { $0 }
+        let width = room + Self.gap * gaps - Self.indent
         let indent = String(repeating: " ", count: Self.indent)
         return wrapped(cell.full, to: width).map {
             Line(parts: [.init(text: indent), .init(text: $0, mark: cell.mark)])
@@ -110,6 +117,7 @@ struct Table {
             max(self.widths?[column] ?? 0, widest(column, isBrief[column] ? \.brief : \.full))
         }
         if isLastBelow { widths[columns.count - 1] = 0 }
+        for column in columns.indices where isLeftOut[column] { widths[column] = 0 }
         guard var room else { return widths }
         for column in columns.indices.reversed() where widths.reduce(0, +) > room {
             guard !isBrief[column], widths[column] > 0 else { continue }
@@ -119,6 +127,13 @@ struct Table {
         if widths.reduce(0, +) > room, !isLastBelow, columns.last?.isLong ?? false {
             isLastBelow = true
             widths[columns.count - 1] = 0
+            room += Self.gap
+            self.room = room
+        }
+        for column in columns.indices where columns[column].isSpare && !isLeftOut[column] {
+            guard widths.reduce(0, +) > room else { break }
+            isLeftOut[column] = true
+            widths[column] = 0
             room += Self.gap
             self.room = room
         }

@@ -120,7 +120,15 @@ public enum Daemon {
             stateDirectory: start.stateDirectory,
             logger: logger
         )
-        let watch = try Watch()
+        let (refusalMonitor, refusals) = hearRefusals(of: gate, logger)
+        let (connectionMonitor, connections) = hearConnections(to: gate, logger)
+        let watch = try Watch(
+            refusals: refusalMonitor,
+            noting: refusals,
+            connections: connectionMonitor,
+            hearing: connections,
+            clocks: clocks
+        )
         let monitor = gate.isOwned ? nil : try RulesetMonitor(besides: gate)
         let executor = LoopExecutor.makeWithOwnThread()
         let trail = TrailLog(ledger, logger: logger, isWhole: leadsToJournal)
@@ -139,6 +147,8 @@ public enum Daemon {
                     ledger: ledger,
                     clocks: clocks,
                     executor: executor,
+                    refusals: refusals,
+                    connections: connections,
                     logger: logger,
                     wake: { end in
                         do throws(SystemError) {
@@ -164,6 +174,46 @@ public enum Daemon {
             }
         }
         try outcome.wait()
+    }
+
+    /// Listens to what the gate refuses; where that cannot be heard, the gate refuses it all the same.
+    private static func hearRefusals(
+        of gate: Gate,
+        _ logger: Logger
+    ) -> (RefusalMonitor?, Refusals) {
+        do throws(GateError) {
+            guard gate.tellsRefusals else {
+                throw GateError(
+                    "cannot hear of refused attempts: this kernel has no nfnetlink_log for nf_tables"
+                )
+            }
+            return (try RefusalMonitor(), Refusals())
+        } catch {
+            logger.warning("\(error)")
+            return (nil, Refusals(fault: "\(error)"))
+        }
+    }
+
+    /// Listens to connections; where they cannot be heard of, the gate judges them all the same.
+    private static func hearConnections(
+        to gate: Gate,
+        _ logger: Logger
+    ) -> (ConnectionMonitor?, Connections) {
+        do throws(GateError) {
+            // 2 is for as long as somebody listens, 1 for ever; a kernel without has no such file.
+            let events = try? firstLine(of: "/proc/sys/net/netfilter/nf_conntrack_events")
+            guard let events, events != "0" else {
+                let reason =
+                    events == nil
+                    ? "this kernel has no events of connections"
+                    : "net.netfilter.nf_conntrack_events is 0"
+                throw GateError("cannot hear of connections: \(reason)")
+            }
+            return (try ConnectionMonitor(of: gate), Connections())
+        } catch {
+            logger.warning("\(error)")
+            return (nil, Connections(fault: "\(error)"))
+        }
     }
 
     private static func serve(

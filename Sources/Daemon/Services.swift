@@ -17,6 +17,8 @@ struct WatchService: Service {
                 switch event {
                 case .grantEnds: await agent.grantsEnded()
                 case .clockStepped: await agent.clockStepped()
+                case .connections: await agent.connectionsHeard()
+                case .attemptsRefused: await agent.refusalsHeard()
                 case .stopped: break
                 }
             }

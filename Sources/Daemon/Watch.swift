@@ -1,20 +1,41 @@
+import Agent
+import Gate
 import Linux
+import Policy
 
 /// Wakes the agent when there is something to do.
 ///
-/// That is when a grant ends, and when the wall clock is set or the machine resumes. Sleeps in
-/// `poll(2)` on a thread of its own otherwise.
+/// That is when a grant ends, when the wall clock is set or the machine resumes, and when the gate
+/// refuses or lets in somebody. Sleeps in `poll(2)` on a thread of its own otherwise.
 final class Watch: Sendable {
-    enum Event: Sendable { case grantEnds, clockStepped, stopped }
+    enum Event: Sendable { case grantEnds, clockStepped, attemptsRefused, connections, stopped }
 
     private let ends: DeadlineTimer
     private let steps: ClockStepAlarm
     private let stop: Signpost
+    /// Tells of what the gate refuses, which is noted at once; absent where it cannot.
+    private let refusals: RefusalMonitor?
+    private let noted: Refusals
+    /// Tells of connections to managed ports, which are noted at once; absent where it cannot.
+    private let connections: ConnectionMonitor?
+    private let heard: Connections
+    private let clocks: any Clocks
 
-    init() throws(SystemError) {
+    init(
+        refusals: RefusalMonitor?,
+        noting noted: Refusals,
+        connections: ConnectionMonitor?,
+        hearing heard: Connections,
+        clocks: any Clocks
+    ) throws(SystemError) {
         ends = try DeadlineTimer.make()
         steps = try ClockStepAlarm.make()
         stop = try Signpost.make()
+        self.refusals = refusals
+        self.noted = noted
+        self.connections = connections
+        self.heard = heard
+        self.clocks = clocks
     }
 
     /// Sets when the next grant ends, in milliseconds of `CLOCK_BOOTTIME`; nil: none does.
@@ -35,9 +56,12 @@ final class Watch: Sendable {
     }
 
     private func next() -> Event {
-        let watched: [(descriptor: CInt, Readiness)] = [
+        var watched: [(descriptor: CInt, Readiness)] = [
             (stop.descriptor, .input), (steps.descriptor, .input), (ends.descriptor, .input),
         ]
+        for descriptor in [refusals?.descriptor, connections?.descriptor] {
+            watched.append((descriptor ?? -1, .input))
+        }
         while true {
             guard let ready = try? wait(for: watched) else { continue }
             if !ready[0].isEmpty { return .stopped }
@@ -46,6 +70,14 @@ final class Watch: Sendable {
                 // is told again, which costs time but no truth.
                 try? steps.rearm()
                 return .clockStepped
+            }
+            if let refusals, !ready[3].isEmpty,
+                noted.note(refusals.drain(), at: clocks.now())
+            {
+                return .attemptsRefused
+            }
+            if let connections, !ready[4].isEmpty, heard.note(connections.drain()) {
+                return .connections
             }
             if !ready[2].isEmpty {
                 ends.clear()

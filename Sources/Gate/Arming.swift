@@ -96,7 +96,8 @@ extension Gate {
         let rules = Layout.rules(
             ports,
             breakGlass: Set(breakGlass.map(\.family)),
-            dropped: found?.dropped ?? Counter()
+            dropped: found?.dropped ?? Counter(),
+            telling: tellsRefusals
         )
         for rule in arming.grantSets.sorted().map(\.rule) + rules { arming.transaction.add(rule) }
         return arming

@@ -20,6 +20,8 @@ public enum Holding: Sendable {
 public final class Gate: Sendable {
     /// Whether the kernel keeps other processes from changing the table.
     public let isOwned: Bool
+    /// Whether the kernel can tell a ``RefusalMonitor`` what the gate refuses.
+    public let tellsRefusals: Bool
     /// The table, but for its flags.
     public static var tablePlace: Table { Layout.table }
     /// Where among the chains at the hook prerouting packets are judged.
@@ -28,6 +30,9 @@ public final class Gate: Sendable {
     let state = Mutex(State())
     /// What `prepare` made for the next `apply`.
     let prepared = Mutex<PreparedChanges?>(nil)
+
+    /// Who is told which ports are managed.
+    private let armed = Mutex<(@Sendable ([ManagedPort]) -> Void)?>(nil)
 
     struct State {
         /// The sets of grants that are in the kernel.
@@ -42,13 +47,16 @@ public final class Gate: Sendable {
 
     /// Opens a connection to the kernel and finds out whether it knows owned, persistent tables.
     ///
-    /// - Parameter owning: false to leave the table open to other processes even where the kernel
-    ///   could keep them out.
+    /// - Parameters:
+    ///   - owning: false to leave the table open to other processes even where the kernel could keep
+    ///     them out.
+    ///   - telling: false to tell nobody what is refused even where the kernel could.
     /// - Throws: `GateError` without CAP_NET_ADMIN.
-    public init(owning: Bool = true) throws(GateError) {
+    public init(owning: Bool = true, telling: Bool = true) throws(GateError) {
         do throws(NetlinkError) {
             connection = try Connection()
             isOwned = owning ? try Self.knowsOwnedTables(connection) : false
+            tellsRefusals = telling && Self.knowsLogging(connection)
         } catch {
             throw GateError(error)
         }
@@ -76,6 +84,19 @@ public final class Gate: Sendable {
         remove.delete(probe)
         try connection.commit(remove)
         return isKnown
+    }
+
+    /// Probes by making such a rule and taking it away: a table with a rule that the kernel does not
+    /// know would be refused as a whole.
+    private static func knowsLogging(_ connection: Connection) -> Bool {
+        let probe = Table(family: .inet, name: "sallyport-log-\(connection.portID)")
+        let chain = Chain("probe", in: probe)
+        var make = Transaction()
+        make.create(probe)
+        make.add(chain)
+        for rule in Layout.telling(in: chain, []) { make.add(rule) }
+        make.delete(probe)
+        return (try? connection.commit(make)) != nil
     }
 
     var table: Table {
@@ -119,6 +140,7 @@ public final class Gate: Sendable {
                 $0.breakGlass = breakGlass
                 $0.mayHoldEarlier = true
             }
+            armed.withLock(\.self)?(managed)
             // Those that were made between the listing and the commit.
             var late = Transaction()
             try keepSessions(to: arming.newPorts, in: &late)
@@ -177,6 +199,12 @@ public final class Gate: Sendable {
         } catch {
             throw GateError(error)
         }
+    }
+
+    /// Has somebody told which ports are managed: now, and whenever the gate is armed.
+    func whenArmed(_ tell: @escaping @Sendable ([ManagedPort]) -> Void) {
+        armed.withLock { $0 = tell }
+        tell(withState(\.managed))
     }
 
     func withState<Result>(_ body: (State) -> Result) -> Result { state.withLock { body($0) } }

@@ -2,14 +2,6 @@ import Netlink
 import Nftables
 public import Policy
 
-/// Packets and bytes that an element let in since it was put into the kernel.
-public struct Traffic: Hashable, Sendable {
-    /// Packets that matched.
-    public var packets: UInt64
-    /// The bytes of those packets.
-    public var bytes: UInt64
-}
-
 /// What the kernel holds, as read back from it.
 public struct GateReport: Sendable {
     /// What differs from an armed gate; nil where nothing does.
@@ -53,7 +45,7 @@ extension Gate {
         }
     }
 
-    /// What an element let in; nil where it is not in the kernel.
+    /// What an element let in since it was put into the kernel; nil where it is not in the kernel.
     public func traffic(of key: ElementKey) throws(GateError) -> Traffic? {
         let set = GrantSet(of: key.source)
         do throws(NetlinkError) {
@@ -78,7 +70,12 @@ extension Gate {
         let state = withState { $0 }
         let ports = Layout.Ports(state.managed)
         let families = Set(state.breakGlass.map(\.family))
-        let fixed = Layout.rules(ports, breakGlass: families, dropped: Counter())
+        let fixed = Layout.rules(
+            ports,
+            breakGlass: families,
+            dropped: Counter(),
+            telling: tellsRefusals
+        )
         for chain in Layout.chains {
             let want = fixed.filter { $0.chain.name == chain.name }.map(\.uncounted)
             let have = rules.filter { $0.chain.name == chain.name }.map(\.uncounted)

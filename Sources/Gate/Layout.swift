@@ -67,11 +67,13 @@ enum Layout {
     ///   - ports: What is managed.
     ///   - families: The families that have sources which are always let in.
     ///   - dropped: What the dropping rules have counted so far.
+    ///   - telling: Whether attempts that are refused are told of.
     /// - Returns: The rules, in the order of their evaluation.
     static func rules(
         _ ports: Ports,
         breakGlass families: Set<AddressFamily>,
-        dropped: Counter
+        dropped: Counter,
+        telling: Bool
     ) -> [Rule] {
         let letIn: [Expression] = [.verdict(.accept)]
         let judged: [Expression] = [.verdict(.goto(judge.name))]
@@ -109,8 +111,36 @@ enum Layout {
             let isEarlier = Match.tcpSession(family.match, in: earlier(family))
             rules.append(Rule(in: judge, [runs, isEarlier], then: letIn))
         }
-        rules.append(Rule(in: judge, [], then: [.counter(dropped), .verdict(.drop)]))
+        rules += refusing(in: judge, [], dropped: dropped, telling: telling)
         return rules
+    }
+
+    /// Drops what matches, and counts it; what begins a connection is told of before.
+    static func refusing(
+        in chain: Chain,
+        _ matches: [Match],
+        dropped: Counter,
+        telling: Bool
+    ) -> [Rule] {
+        (telling ? self.telling(in: chain, matches) : [])
+            + [Rule(in: chain, matches, then: [.counter(dropped), .verdict(.drop)])]
+    }
+
+    /// Tells a ``RefusalMonitor`` of what matches and begins a connection, so many in a second, and
+    /// decides nothing.
+    static func telling(in chain: Chain, _ matches: [Match]) -> [Rule] {
+        let most = UInt64(RefusalMonitor.mostPerSecond)
+        let tell: [Expression] = [
+            .limit(Limit(packets: most, perSeconds: 1, burst: UInt32(most) * 2)),
+            .log(Log(group: RefusalMonitor.group)),
+        ]
+        let isOther = Match([
+            .meta(.transportProtocol, into: .first),
+            .compare(.first, .notEqual, value: [Transport.tcp.rawValue]),
+        ])
+        return [Match.tcpFlags(.syn, of: [.syn, .ack]), isOther].map {
+            Rule(in: chain, matches + [$0], then: tell)
+        }
     }
 
     /// The managed ports, as sets of the kernel.

@@ -33,9 +33,23 @@ struct EventWriter {
             try note(.shortened, id, by: nil, detail: "the clock was set forward")
         case .carriedOver(let id, let deadline):
             try move(id, "deadline = ?", [.integer(deadline.milliseconds)])
+        case .used(let id, let use, let isFinal):
+            try db.run(
+                Schema.insertUse,
+                [
+                    .integer(try id.row()), Field(use.traffic.packets), Field(use.traffic.bytes),
+                    Field(use.firstAt), Field(use.lastAt), Field(use.counted.packets),
+                    Field(use.counted.bytes), .integer(isFinal ? 0 : 1),
+                ]
+            )
         case .noted(let notice):
             try append(notice.kind, by: notice.by) { row in
+                if let grant = notice.grant {
+                    let requester = grant.requester
+                    row.tell(of: grant.id, by: "\(requester.subject)", requester.name)
+                }
                 row.policy = notice.policy
+                row.port = notice.port
                 row.source = notice.source?.split(separator: " ").map(AuditRow.sourceText)
                     .joined(separator: " ")
                 row.reason = notice.reason

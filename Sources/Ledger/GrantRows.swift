@@ -11,15 +11,20 @@ struct GrantRows {
     private static let count = grantColumns.count
     /// The columns of `live` that `liveGrant(from:)` takes.
     static let liveColumns = grantColumns + ["subject", "name", "via"]
-    /// The columns of `grants` that `storedGrant(from:)` takes.
-    static let storedColumns = grantColumns + ["state", "ended_at", "end_reason"]
+    private static let useColumns = ["packets", "bytes", "first_at", "last_at"].map { "u." + $0 }
+    /// How many columns `storedGrant(from:)` takes.
+    static let storedCount = count + 3 + useColumns.count
 
-    /// `storedColumns` of the tables that the view `grants` is made of, as `g`.
-    static let columnsOfLive =
-        grantColumns.map { "g." + $0 }.joined(separator: ", ") + ", 'active', NULL, NULL"
-    static let columnsOfEnded =
-        grantColumns.dropLast().map { "g." + $0 }.joined(separator: ", ")
-        + ", 0, g.state, g.ended_at, g.end_reason"
+    /// Those columns of the view `grants`, as `g`, and of `uses`, as `u`.
+    static let storedColumns = list("deadline", "g.state, g.ended_at, g.end_reason")
+    /// The same of the tables that the view is made of.
+    static let columnsOfLive = list("deadline", "'active', NULL, NULL")
+    static let columnsOfEnded = list(nil, "g.state, g.ended_at, g.end_reason")
+
+    private static func list(_ deadline: String?, _ end: String) -> String {
+        (grantColumns.dropLast().map { "g." + $0 } + [deadline.map { "g." + $0 } ?? "0", end]
+            + useColumns).joined(separator: ", ")
+    }
 
     /// Ends that are in force, and not in the tables yet.
     let owedEnds: Ledger.OwedEnds
@@ -87,6 +92,7 @@ struct GrantRows {
         guard let state = GrantState(rawValue: state) else {
             throw Self.damaged(grant.id, "unknown state \"\(state)\"")
         }
+        let use = try use(row)
         if state == .active, let end = owedEnds[grant.id] {
             return StoredGrant(
                 grant: grant,
@@ -94,7 +100,8 @@ struct GrantRows {
                 reason: reason,
                 state: end.reason.state,
                 endedAt: end.at,
-                endReason: end.reason
+                endReason: end.reason,
+                use: use
             )
         }
         let endedAt: Int64? = try row.decode(atIndex: Self.count + 1)
@@ -105,7 +112,21 @@ struct GrantRows {
             reason: reason,
             state: state,
             endedAt: endedAt.map(Timestamp.init(milliseconds:)),
-            endReason: endReason.flatMap(EndReason.init(rawValue:))
+            endReason: endReason.flatMap(EndReason.init(rawValue:)),
+            use: use
+        )
+    }
+
+    private func use(_ row: Row) throws -> GrantUse? {
+        let fields = Array(try row.fields(Self.count + 3..<Self.storedCount))
+        guard let packets = fields[0].integer, let bytes = fields[1].integer else { return nil }
+        return GrantUse(
+            traffic: Traffic(
+                packets: UInt64(bitPattern: packets),
+                bytes: UInt64(bitPattern: bytes)
+            ),
+            firstAt: fields[2].integer.map(Timestamp.init(milliseconds:)),
+            lastAt: fields[3].integer.map(Timestamp.init(milliseconds:))
         )
     }
 

@@ -100,6 +100,7 @@ extension Ledger {
                 """
                 SELECT \(columns), r.reason, \(personColumns)
                 FROM \(table) g CROSS JOIN requests r ON r.id = g.id / \(Schema.ordinalLimit)
+                    LEFT JOIN uses u ON u.id = g.id
                 WHERE \(conditions.sql)
                 """,
                 conditions.arguments
@@ -187,7 +188,7 @@ extension Ledger {
         return "[\(rows.joined(separator: ","))]"
     }
 
-    private static let grantColumnCount = GrantRows.storedColumns.count
+    private static let grantColumnCount = GrantRows.storedCount
     private static let personColumns = Person.columns.map { "r." + $0.name }
         .joined(separator: ", ")
     private static let askColumns =
@@ -240,8 +241,9 @@ extension Ledger {
         )
         let grants = try db.cachedStatement(
             sql: """
-                SELECT \(GrantRows.storedColumns.joined(separator: ", ")) FROM grants
-                WHERE \(Schema.isOfRequest) ORDER BY id
+                SELECT \(GrantRows.storedColumns) FROM grants g LEFT JOIN uses u ON u.id = g.id
+                WHERE g.id > ?1 * \(Schema.ordinalLimit) AND g.id < (?1 + 1) * \(Schema.ordinalLimit)
+                ORDER BY g.id
                 """
         )
         var rows = GrantRows(owedEnds: owedEnds)

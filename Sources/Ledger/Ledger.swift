@@ -1,6 +1,8 @@
 internal import GRDB
+internal import Linux
 public import Policy
 internal import Synchronization
+internal import SystemPackage
 
 /// The durable store of requests, grants and the audit trail.
 ///
@@ -195,6 +197,14 @@ public final class Ledger: Sendable {
         // have them do no harm.
         try? reserve.mark(books.marks)
         try? reserve.empty()
+    }
+
+    /// The files' names and sizes in bytes; without those that cannot be looked at.
+    public var sizes: [(name: String, bytes: Int64)] {
+        [directory.ledgerPath, directory.logPath, directory.reservePath].compactMap { path in
+            let name = path.split(separator: "/").last.map { String($0) } ?? path
+            return (try? fileStatus(path)).map { (name, Int64($0.size)) }
+        }
     }
 
     func requireFiles() throws(LedgerError) {

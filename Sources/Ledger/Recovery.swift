@@ -16,6 +16,8 @@ public struct Recovered: Sendable {
     /// All live grants, by id; not those whose end an earlier run could only secure, which the next
     /// commit records: see ``Ledger/isBehind``.
     public var live: [LiveGrant]
+    /// How those were used that an earlier run took for live, as far as that is recorded.
+    public var uses: [Grant.ID: GrantUse] = [:]
     /// The requests that wait.
     public var waiting: [WaitingRequest] = []
     /// The first number no request has had.
@@ -71,6 +73,7 @@ extension Ledger {
             let at = try Int64.fetchOne(db, sql: "SELECT at FROM audit ORDER BY id DESC LIMIT 1")
             return Recovered(
                 live: live,
+                uses: try Self.liveUses(db),
                 waiting: try Self.waitingRequests(db),
                 nextRequestID: books.marks.request + 1,
                 lastRecordedAt: at.map(Timestamp.init(milliseconds:)),
@@ -79,6 +82,27 @@ extension Ledger {
                 lacksMarks: books.lacksMarks
             )
         }
+    }
+
+    private static func liveUses(_ db: Database) throws -> [Grant.ID: GrantUse] {
+        var uses: [Grant.ID: GrantUse] = [:]
+        try db.each(
+            """
+            SELECT id, packets, bytes, first_at, last_at, counted_packets, counted_bytes
+            FROM uses WHERE is_live
+            """,
+            []
+        ) { row in
+            func number(_ index: Int) -> UInt64 { UInt64(bitPattern: row[index].integer ?? 0) }
+            uses[Grant.ID(row: row[0].integer ?? 0)] = GrantUse(
+                traffic: Traffic(packets: number(1), bytes: number(2)),
+                firstAt: row[3].integer.map(Timestamp.init(milliseconds:)),
+                lastAt: row[4].integer.map(Timestamp.init(milliseconds:)),
+                counted: Traffic(packets: number(5), bytes: number(6))
+            )
+            return true
+        }
+        return uses
     }
 
     /// The live grants that end within a time.

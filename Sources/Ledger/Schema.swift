@@ -12,7 +12,7 @@ internal import Policy
 ///     FROM grants;
 enum Schema {
     /// `PRAGMA user_version` of a file with these tables.
-    static let version = 1
+    static let version = 2
 
     /// `PRAGMA application_id`: "SPLG".
     static let applicationID = 0x53504C47
@@ -149,6 +149,20 @@ enum Schema {
             end_reason TEXT NOT NULL
         ) STRICT;
 
+        -- How grants were used, as far as that was read.
+        CREATE TABLE uses (
+            id INTEGER PRIMARY KEY,
+            packets INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,
+            first_at INTEGER,
+            last_at INTEGER,
+            -- What of it the elements count that are in the kernel.
+            counted_packets INTEGER NOT NULL,
+            counted_bytes INTEGER NOT NULL,
+            is_live INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX uses_live ON uses (id) WHERE is_live;
+
         CREATE VIEW grants AS
             SELECT id, id / \(ordinalLimit) AS request, id % \(ordinalLimit) AS ordinal,
                 policy, port, source, starts_at, expires_at, deadline,
@@ -194,6 +208,7 @@ enum Schema {
         INSERT INTO ended
         SELECT id, policy, port, source, starts_at, expires_at, ?2, ?3, ?4 FROM live WHERE id = ?1
         """
+    static let insertUse = "INSERT OR REPLACE INTO uses VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     /// Gives a request the state of the grant that ended just now, where that was the last, and
     /// with it the requests that lengthened its grants.
     static let settleRequest = """

@@ -16,6 +16,8 @@ public struct StoredGrant: Hashable, Sendable, Identifiable {
     public var endedAt: Timestamp?
     /// Why it ended; nil while it is live.
     public var endReason: EndReason?
+    /// How it was used, as far as that is recorded; nil where it is not known.
+    public var use: GrantUse?
 
     /// The grant's id.
     public var id: Grant.ID { grant.id }
@@ -27,7 +29,8 @@ public struct StoredGrant: Hashable, Sendable, Identifiable {
         reason: String?,
         state: GrantState,
         endedAt: Timestamp? = nil,
-        endReason: EndReason? = nil
+        endReason: EndReason? = nil,
+        use: GrantUse? = nil
     ) {
         self.grant = grant
         self.requester = requester
@@ -35,6 +38,7 @@ public struct StoredGrant: Hashable, Sendable, Identifiable {
         self.state = state
         self.endedAt = endedAt
         self.endReason = endReason
+        self.use = use
     }
 }
 

@@ -75,6 +75,38 @@ public enum ThisProcess {
     /// Says what SIGHUP does while nobody waits for it.
     public static func onHangUp(_ action: SignalAction) { set(SIGHUP, action) }
 
+    /// What the process takes of the machine.
+    public struct Use: Hashable, Sendable {
+        /// Memory that is not swapped out, shared included.
+        public var residentBytes: Int
+        /// Time on the processors, of user and system.
+        public var cpuMicroseconds: Int64
+        /// Open descriptors.
+        public var openFiles: Int
+    }
+
+    /// What the process takes of the machine now (proc(5), getrusage(2)).
+    public static var use: Use {
+        get throws(SystemError) {
+            // Pages: size, resident, shared and more.
+            let pages = try firstLine(of: "/proc/self/statm").split(separator: " ")
+            let resident = pages.count > 1 ? Int(pages[1]) ?? 0 : 0
+            var used = rusage()
+            try systemCall("getrusage") {
+                unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &used)
+            }
+            let times = [used.ru_utime, used.ru_stime]
+            return Use(
+                residentBytes: resident * Int(sysconf(Int32(_SC_PAGESIZE))),
+                cpuMicroseconds: times.reduce(0) {
+                    $0 + Int64($1.tv_sec) * 1_000_000 + Int64($1.tv_usec)
+                },
+                // The folder that is listed is one of them.
+                openFiles: try folderNames("/proc/self/fd").count - 1
+            )
+        }
+    }
+
     /// How many files the process may have open (getrlimit(2)).
     public static var openFileLimit: Int {
         Int(clamping: openFiles.rlim_cur)

@@ -54,20 +54,31 @@ package struct NetlinkSocket: ~Copyable, Sendable {
     package func ignore(port: UInt32) throws(NetlinkError) {
         // linux/filter.h; the port is the fourth word of nlmsghdr, and is loaded as if it were in
         // the order of the network. All messages of one datagram tell of one port's commit.
-        var program = [
+        try attach([
             sock_filter(code: UInt16(BPF_LD | BPF_W | BPF_ABS), jt: 0, jf: 0, k: 12),
             sock_filter(code: UInt16(BPF_JMP | BPF_JEQ | BPF_K), jt: 0, jf: 1, k: port.bigEndian),
             sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: 0),
             sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: .max),
-        ]
+        ])
+    }
+
+    /// Has the kernel leave out what a classic BPF program does not take (`SO_ATTACH_FILTER`).
+    func attach(_ steps: [sock_filter]) throws(NetlinkError) {
+        var steps = steps
         let descriptor = fileDescriptor
-        unsafe try program.withUnsafeMutableBufferPointer { (program) throws(NetlinkError) in
-            var filter = unsafe sock_fprog()
-            unsafe filter.len = UInt16(program.count)
-            unsafe filter.filter = program.baseAddress
-            let size = unsafe socklen_t(MemoryLayout<sock_fprog>.size)
+        unsafe try steps.withUnsafeMutableBufferPointer { (steps) throws(NetlinkError) in
+            var program = unsafe sock_fprog(
+                len: UInt16(steps.count),
+                filter: steps.baseAddress
+            )
             try call("setsockopt") {
-                unsafe setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &filter, size)
+                unsafe setsockopt(
+                    descriptor,
+                    SOL_SOCKET,
+                    SO_ATTACH_FILTER,
+                    &program,
+                    socklen_t(MemoryLayout<sock_fprog>.size)
+                )
             }
         }
     }

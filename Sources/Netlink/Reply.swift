@@ -23,6 +23,8 @@ package struct Reply: Hashable, Sendable {
     package let portID: UInt32
     /// Whether a listing was made inconsistent by a change (`NLM_F_DUMP_INTR`).
     package let isInterrupted: Bool
+    /// Whether an event tells of an object that was not there before (`NLM_F_EXCL`).
+    package let isNew: Bool
     /// What the message says.
     package let content: Content
 }
@@ -54,6 +56,7 @@ package struct ReplyCursor: Sendable {
             sequence: try datagram.uint32(at: start + 8),
             portID: try datagram.uint32(at: start + 12),
             isInterrupted: flags & UInt16(NLM_F_DUMP_INTR) != 0,
+            isNew: flags & UInt16(NLM_F_EXCL) != 0,
             content: try Self.content(type: type, flags: flags, body: body, in: datagram)
         )
     }

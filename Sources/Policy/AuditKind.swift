@@ -37,10 +37,15 @@ public enum AuditKind: String, Codable, Hashable, Sendable, CaseIterable {
     case shortened
     /// A grant ended; the outcome says how.
     case ended
+    /// A grant let a connection in, or that connection ended.
+    case connectionBegan = "connection-began"
+    case connectionEnded = "connection-ended"
     /// Grants of before a restart are open again.
     case restored
     /// A break-glass source opened connections.
     case breakGlassUsed = "break-glass-used"
+    /// Somebody tried a managed port and was refused; counted by source and port.
+    case attemptsRefused = "attempts-refused"
     /// Another process changed the gate, which was then made anew.
     case gateTampered = "gate-tampered"
     case gateRearmed = "gate-rearmed"

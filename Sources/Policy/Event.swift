@@ -19,6 +19,9 @@ public enum Event: Hashable, Sendable {
     case takenBack(Grant.ID, until: GrantEnd)
     /// The wall clock was set forward: a live grant ends sooner by the clock since boot.
     case shortened(Grant.ID, deadline: BootTime)
+    /// So much is known of how a grant was used; of one that has ended, it is all there is to know.
+    /// Nothing for the audit trail.
+    case used(Grant.ID, GrantUse, isFinal: Bool)
     /// A live grant of an earlier boot goes on in this one; nothing for the audit trail.
     case carriedOver(Grant.ID, deadline: BootTime)
     /// Something to be known that changes neither request nor grant.
@@ -28,7 +31,7 @@ public enum Event: Hashable, Sendable {
     /// recorded.
     public var onlyTakesAway: Bool {
         switch self {
-        case .ended, .takenBack, .shortened, .noted: true
+        case .ended, .takenBack, .shortened, .used, .noted: true
         case .asked, .approved, .concluded, .opened, .extended, .carriedOver: false
         }
     }
@@ -36,7 +39,7 @@ public enum Event: Hashable, Sendable {
     /// Whether it changes what is open, and so concerns the kernel.
     public var changesGrants: Bool {
         switch self {
-        case .asked, .approved, .concluded, .noted: false
+        case .asked, .approved, .concluded, .used, .noted: false
         case .opened, .ended, .extended, .takenBack, .shortened, .carriedOver: true
         }
     }
@@ -48,8 +51,12 @@ public struct Notice: Hashable, Sendable {
     public var kind: AuditKind
     /// Who did it; nil for the agent.
     public var by: Person?
+    /// The grant it is about.
+    public var grant: Grant?
     /// The policies it is about, as they were named.
     public var policy: String?
+    /// The ports it is about.
+    public var port: String?
     /// The sources it is about, as they were named.
     public var source: String?
     /// Why, in the words of who did it.
@@ -61,14 +68,18 @@ public struct Notice: Hashable, Sendable {
     public init(
         _ kind: AuditKind,
         by: Person? = nil,
+        about grant: Grant? = nil,
         policy: String? = nil,
+        port: String? = nil,
         source: String? = nil,
         reason: String? = nil,
         detail: String? = nil
     ) {
         self.kind = kind
         self.by = by
+        self.grant = grant
         self.policy = policy
+        self.port = port
         self.source = source
         self.reason = reason
         self.detail = detail

@@ -13,6 +13,8 @@ public struct Plan: Sendable {
     /// The deadlines of all grants, also past ones of grants that were closed or extended since;
     /// the earliest is always a live one's.
     private var deadlines = Heap<Holder>()
+    /// The same of grants that `takeEnding` told of.
+    private var ending = Heap<Holder>()
     private var owners: [Owner: Int] = [:]
     private var delegateCounts: [String: Int] = [:]
 
@@ -95,14 +97,37 @@ public struct Plan: Sendable {
     /// When an element ends; nil where nothing holds it open.
     public func end(of key: ElementKey) -> BootTime? { holders[key]?.max()?.deadline }
 
+    /// The grants that hold an element open.
+    public func holders(of key: ElementKey) -> [Grant.ID] { holders[key]?.map(\.id) ?? [] }
+
     /// The earliest deadline of a live grant.
-    public var nextDeadline: BootTime? { deadlines.min?.deadline }
+    public var nextDeadline: BootTime? {
+        guard let told = ending.min?.deadline else { return nextUntoldDeadline }
+        return min(told, nextUntoldDeadline ?? told)
+    }
+
+    /// The earliest deadline of a live grant that ``takeEnding(by:)`` has not told of.
+    public var nextUntoldDeadline: BootTime? { deadlines.min?.deadline }
+
+    /// The live grants that end by an instant, each told of once; but again where its end was moved.
+    public mutating func takeEnding(by instant: BootTime) -> [Grant.ID] {
+        var told: [Grant.ID] = []
+        while let next = deadlines.min, next.deadline <= instant {
+            deadlines.removeMin()
+            guard isLive(next) else { continue }
+            ending.insert(next)
+            if told.last != next.id { told.append(next.id) }
+        }
+        forgetPastDeadlines()
+        return told
+    }
 
     /// Takes out the grants whose deadline has come, for the caller to close.
     public mutating func takeEnded(at bootNow: BootTime) -> [Grant.ID] {
         var ended: [Grant.ID] = []
-        while let next = deadlines.min, next.deadline <= bootNow {
-            deadlines.removeMin()
+        _ = takeEnding(by: bootNow)
+        while let next = ending.min, next.deadline <= bootNow {
+            ending.removeMin()
             // A grant that was closed and opened again, as by an inverse, is here twice.
             if isLive(next), ended.last != next.id { ended.append(next.id) }
         }
@@ -129,7 +154,7 @@ public struct Plan: Sendable {
                 move(id, &touched, &undo) { $0.end = end }
             case .shortened(let id, let deadline), .carriedOver(let id, let deadline):
                 move(id, &touched, &undo) { $0.end.deadline = deadline }
-            case .asked, .approved, .concluded, .noted: break
+            case .asked, .approved, .concluded, .used, .noted: break
             }
         }
         forgetPastDeadlines()
@@ -229,8 +254,10 @@ extension Plan {
     private mutating func forgetPastDeadlines() {
         if deadlines.count > 2 * count + 1024 {
             deadlines = Heap(allGrants.map { Holder(deadline: $0.end.deadline, id: $0.id) })
+            ending = Heap()
         }
         while let next = deadlines.min, !isLive(next) { deadlines.removeMin() }
+        while let next = ending.min, !isLive(next) { ending.removeMin() }
     }
 
     private func netChanges(of touched: TouchedElements) -> [ElementChange] {

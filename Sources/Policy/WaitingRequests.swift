@@ -54,7 +54,7 @@ public struct WaitingRequests: Sendable {
             case .concluded(let id, _, _, _, _): set(id, nil, &undo)
             case .opened(let request):
                 if request.wait != nil { set(request.id, nil, &undo) }
-            case .ended, .extended, .takenBack, .shortened, .carriedOver, .noted: break
+            case .ended, .extended, .takenBack, .shortened, .used, .carriedOver, .noted: break
             }
         }
         if !undo.requests.isEmpty { summarize() }

@@ -36,6 +36,11 @@ struct Answer: Sendable {
         )
     }
 
+    /// An answer with figures.
+    static func metrics(_ page: MetricsPage) -> Answer {
+        Answer(status: .ok, contentType: MetricsPage.contentType, body: Array(page.text.utf8))
+    }
+
     /// The answer that says what went wrong (RFC 9457).
     init(_ problem: Problem) {
         status = HTTPResponseStatus(statusCode: problem.status)

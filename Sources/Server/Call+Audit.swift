@@ -58,7 +58,7 @@ extension Call {
         }
     }
 
-    private func instant(_ name: String) throws(Problem) -> Timestamp? {
+    func instant(_ name: String) throws(Problem) -> Timestamp? {
         try parameter(name, "an instant like 2026-12-01T17:00:00Z") {
             try? Timestamp(parsing: $0)
         }

@@ -222,6 +222,17 @@ extension Route {
         Route(.GET, "/v1/events", .followEvents) { call, caller, service in
             .events(try await service.events(after: try call.lastEventID(), for: caller))
         },
+        Route(.GET, "/v1/refused", .readRefused, query: ["since"]) { call, caller, service in
+            try .json(
+                encoding: try await service.refused(
+                    since: try call.instant("since"),
+                    for: caller
+                )
+            )
+        },
+        Route(.GET, "/v1/metrics", .readMetrics) { _, caller, service in
+            .metrics(try await service.metrics(for: caller))
+        },
         Route(.GET, "/v1/audit/verify", .verifyAudit, query: ["head"]) { call, caller, service in
             try .json(
                 encoding: try await service.verifyAudit(head: try call.head(), for: caller)

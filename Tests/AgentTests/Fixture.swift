@@ -195,6 +195,17 @@ final class Host: ConfigurationSource {
         return thief
     }
 
+    /// Joins the host, 198.51.100.1, to a client, 198.51.100.7 and .8.
+    func connect(to client: NetworkNamespace) throws {
+        try namespace.connect(
+            "eth0",
+            ["198.51.100.1/24"],
+            to: client,
+            "eth0",
+            ["198.51.100.7/24", "198.51.100.8/24"]
+        )
+    }
+
     /// Hears of what others than a gate change in the kernel.
     func monitor(besides gate: Gate) throws -> RulesetMonitor {
         try namespace.run { try RulesetMonitor(besides: gate) }
@@ -363,6 +374,16 @@ final class Host: ConfigurationSource {
     func makeUnreadable() async throws {
         try await otherConnection().write {
             try $0.execute(sql: "ALTER TABLE requests RENAME COLUMN name TO nome")
+        }
+    }
+
+    /// How grants were used, as the ledger has it: id, packets, whether it is thought live.
+    func recordedUses() throws -> [String] {
+        try otherConnection().read { db in
+            try Row.fetchAll(db, sql: "SELECT id, packets, is_live FROM uses ORDER BY id").map {
+                let row: Int64 = $0[0]
+                return "\(row / 10_000).\(row % 10_000) \($0[1] as Int64) \($0[2] as Int64)"
+            }
         }
     }
 

@@ -60,7 +60,8 @@ func grant(
     ended: Timestamp? = nil,
     endReason: EndReason? = nil,
     reason: String? = nil,
-    packets: UInt64? = nil
+    packets: UInt64? = nil,
+    lastUsed: Timestamp? = nil
 ) throws -> GrantDocument {
     GrantDocument(
         id: id,
@@ -77,7 +78,8 @@ func grant(
         endReason: endReason,
         remainingSeconds: nil,
         packets: packets,
-        bytes: nil
+        bytes: nil,
+        lastUsedAt: lastUsed
     )
 }
 
@@ -161,6 +163,8 @@ func status() throws -> StatusDocument {
             owned: true,
             kernel: "6.18.0",
             droppedPackets: 1204,
+            refusedFault: nil,
+            connectionsFault: nil,
             breakGlass: [
                 BreakGlassStatus(source: try CIDR(parsing: "192.0.2.10"), packets: 1),
                 BreakGlassStatus(source: try CIDR(parsing: "2001:db8::/64"), packets: 0),

@@ -362,3 +362,67 @@ import Testing
         )
     }
 }
+
+/// What `sallyport refused` shows.
+@Suite(.blocking) struct RefusedTests {
+    private let list: RefusedList
+
+    init() throws {
+        var book = RefusedBook()
+        let attempt = RefusedAttempt(
+            source: try IPAddress(parsing: "198.51.100.7"),
+            destination: try IPAddress(parsing: "192.0.2.1"),
+            transport: .tcp,
+            port: 22
+        )
+        for second in [-3_600, -60] as [Int64] {
+            let then = Moment(
+                wall: noon + .seconds(second),
+                boot: BootTime(milliseconds: 9_000_000 + second * 1000)
+            )
+            book.note(attempt, at: then)
+        }
+        let one = RefusedDocument(book.attempts()[0], policy: "ssh")
+        var other = one
+        other.source = try CIDR(parsing: "203.0.113.0/24")
+        other.port = try PortRange(parsing: "3389/udp")
+        (other.destination, other.policy, other.attempts) = (nil, nil, 1_204)
+        list = RefusedList(
+            since: noon,
+            fault: nil,
+            refused: [one, other]
+        )
+    }
+
+    @Test func showsWhoTriedWhichPort() throws {
+        #expect(
+            try carryOut("refused", ["GET /v1/refused": list])
+                == Printed(
+                    output: """
+                        SOURCE           PORT      ON         POLICY  FIRST           LAST            ATTEMPTS
+                        198.51.100.7/32  22/tcp    192.0.2.1  ssh     12:00 (1h ago)  12:59 (1m ago)         2
+                        203.0.113.0/24   3389/udp  -          -       12:00 (1h ago)  12:59 (1m ago)      1204
+
+                        """
+                )
+        )
+    }
+
+    @Test func asksSinceWhenAndSaysWhereThereIsNothing() throws {
+        var nothing = list
+        (nothing.refused, nothing.fault) = ([], "group 21328 is held by another program")
+        let outcome = try carryOut(
+            "refused --since 1h",
+            ["GET /v1/refused?since=2026-12-01T11%3A00%3A00Z": nothing]
+        )
+        #expect(outcome.output.isEmpty)
+        #expect(
+            outcome.errors == """
+                refused attempts are not seen: group 21328 is held by another program
+                nothing was refused
+
+                """
+        )
+        #expect(try carryOut("refused --since yesterday", ["GET /v1/refused": list]).status == 64)
+    }
+}

@@ -132,10 +132,10 @@ struct RenderingTests {
         ]
         #expect(
             try carryOut("list --all", answers).output == """
-                ID   POLICY  PORT    SOURCE           USER   STATE   ENDS            PACKETS  REASON
-                9.1  ssh     22/tcp  198.51.100.7/32  alice  active  13:42 (in 42m)        -  -
-                8.1  ssh     22/tcp  198.51.100.7/32  alice  active  13:42 (in 42m)        -  -
-                7777.1  ssh     22/tcp  198.51.100.7/32  alice  active  13:42 (in 42m)        -  -
+                ID   POLICY  PORT    SOURCE           USER   STATE   ENDS            PACKETS  LAST USE  REASON
+                9.1  ssh     22/tcp  198.51.100.7/32  alice  active  13:42 (in 42m)        -  -         -
+                8.1  ssh     22/tcp  198.51.100.7/32  alice  active  13:42 (in 42m)        -  -         -
+                7777.1  ssh     22/tcp  198.51.100.7/32  alice  active  13:42 (in 42m)        -  -         -
 
                 """
         )
@@ -167,7 +167,12 @@ struct RenderingTests {
 
     @Test func listAllShowsWhatWaitsAndHowGrantsEnded() throws {
         let list = GrantList(grants: [
-            try grant("9.1", reason: "disk full", packets: 12),
+            try grant(
+                "9.1",
+                reason: "disk full",
+                packets: 12,
+                lastUsed: noon + .seconds(-300)
+            ),
             try grant(
                 "8.1",
                 state: .revoked,
@@ -180,7 +185,8 @@ struct RenderingTests {
                 state: .expired,
                 ends: .seconds(-86_400),
                 ended: noon + .seconds(-86_400),
-                endReason: .expired
+                endReason: .expired,
+                packets: 0
             ),
             try grant("6.1", state: .pending, ends: nil),
         ])
@@ -190,11 +196,11 @@ struct RenderingTests {
         )
         #expect(
             outcome.output == """
-                ID   POLICY  PORT    SOURCE           USER   STATE                      ENDS                       PACKETS  REASON
-                9.1  ssh     22/tcp  198.51.100.7/32  alice  active                     13:42 (in 42m)                  12  disk full
-                8.1  ssh     22/tcp  198.51.100.7/32  alice  revoked (closed-by-admin)  12:59 (1m ago)                   -  \(String(repeating: "x", count: 90))
-                7.1  ssh     22/tcp  198.51.100.7/32  alice  expired                    yesterday 13:00 (24h ago)        -  -
-                6.1  ssh     22/tcp  198.51.100.7/32  alice  pending                    -                                -  -
+                ID   POLICY  PORT    SOURCE           USER   STATE                      ENDS                       PACKETS  LAST USE    REASON
+                9.1  ssh     22/tcp  198.51.100.7/32  alice  active                     13:42 (in 42m)                  12  5m ago      disk full
+                8.1  ssh     22/tcp  198.51.100.7/32  alice  revoked (closed-by-admin)  12:59 (1m ago)                   -  -           \(String(repeating: "x", count: 90))
+                7.1  ssh     22/tcp  198.51.100.7/32  alice  expired                    yesterday 13:00 (24h ago)        0  never used  -
+                6.1  ssh     22/tcp  198.51.100.7/32  alice  pending                    -                                -  -           -
 
                 """
         )

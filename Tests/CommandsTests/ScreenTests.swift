@@ -104,7 +104,8 @@ import Testing
                 ended: noon + .seconds(-86_400),
                 endReason: .closedByRequester,
                 reason: long,
-                packets: 12_345
+                packets: 12_345,
+                lastUsed: noon + .seconds(-86_460)
             )
         ])
         var pending = try waitingRequest("12345")

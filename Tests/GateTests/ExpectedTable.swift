@@ -72,6 +72,8 @@ let expectedTable = """
     \t\tip saddr @breakglass4 accept
     \t\ttcp flags ack / syn,ack ip saddr . tcp sport . ip daddr . tcp dport @earlier4 accept
     \t\ttcp flags ack / syn,ack ip6 saddr . tcp sport . ip6 daddr . tcp dport @earlier6 accept
+    \t\ttcp flags syn / syn,ack limit rate 50/second burst 100 packets log group 21328
+    \t\tmeta l4proto != tcp limit rate 50/second burst 100 packets log group 21328
     \t\tcounter drop
     \t}
 

@@ -14,7 +14,7 @@ struct PlanModel {
             grants[id]?.end = end
         case .shortened(let id, let deadline), .carriedOver(let id, let deadline):
             grants[id]?.end.deadline = deadline
-        case .asked, .approved, .concluded, .noted: break
+        case .asked, .approved, .concluded, .used, .noted: break
         }
     }
 

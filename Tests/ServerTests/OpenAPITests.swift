@@ -104,6 +104,7 @@ struct OpenAPITests {
         try check(Samples.problem, is: "Problem")
         try check(Samples.delegation, is: "Delegation")
         try check(AuditPage(events: [Samples.auditRow], next: "17"), is: "AuditPage")
+        try check(Samples.refused, is: "RefusedList")
         try check(Samples.verification, is: "AuditVerification")
         try check(Samples.discovery, is: "Discovery")
         try check(Samples.examination, is: "Examination")
@@ -136,6 +137,7 @@ struct OpenAPITests {
         grant.remainingSeconds = nil
         grant.packets = nil
         grant.bytes = nil
+        (grant.firstUsedAt, grant.lastUsedAt) = (nil, nil)
         try checkRequired(grant, is: "Grant")
         try checkRequired(grant.requester, is: "Who")
         var approval = Samples.approval
@@ -160,6 +162,7 @@ struct OpenAPITests {
         var status = Samples.status
         status.agent.configurationError = nil
         status.gate.fault = nil
+        (status.gate.refusedFault, status.gate.connectionsFault) = (nil, nil)
         status.ledgerFault = nil
         status.auditFault = nil
         status.unconfirmed = nil
@@ -198,6 +201,11 @@ struct OpenAPITests {
         let row = AuditRow(sequence: 1, at: Samples.instant, event: "agent-started")
         try checkRequired(row, is: "AuditRow")
         try checkRequired(AuditPage(events: [], next: nil), is: "AuditPage")
+        var refused = Samples.refused
+        refused.fault = nil
+        (refused.refused[0].destination, refused.refused[0].policy) = (nil, nil)
+        try checkRequired(refused, is: "RefusedList")
+        try checkRequired(refused.refused[0], is: "Refused")
         var verification = Samples.verification
         (verification.prunedThrough, verification.given) = (nil, nil)
         try checkRequired(verification, is: "AuditVerification")

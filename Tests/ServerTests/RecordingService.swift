@@ -35,6 +35,8 @@ final class RecordingService: AccessService {
         case allAudit(AuditFilter)
         case verifyAudit(head: String?)
         case events(after: Int64?)
+        case refused(since: Timestamp?)
+        case metrics
     }
 
     private struct State {
@@ -277,6 +279,16 @@ final class RecordingService: AccessService {
     func events(after: Int64?, for caller: Caller) async throws -> StreamedEvents {
         try await note(.events(after: after), caller)
         return events()
+    }
+
+    func refused(since: Timestamp?, for caller: Caller) async throws -> RefusedList {
+        try await note(.refused(since: since), caller)
+        return Samples.refused
+    }
+
+    func metrics(for caller: Caller) async throws -> MetricsPage {
+        try await note(.metrics, caller)
+        return Samples.metrics
     }
 
     func verifyAudit(head: String?, for caller: Caller) async throws -> AuditVerification {

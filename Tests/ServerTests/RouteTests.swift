@@ -15,6 +15,9 @@ struct Example: CustomTestStringConvertible, Sendable {
     /// The route it belongs to, as in the table.
     var route: String
     var status = 200
+    var contentType: String {
+        asked == .metrics ? "text/plain; version=0.0.4; charset=utf-8" : "application/json"
+    }
     var isOpen: Bool { if case .open = asked { true } else { status == 202 } }
     /// Whether it is answered with a policy, or with the change of one that is there then.
     var hasTag: Bool {
@@ -230,6 +233,13 @@ struct Example: CustomTestStringConvertible, Sendable {
                 get("/v1/grants/17.1", "DELETE"),
                 asks: .closeGrant(Grant.ID(request: 17, ordinal: 1))
             ),
+            Example("GET /v1/refused", get("/v1/refused"), asks: .refused(since: nil)),
+            Example(
+                "GET /v1/refused",
+                get("/v1/refused?since=2026-12-01T17:00:00Z"),
+                asks: .refused(since: Samples.instant)
+            ),
+            Example("GET /v1/metrics", get("/v1/metrics"), asks: .metrics),
         ] + audit
 }
 
@@ -251,7 +261,7 @@ private let endless = "GET /v1/events"
         let answer = try await withServer(service) { try $0.connect().ask(example.request) }
         #expect(answer.status == example.status)
         #expect(service.asked == [example.asked])
-        #expect(answer.headers["content-type"] == "application/json")
+        #expect(answer.headers["content-type"] == example.contentType)
         #expect(answer.headers["location"] == (example.isOpen ? "/v1/requests/17" : nil))
         #expect(answer.headers["etag"] == (example.hasTag ? Samples.tag : nil))
         // No other headers: the date, for one, would cost a timer.

@@ -68,7 +68,9 @@ enum Samples {
         endReason: .expired,
         remainingSeconds: 60,
         packets: 3,
-        bytes: 180
+        bytes: 180,
+        firstUsedAt: instant,
+        lastUsedAt: instant
     )
     static let grants = GrantList(grants: [grant], next: "17")
 
@@ -130,6 +132,8 @@ enum Samples {
             owned: true,
             kernel: "6.18.0",
             droppedPackets: 9,
+            refusedFault: "this kernel has no nfnetlink_log",
+            connectionsFault: "net.netfilter.nf_conntrack_events is 0",
             breakGlass: [
                 BreakGlassStatus(source: parsed([CIDR].self, "192.0.2.10/32")[0], packets: 0)
             ]
@@ -247,6 +251,29 @@ enum Samples {
         faultCount: 1,
         faults: [.init(sequence: 4, code: .changed, message: "event 4 was changed")]
     )
+
+    static let refused = {
+        var book = RefusedBook()
+        book.note(
+            RefusedAttempt(
+                source: parsed([IPAddress].self, "198.51.100.9")[0],
+                destination: parsed([IPAddress].self, "192.0.2.1")[0],
+                transport: .tcp,
+                port: 22
+            ),
+            at: Moment(wall: instant, boot: BootTime(milliseconds: 1))
+        )
+        return RefusedList(
+            since: instant,
+            fault: "another program holds the group",
+            refused: book.attempts().map { RefusedDocument($0, policy: "ssh") }
+        )
+    }()
+    static let metrics = {
+        var page = MetricsPage()
+        page.add("sallyport_grants", .gauge, "Live grants.", .init(2, ["policy": "ssh"]))
+        return page
+    }()
 
     static let ending = EndingDocument(
         Grant(

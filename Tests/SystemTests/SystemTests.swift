@@ -97,6 +97,12 @@ struct SystemTests {
     }
 
     @Test(arguments: [
+        "what_grants_let_in_is_kept_through_kills_and_ends", "who_is_refused_is_told",
+        "the_figures_tell_what_happens",
+    ])
+    func theGateIsSeen(scenario: String) throws { try play("scenario.sh", scenario) }
+
+    @Test(arguments: [
         "another_firewall_is_found_and_let_in_by_what_is_advised",
         "a_side_door_is_found_with_its_rule",
         "what_listens_is_discovered_in_three_states",

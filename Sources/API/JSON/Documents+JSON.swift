@@ -77,6 +77,8 @@ extension GrantDocument: JSONDocument {
         writer.field("remainingSeconds", remainingSeconds)
         writer.field("packets", packets)
         writer.field("bytes", bytes)
+        writer.field("firstUsedAt", firstUsedAt?.description)
+        writer.field("lastUsedAt", lastUsedAt?.description)
     }
 }
 
