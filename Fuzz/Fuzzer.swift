@@ -38,7 +38,8 @@ private func read(_ bytes: UnsafeBufferPointer<UInt8>) {
     while let reply = try? cursor.next(in: datagram) {
         _ = try? Monitor.Generation(reply, in: datagram)
         guard case .object(_, let body) = reply.content else { continue }
-        _ = try? SocketDiagnostics.connection(in: datagram, at: body)
+        _ = try? InternetSocket(of: .tcp, in: datagram, at: body)
+        _ = try? ConntrackEntry(in: datagram, at: body)
         guard body.count >= 4 else { continue }
         let attributes = body.lowerBound + 4..<body.upperBound
         _ = try? Table(in: datagram, at: attributes, family: 1)

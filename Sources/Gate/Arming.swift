@@ -145,10 +145,12 @@ extension Gate {
         in transaction: inout Transaction
     ) throws(NetlinkError) {
         guard !ports.isEmpty else { return }
-        let kept = try SocketDiagnostics.connections().filter { ports.contains($0.localPort) }
+        let kept = try sockets.connections().filter {
+            ports.contains($0.incoming.destinationPort)
+        }
         for family in AddressFamily.allCases {
             transaction.add(
-                kept.filter { $0.localAddress.count * 8 == family.bits }
+                kept.filter { $0.incoming.source.count * 8 == family.bits }
                     .map(Layout.element(keeping:)),
                 to: Layout.earlier(family)
             )

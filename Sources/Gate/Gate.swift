@@ -21,6 +21,9 @@ public final class Gate: Sendable {
     /// Whether the kernel keeps other processes from changing the table.
     public let isOwned: Bool
     let connection: Connection
+    let sockets: SocketDiagnostics
+    let conntrack: Conntrack
+    let addresses: LocalAddresses
     let state = Mutex(State())
     /// What `prepare` made for the next `apply`.
     let prepared = Mutex<PreparedChanges?>(nil)
@@ -42,6 +45,9 @@ public final class Gate: Sendable {
     public init(owning: Bool = true) throws(GateError) {
         do throws(NetlinkError) {
             connection = try Connection()
+            sockets = try SocketDiagnostics()
+            conntrack = try Conntrack()
+            addresses = try LocalAddresses()
             isOwned = owning ? try Self.knowsOwnedTables(connection) : false
         } catch {
             throw GateError(error)
@@ -146,7 +152,7 @@ public final class Gate: Sendable {
         do throws(NetlinkError) {
             var ended = Transaction()
             var areLeft = false
-            let running = Set(try SocketDiagnostics.connections().map(Layout.key(of:)))
+            let running = Set(try sockets.connections().map(Layout.key(of:)))
             for family in AddressFamily.allCases {
                 let earlier = try connection.elements(of: Layout.earlier(family)).map(\.key)
                 let gone = earlier.filter { !running.contains($0) }

@@ -205,17 +205,17 @@ enum Layout {
     }
 
     /// The element of the set of earlier sessions for packets that come in for one.
-    static func element(keeping session: TCPSocket) -> SetElement {
+    static func element(keeping session: InternetSocket) -> SetElement {
         SetElement(key(of: session), timeout: earlierLifetime)
     }
 
     /// The four numbers of packets that come in for a session.
-    static func key(of session: TCPSocket) -> Key {
+    static func key(of session: InternetSocket) -> Key {
         var key = Key()
-        key.append(field: session.remoteAddress)
-        key.append(field: session.remotePort)
-        key.append(field: session.localAddress)
-        key.append(field: session.localPort)
+        key.append(field: session.incoming.source)
+        key.append(field: session.incoming.sourcePort)
+        key.append(field: session.incoming.destination)
+        key.append(field: session.incoming.destinationPort)
         return key
     }
 

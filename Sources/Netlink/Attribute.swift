@@ -66,6 +66,23 @@ extension RawSpan {
         return String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
     }
 
+    /// Hands each attribute that lies in a range to `body`.
+    package func forEachAttribute(
+        of range: Range<Int>,
+        _ body: (Attribute) throws(NetlinkError) -> Void
+    ) throws(NetlinkError) {
+        var cursor = AttributeCursor(range)
+        while let attribute = try cursor.next(in: self) { try body(attribute) }
+    }
+
+    /// The payload of an attribute that must be one big-endian 16-bit number.
+    package func bigEndian16(_ attribute: Attribute) throws(NetlinkError) -> UInt16 {
+        guard attribute.payload.count == 2 else {
+            throw .malformedReply(offset: attribute.payload.lowerBound)
+        }
+        return UInt16(bigEndian: try uint16(at: attribute.payload.lowerBound))
+    }
+
     /// The payload of an attribute that must be one big-endian 32-bit number.
     package func bigEndian32(_ attribute: Attribute) throws(NetlinkError) -> UInt32 {
         guard attribute.payload.count == 4 else {

@@ -34,6 +34,9 @@ public enum NetlinkError: Error, Hashable, Sendable {
     /// Whether the kernel refused because the object is there already (`EEXIST`).
     public var isAlreadyExists: Bool { refusal == .fileExists }
 
+    /// Whether the kernel was built without what was asked for (`ENOTSUP`).
+    public var isNotSupported: Bool { refusal == .notSupported }
+
     private var refusal: Errno? {
         guard case .refused(_, _, let errno, _) = self else { return nil }
         return errno

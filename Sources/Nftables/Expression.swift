@@ -21,6 +21,11 @@ public struct Register: Hashable, Sendable {
 public enum Expression: Hashable, Sendable {
     /// Loads bytes of the packet, counted from the start of a header.
     case payload(PayloadBase, offset: UInt32, length: UInt32, into: Register)
+    /// Writes a register's bytes into the packet, and corrects the checksum of the header that they
+    /// lie in, which is this far from its start.
+    case store(Register, PayloadBase, offset: UInt32, length: UInt32, checksumAt: UInt32)
+    /// Loads bytes that are the same for every packet.
+    case constant([UInt8], into: Register)
     /// Loads a property of the packet.
     case meta(MetaKey, into: Register)
     /// Loads a property of the packet's connection; breaks off when there is none.
@@ -48,6 +53,8 @@ public enum Expression: Hashable, Sendable {
     case verdict(Verdict)
     /// Drops the packet and tells its sender.
     case reject(Reject)
+    /// Exempts the packet from connection tracking; to be used before it, at priority -300.
+    case noTracking
     /// A listed expression that this library does not know; it cannot be sent.
     case other(name: String)
 

@@ -13,7 +13,12 @@
 #include <sys/un.h>
 #include <linux/inet_diag.h>
 #include <linux/memfd.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sched.h>
 #include <linux/sock_diag.h>
 #include <sched.h>

@@ -45,18 +45,28 @@ private struct ExpressionFields {
         case "limit": try limit(in: datagram)
         case "log": try log(in: datagram)
         case "reject": try reject(in: datagram)
+        case "notrack": .noTracking
         default: nil
         }
     }
 
     private func payload(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
-        guard let register = try register(Kernel.PayloadAttribute.destination, in: datagram),
+        guard
             let base = try number(Kernel.PayloadAttribute.base, in: datagram)
                 .flatMap(Expression.PayloadBase.init),
             let offset = try number(Kernel.PayloadAttribute.offset, in: datagram),
             let length = try number(Kernel.PayloadAttribute.length, in: datagram)
         else { return nil }
-        return .payload(base, offset: offset, length: length, into: register)
+        if let register = try register(Kernel.PayloadAttribute.destination, in: datagram) {
+            return .payload(base, offset: offset, length: length, into: register)
+        }
+        // Without a checksum, or with one over addresses, too, it is another expression.
+        guard let register = try register(Kernel.PayloadAttribute.source, in: datagram),
+            try number(Kernel.PayloadAttribute.checksumType, in: datagram)
+                == Kernel.internetChecksum,
+            let checksum = try number(Kernel.PayloadAttribute.checksumOffset, in: datagram)
+        else { return nil }
+        return .store(register, base, offset: offset, length: length, checksumAt: checksum)
     }
 
     private func meta(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
@@ -131,7 +141,11 @@ private struct ExpressionFields {
 
     private func immediate(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
         guard let data = attributes[Kernel.ImmediateAttribute.data] else { return nil }
-        return try verdict(in: datagram, at: data.payload).map { .verdict($0) }
+        if let verdict = try verdict(in: datagram, at: data.payload) { return .verdict(verdict) }
+        guard let value = try value(Kernel.ImmediateAttribute.data, in: datagram),
+            let register = try register(Kernel.ImmediateAttribute.destination, in: datagram)
+        else { return nil }
+        return .constant(value, into: register)
     }
 
     private func counter(in datagram: RawSpan) throws(NetlinkError) -> Expression? {

@@ -51,6 +51,9 @@ enum Nftnl {
     }
 
     enum Payload {
+        static let source = UInt16(NFTNL_EXPR_PAYLOAD_SREG)
+        static let checksumType = UInt16(NFTNL_EXPR_PAYLOAD_CSUM_TYPE)
+        static let checksumOffset = UInt16(NFTNL_EXPR_PAYLOAD_CSUM_OFFSET)
         static let destination = UInt16(NFTNL_EXPR_PAYLOAD_DREG)
         static let base = UInt16(NFTNL_EXPR_PAYLOAD_BASE)
         static let offset = UInt16(NFTNL_EXPR_PAYLOAD_OFFSET)
@@ -102,6 +105,7 @@ enum Nftnl {
     }
 
     enum Immediate {
+        static let data = UInt16(NFTNL_EXPR_IMM_DATA)
         static let destination = UInt16(NFTNL_EXPR_IMM_DREG)
         static let verdict = UInt16(NFTNL_EXPR_IMM_VERDICT)
         static let chain = UInt16(NFTNL_EXPR_IMM_CHAIN)
@@ -186,6 +190,7 @@ enum Kernel {
     static let verdictType: UInt32 = 0xffff_ff00
     static let intervalEnd = UInt32(NFT_SET_ELEM_INTERVAL_END.rawValue)
     static let verdictRegister = UInt32(NFT_REG_VERDICT.rawValue)
+    static let internetChecksum = UInt32(NFT_PAYLOAD_CSUM_INET.rawValue)
     static let routeInterface = UInt32(NFT_FIB_RESULT_OIF.rawValue)
     static let routePresence = UInt32(NFTA_FIB_F_PRESENT.rawValue)
     static let lookupInverted = UInt32(NFT_LOOKUP_F_INV.rawValue)
@@ -285,6 +290,9 @@ extension Kernel {
     }
 
     enum PayloadAttribute {
+        static let source = Int(NFTA_PAYLOAD_SREG.rawValue)
+        static let checksumType = Int(NFTA_PAYLOAD_CSUM_TYPE.rawValue)
+        static let checksumOffset = Int(NFTA_PAYLOAD_CSUM_OFFSET.rawValue)
         static let destination = Int(NFTA_PAYLOAD_DREG.rawValue)
         static let base = Int(NFTA_PAYLOAD_BASE.rawValue)
         static let offset = Int(NFTA_PAYLOAD_OFFSET.rawValue)

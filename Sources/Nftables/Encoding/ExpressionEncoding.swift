@@ -10,6 +10,16 @@ extension Expression {
             made.set(Nftnl.Payload.base, base.rawValue)
             made.set(Nftnl.Payload.offset, offset)
             made.set(Nftnl.Payload.length, length)
+        case .store(let register, let base, let offset, let length, let checksum):
+            made.set(Nftnl.Payload.source, register)
+            made.set(Nftnl.Payload.base, base.rawValue)
+            made.set(Nftnl.Payload.offset, offset)
+            made.set(Nftnl.Payload.length, length)
+            made.set(Nftnl.Payload.checksumType, Kernel.internetChecksum)
+            made.set(Nftnl.Payload.checksumOffset, checksum)
+        case .constant(let value, let register):
+            made.set(Nftnl.Immediate.destination, register)
+            try made.set(Nftnl.Immediate.data, value)
         case .meta(let key, let register):
             made.set(Nftnl.Meta.destination, register)
             made.set(Nftnl.Meta.key, key.rawValue)
@@ -68,7 +78,7 @@ extension Expression {
         case .reject(.icmpx(let code)):
             made.set(Nftnl.Reject.type, Kernel.rejectICMPX)
             made.set(Nftnl.Reject.code, code.rawValue)
-        case .other:
+        case .noTracking, .other:
             break
         }
         return made
@@ -77,7 +87,7 @@ extension Expression {
     /// What the kernel calls the expression (`NFTA_EXPR_NAME`).
     var kernelName: String {
         switch self {
-        case .payload: "payload"
+        case .payload, .store: "payload"
         case .meta: "meta"
         case .connection: "ct"
         case .routeExists: "fib"
@@ -88,8 +98,9 @@ extension Expression {
         case .counter: "counter"
         case .limit: "limit"
         case .log: "log"
-        case .verdict: "immediate"
+        case .verdict, .constant: "immediate"
         case .reject: "reject"
+        case .noTracking: "notrack"
         case .other(let name): name
         }
     }
@@ -99,6 +110,8 @@ extension Expression {
         switch self {
         case .compare(_, _, let value) where !(1...64).contains(value.count):
             "a comparison takes 1 to 64 bytes, not \(value.count)"
+        case .constant(let value, _) where !(1...64).contains(value.count):
+            "a constant has 1 to 64 bytes, not \(value.count)"
         case .range(_, _, let from, let through)
         where !(1...64).contains(from.count) || from.count != through.count:
             "a range takes two values of the same length, 1 to 64 bytes"
