@@ -98,7 +98,9 @@ extension Gate {
             breakGlass: Set(breakGlass.map(\.family)),
             dropped: adopted?.dropped ?? Counter()
         )
-        for rule in arming.grantSets.sorted().map(\.rule) + rules { arming.transaction.add(rule) }
+        for rule in arming.grantSets.sorted().flatMap(\.rules) + rules {
+            arming.transaction.add(rule)
+        }
         return arming
     }
 

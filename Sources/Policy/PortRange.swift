@@ -2,6 +2,9 @@
 public enum Transport: UInt8, Hashable, Sendable, CaseIterable {
     case tcp = 6
     case udp = 17
+
+    /// Whether it sends single datagrams.
+    public var isDatagrams: Bool { self == .udp }
 }
 
 /// The protocol of a managed port as policies write it.

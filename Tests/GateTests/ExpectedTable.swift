@@ -17,6 +17,12 @@ let expectedTable = """
     \t\tflags timeout
     \t}
 
+    \tset clients4 {
+    \t\ttype ipv4_addr . inet_proto . inet_service
+    \t\tsize 65536
+    \t\tflags dynamic,timeout
+    \t}
+
     \tset breakglass6 {
     \t\ttype ipv6_addr
     \t\tflags interval
@@ -28,13 +34,19 @@ let expectedTable = """
     \t\tflags timeout
     \t}
 
+    \tset clients6 {
+    \t\ttype ipv6_addr . inet_proto . inet_service
+    \t\tsize 65536
+    \t\tflags dynamic,timeout
+    \t}
+
     \tmap managed {
     \t\ttype inet_proto . inet_service : verdict
     \t\telements = { tcp . 22 : goto keep,
     \t\t\t     tcp . 5000 : goto keep,
-    \t\t\t     udp . 5000 : goto keep,
+    \t\t\t     udp . 5000 : goto cut,
     \t\t\t     tcp . 5001 : goto keep,
-    \t\t\t     udp . 5001 : goto keep }
+    \t\t\t     udp . 5001 : goto cut }
     \t}
 
     \tset managed_udp {
@@ -64,21 +76,53 @@ let expectedTable = """
     \t\t\t     2001:db8:: . udp . 5000 counter comment "3.1 alice" }
     \t}
 
-    \tchain judge {
-    \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 accept
-    \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 accept
-    \t\tip saddr . meta l4proto . th dport @grants4_32 accept
+    \tchain refuse {
+    \t\tct state established tcp flags syn / syn,ack counter drop
+    \t\tct state established tcp flags & rst == rst accept
+    \t\tct state established meta l4proto tcp counter reject with tcp reset
+    \t\tct state established meta l4proto udp counter reject
+    \t\tcounter drop
+    \t}
+
+    \tchain others {
     \t\tiif "lo" accept
     \t\tip saddr @breakglass4 accept
     \t\ttcp flags ack / syn,ack ip saddr . tcp sport . ip daddr . tcp dport @earlier4 accept
     \t\ttcp flags ack / syn,ack ip6 saddr . tcp sport . ip6 daddr . tcp dport @earlier6 accept
-    \t\tcounter drop
+    \t\tgoto refuse
+    \t}
+
+    \tchain answers {
+    \t\tip saddr . meta l4proto . th dport @clients4 return
+    \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @clients6 return
+    \t\tct state established accept
+    \t}
+
+    \tchain admit {
+    \t\tct status ! confirmed update @clients4 { ip saddr . meta l4proto . th dport } accept
+    \t\tct status ! confirmed update @clients6 { ip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport } accept
+    \t\taccept
+    \t}
+
+    \tchain judge {
+    \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 accept
+    \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 accept
+    \t\tip saddr . meta l4proto . th dport @grants4_32 accept
+    \t\tgoto others
     \t}
 
     \tchain keep {
     \t\ttcp flags syn / syn,ack goto judge
     \t\tct state established accept
     \t\tgoto judge
+    \t}
+
+    \tchain cut {
+    \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 goto admit
+    \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 goto admit
+    \t\tip saddr . meta l4proto . th dport @grants4_32 goto admit
+    \t\tct direction reply jump answers
+    \t\tgoto others
     \t}
 
     \tchain prerouting {
