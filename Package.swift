@@ -106,7 +106,7 @@ let package = Package(
         // The agent.
         .target(
             name: "Gate",
-            dependencies: ["Netlink", "Nftables", "Policy", systemPackage],
+            dependencies: ["Linux", "Netlink", "Nftables", "Policy", systemPackage],
             swiftSettings: memorySafe
         ),
         .target(
@@ -206,7 +206,7 @@ let package = Package(
         ),
         .testTarget(
             name: "GateTests",
-            dependencies: ["Gate", "Nftables", "Policy", "TestSupport"],
+            dependencies: ["Gate", "Netlink", "Nftables", "Policy", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(

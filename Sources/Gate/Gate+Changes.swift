@@ -28,7 +28,7 @@ struct PreparedChanges: ~Copyable {
             if case .close = change {
             } else if setsAfter.insert(set).inserted {
                 transaction.add(set.named)
-                transaction.insert(set.rule)
+                for rule in set.rules { transaction.insert(rule) }
             }
             transaction.change(change, in: set, now: time)
         }

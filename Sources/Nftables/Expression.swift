@@ -33,6 +33,8 @@ public enum Expression: Hashable, Sendable {
     /// Loads 4 bytes, all 0 if the routing tables have no route for what the key takes from the
     /// packet (`fib`).
     case routeExists(RouteKey, into: Register)
+    /// Loads the type of an address, 4 bytes in the host's order (``RouteType``).
+    case routeType(RouteKey, into: Register)
     /// Goes on only if the register's bytes compare so with `value`.
     case compare(Register, Comparison, value: [UInt8])
     /// Goes on only if the register's bytes are (not) between `from` and `through`.
@@ -41,6 +43,9 @@ public enum Expression: Hashable, Sendable {
     case bitwise(Register, into: Register, mask: [UInt8], xor: [UInt8])
     /// Goes on only if the set has (not) the register's bytes.
     case lookup(Register, set: String, isInverted: Bool = false)
+    /// Puts the register's bytes into a set for so long, or lets them stay for so long; goes on only
+    /// if the set has room.
+    case update(Register, set: String, timeout: Duration)
     /// Does what the verdict map says of the register's bytes; goes on if it says nothing.
     case verdictMap(Register, map: String)
     /// Counts packets and bytes.
@@ -75,6 +80,9 @@ public enum Expression: Hashable, Sendable {
         case networkProtocol = 15
         /// 1 byte: TCP (6), UDP (17) and so on, behind IPv6's extension headers too.
         case transportProtocol = 16
+        /// 4 bytes in the host's order: the interface of a routing domain (VRF) that the packet came
+        /// in by, 0 elsewhere. In the hooks input and forward only.
+        case domainInterface = 33
     }
 
     /// A property of a connection (`enum nft_ct_keys`).
@@ -107,6 +115,17 @@ public enum Expression: Hashable, Sendable {
         public static let inputInterface = RouteKey(rawValue: 0x8)
         /// Through the interface the packet goes out by.
         public static let outputInterface = RouteKey(rawValue: 0x10)
+    }
+
+    /// What kind of address one is, going by the routes (`RTN_*`, linux/rtnetlink.h).
+    public enum RouteType: UInt32, Hashable, Sendable, CaseIterable {
+        /// Another host's.
+        case unicast = 1
+        /// This host's.
+        case local = 2
+        case broadcast = 3
+        case anycast = 4
+        case multicast = 5
     }
 
     /// How bytes are compared, as one big number (`enum nft_cmp_ops`).

@@ -40,6 +40,7 @@ private struct ExpressionFields {
         case "range": try range(in: datagram)
         case "bitwise": try bitwise(in: datagram)
         case "lookup": try lookup(in: datagram)
+        case "dynset": try update(in: datagram)
         case "immediate": try immediate(in: datagram)
         case "counter": try counter(in: datagram)
         case "limit": try limit(in: datagram)
@@ -88,12 +89,15 @@ private struct ExpressionFields {
     }
 
     private func route(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
-        // Which interface or what type of address it is are other questions.
         guard let register = try register(Kernel.RouteAttribute.destination, in: datagram),
-            try number(Kernel.RouteAttribute.result, in: datagram) == Kernel.routeInterface,
-            let flags = try number(Kernel.RouteAttribute.flags, in: datagram),
-            flags & Kernel.routePresence != 0
+            let result = try number(Kernel.RouteAttribute.result, in: datagram),
+            let flags = try number(Kernel.RouteAttribute.flags, in: datagram)
         else { return nil }
+        if result == Kernel.routeAddressType, flags & Kernel.routePresence == 0 {
+            return .routeType(.init(rawValue: flags), into: register)
+        }
+        // Which interface it is is another question.
+        guard result == Kernel.routeInterface, flags & Kernel.routePresence != 0 else { return nil }
         return .routeExists(.init(rawValue: flags & ~Kernel.routePresence), into: register)
     }
 
@@ -137,6 +141,18 @@ private struct ExpressionFields {
         }
         guard destination == Kernel.verdictRegister else { return nil }
         return .verdictMap(register, map: set)
+    }
+
+    private func update(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
+        // What maps to data or counts in its elements is another expression.
+        guard attributes[Kernel.UpdateAttribute.data] == nil,
+            try number(Kernel.UpdateAttribute.flags, in: datagram) ?? 0 == 0,
+            try number(Kernel.UpdateAttribute.operation, in: datagram) == Kernel.updateElement,
+            let register = try register(Kernel.UpdateAttribute.source, in: datagram),
+            let timeout = try bigNumber(Kernel.UpdateAttribute.timeout, in: datagram),
+            let set = try string(Kernel.UpdateAttribute.set, in: datagram)
+        else { return nil }
+        return .update(register, set: set, timeout: .milliseconds(timeout))
     }
 
     private func immediate(in datagram: RawSpan) throws(NetlinkError) -> Expression? {

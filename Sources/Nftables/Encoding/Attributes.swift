@@ -104,6 +104,13 @@ enum Nftnl {
         static let flags = UInt16(NFTNL_EXPR_LOOKUP_FLAGS)
     }
 
+    enum Update {
+        static let source = UInt16(NFTNL_EXPR_DYNSET_SREG_KEY)
+        static let operation = UInt16(NFTNL_EXPR_DYNSET_OP)
+        static let timeout = UInt16(NFTNL_EXPR_DYNSET_TIMEOUT)
+        static let set = UInt16(NFTNL_EXPR_DYNSET_SET_NAME)
+    }
+
     enum Immediate {
         static let data = UInt16(NFTNL_EXPR_IMM_DATA)
         static let destination = UInt16(NFTNL_EXPR_IMM_DREG)
@@ -192,7 +199,9 @@ enum Kernel {
     static let verdictRegister = UInt32(NFT_REG_VERDICT.rawValue)
     static let internetChecksum = UInt32(NFT_PAYLOAD_CSUM_INET.rawValue)
     static let routeInterface = UInt32(NFT_FIB_RESULT_OIF.rawValue)
+    static let routeAddressType = UInt32(NFT_FIB_RESULT_ADDRTYPE.rawValue)
     static let routePresence = UInt32(NFTA_FIB_F_PRESENT.rawValue)
+    static let updateElement = UInt32(NFT_DYNSET_OP_UPDATE.rawValue)
     static let lookupInverted = UInt32(NFT_LOOKUP_F_INV.rawValue)
     static let limitInverted = UInt32(NFT_LIMIT_F_INV.rawValue)
     static let limitPackets = UInt32(NFT_LIMIT_PKTS.rawValue)
@@ -342,6 +351,15 @@ extension Kernel {
         static let destination = Int(NFTA_LOOKUP_DREG.rawValue)
         static let set = Int(NFTA_LOOKUP_SET.rawValue)
         static let flags = Int(NFTA_LOOKUP_FLAGS.rawValue)
+    }
+
+    enum UpdateAttribute {
+        static let source = Int(NFTA_DYNSET_SREG_KEY.rawValue)
+        static let operation = Int(NFTA_DYNSET_OP.rawValue)
+        static let timeout = Int(NFTA_DYNSET_TIMEOUT.rawValue)
+        static let set = Int(NFTA_DYNSET_SET_NAME.rawValue)
+        static let data = Int(NFTA_DYNSET_SREG_DATA.rawValue)
+        static let flags = Int(NFTA_DYNSET_FLAGS.rawValue)
     }
 
     enum ImmediateAttribute {

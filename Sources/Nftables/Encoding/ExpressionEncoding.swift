@@ -30,6 +30,10 @@ extension Expression {
             made.set(Nftnl.Route.destination, register)
             made.set(Nftnl.Route.result, Kernel.routeInterface)
             made.set(Nftnl.Route.flags, key.rawValue | Kernel.routePresence)
+        case .routeType(let key, let register):
+            made.set(Nftnl.Route.destination, register)
+            made.set(Nftnl.Route.result, Kernel.routeAddressType)
+            made.set(Nftnl.Route.flags, key.rawValue)
         case .compare(let register, let comparison, let value):
             made.set(Nftnl.Compare.source, register)
             made.set(Nftnl.Compare.comparison, comparison.rawValue)
@@ -51,6 +55,11 @@ extension Expression {
             made.set(Nftnl.Lookup.source, register)
             try made.set(Nftnl.Lookup.set, set)
             if isInverted { made.set(Nftnl.Lookup.flags, Kernel.lookupInverted) }
+        case .update(let register, let set, let timeout):
+            made.set(Nftnl.Update.source, register)
+            made.set(Nftnl.Update.operation, Kernel.updateElement)
+            made.set(Nftnl.Update.timeout, timeout.kernelMilliseconds)
+            try made.set(Nftnl.Update.set, set)
         case .verdictMap(let register, let map):
             made.set(Nftnl.Lookup.source, register)
             try made.set(Nftnl.Lookup.set, map)
@@ -90,11 +99,12 @@ extension Expression {
         case .payload, .store: "payload"
         case .meta: "meta"
         case .connection: "ct"
-        case .routeExists: "fib"
+        case .routeExists, .routeType: "fib"
         case .compare: "cmp"
         case .range: "range"
         case .bitwise: "bitwise"
         case .lookup, .verdictMap: "lookup"
+        case .update: "dynset"
         case .counter: "counter"
         case .limit: "limit"
         case .log: "log"
@@ -118,7 +128,7 @@ extension Expression {
         case .bitwise(_, _, let mask, let xor)
         where !(1...64).contains(mask.count) || mask.count != xor.count:
             "bitwise takes a mask and an operand of the same length, 1 to 64 bytes"
-        case .lookup(_, let set, _): nameDefect(set, of: "set")
+        case .lookup(_, let set, _), .update(_, let set, _): nameDefect(set, of: "set")
         case .verdictMap(_, let map): nameDefect(map, of: "map")
         case .verdict(let verdict): verdict.chain.flatMap { nameDefect($0, of: "chain") }
         case .log(let log):
