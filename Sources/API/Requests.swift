@@ -169,6 +169,8 @@ public struct GrantDocument: Codable, Hashable, Sendable {
     public var packets: UInt64?
     /// The bytes of those packets.
     public var bytes: UInt64?
+    /// The ids of the sessions that were ended with it; absent where that was not asked for.
+    public var cutSessions: [String]?
 
     /// Makes it of its parts.
     public init(
@@ -186,7 +188,8 @@ public struct GrantDocument: Codable, Hashable, Sendable {
         endReason: EndReason?,
         remainingSeconds: Int64?,
         packets: UInt64?,
-        bytes: UInt64?
+        bytes: UInt64?,
+        cutSessions: [String]? = nil
     ) {
         self.id = id
         self.request = request
@@ -203,6 +206,7 @@ public struct GrantDocument: Codable, Hashable, Sendable {
         self.remainingSeconds = remainingSeconds
         self.packets = packets
         self.bytes = bytes
+        self.cutSessions = cutSessions
     }
 }
 

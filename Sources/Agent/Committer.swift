@@ -21,8 +21,8 @@ actor Committer {
     nonisolated let executor: any SerialExecutor & TaskExecutor
     nonisolated let clocks: any Clocks
     private let store: any EventStore
-    private let gate: any GateControl
-    private let logger: Logger
+    let gate: any GateControl
+    let logger: Logger
     /// Is told when the next grant ends, or a request that waits starts or lapses.
     private let wake: @Sendable (BootTime?) -> Void
     /// Is told that something was recorded.
@@ -53,6 +53,9 @@ actor Committer {
     /// Whether a clock was stepped since the plan was last held against it.
     private var isClockStepped = false
     private var isHealing = false
+    /// Elements that were closed, whose sessions are to end.
+    var endedElements: Set<ElementKey> = []
+    var isEndingSessions = false
     /// When which fault was logged that lasts.
     private var loggedFaults: [String: BootTime] = [:]
     private var nextEnd: BootTime?
@@ -347,6 +350,9 @@ actor Committer {
         // The kernel has closed them already.
         let ended = plan.takeEnded(at: now.boot)
         take(ended.map { .ended($0, .expired, at: now.wall, by: nil) }, of: nil)
+        // Whatever the disk says: nothing can make them live again.
+        endSessions(of: elements)
+        let booked = elements.count
         for request in waitingRequests.due(at: now.wall) {
             take(eventsOfDue(request, at: now), of: nil)
         }
@@ -394,6 +400,7 @@ actor Committer {
         }
         for pending in refused { pending.finish(nil) }
         phase = .opening
+        endSessions(of: elements.dropFirst(booked))
         do {
             try bringKernel(to: elements)
         } catch {
@@ -513,6 +520,7 @@ actor Committer {
         } catch {
             failure = "cannot close in the kernel: \(error)"
         }
+        endSessions(of: elements)
         if await !secure(events, because: error) {
             failure =
                 (failure.map { $0 + "; and " } ?? "access is closed, but ")

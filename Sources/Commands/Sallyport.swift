@@ -86,7 +86,8 @@ struct RootCommand: ParsableCommand {
         version: version,
         subcommands: [
             StatusCommand.self, OpenCommand.self, CanICommand.self, ExtendCommand.self,
-            CloseCommand.self, ListCommand.self, PendingCommand.self, ApproveCommand.self,
+            CloseCommand.self, ListCommand.self, SessionsCommand.self, CutCommand.self,
+            PendingCommand.self, ApproveCommand.self,
             DenyCommand.self, CancelCommand.self, LogCommand.self, PolicyCommands.self,
         ]
     )

@@ -28,6 +28,8 @@ public enum AuditKind: String, Codable, Hashable, Sendable, CaseIterable {
     case shortened
     /// A grant ended; the outcome says how.
     case ended
+    /// Live connections were ended: by somebody, or with the grant that let them in.
+    case cut
     /// Grants of before a restart are open again.
     case restored
     /// A break-glass source opened connections.

@@ -52,6 +52,12 @@ public struct Notice: Hashable, Sendable {
     public var policy: String?
     /// The sources it is about, as they were named.
     public var source: String?
+    /// The grant it is about.
+    public var grant: Grant.ID?
+    /// Who holds the grant.
+    public var requester: Requester?
+    /// The port it is about.
+    public var port: PortRange?
     /// Why, in the words of who did it.
     public var reason: String?
     /// What else there is to know, for people.
@@ -63,6 +69,9 @@ public struct Notice: Hashable, Sendable {
         by: Person? = nil,
         policy: String? = nil,
         source: String? = nil,
+        grant: Grant.ID? = nil,
+        requester: Requester? = nil,
+        port: PortRange? = nil,
         reason: String? = nil,
         detail: String? = nil
     ) {
@@ -70,6 +79,9 @@ public struct Notice: Hashable, Sendable {
         self.by = by
         self.policy = policy
         self.source = source
+        self.grant = grant
+        self.requester = requester
+        self.port = port
         self.reason = reason
         self.detail = detail
     }

@@ -77,6 +77,7 @@ extension GrantDocument: JSONDocument {
         writer.field("remainingSeconds", remainingSeconds)
         writer.field("packets", packets)
         writer.field("bytes", bytes)
+        writer.field("cutSessions", cutSessions)
     }
 }
 
