@@ -76,7 +76,7 @@ final class RecordingService: AccessService {
         try await during()
     }
 
-    func roles(of identity: Identity) async -> Set<Role> { roles(identity) }
+    func roles(of identity: Identity) -> Set<Role> { roles(identity) }
 
     func delegate(runningAs user: String) async -> Delegate? {
         delegates.first { $0.user == user }
@@ -144,6 +144,24 @@ final class RecordingService: AccessService {
         return try render(
             Opened(request: request, isNew: idempotencyKey?.hasSuffix("used") != true)
         )
+    }
+
+    func open(
+        _ ask: Ask,
+        idempotencyKey: String?,
+        by caller: Caller,
+        render: @escaping @Sendable (Opened) throws -> @Sendable () -> Void,
+        fail: @escaping @Sendable (any Error) -> Void
+    ) {
+        Task {
+            do {
+                let key = idempotencyKey
+                let give = try await open(ask, idempotencyKey: key, by: caller, render: render)
+                give()
+            } catch {
+                fail(error)
+            }
+        }
     }
 
     func preview(_ ask: Ask, for caller: Caller) async throws -> PreviewDocument {

@@ -37,6 +37,7 @@ struct SystemTests {
         "nothing_is_armed_where_nothing_was_ever_configured",
         "a_session_outlives_the_reload_that_makes_its_port_managed",
         "a_policy_changed_by_command_is_in_its_file_and_in_force",
+        "files_edited_while_the_agent_is_dead_are_told",
     ])
     func theConfigurationFails(scenario: String) throws { try play("scenario.sh", scenario) }
 
