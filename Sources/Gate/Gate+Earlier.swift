@@ -79,10 +79,8 @@ extension Gate {
     public func forgetEndedSessions() throws(GateError) {
         guard withState(\.mayHoldEarlier) else { return }
         do throws(NetlinkError) {
-            let tracked = try conntrack.connections().reduce(into: [:]) { $0[$1.original] = $1 }
-            let served = Set(
-                (try sockets.connections() + sockets.connections(of: .udp)).map(\.incoming)
-            )
+            let tracked = try tracked().reduce(into: [:]) { $0[$1.original] = $1 }
+            let served = Set(try served().map(\.incoming))
             var ended = Transaction()
             var areLeft = false
             for family in AddressFamily.allCases {

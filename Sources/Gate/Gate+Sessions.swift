@@ -40,9 +40,13 @@ extension Gate {
         var entries: [ConntrackEntry] = []
         if let ports, ports.count <= 4 {
             // The kernel then sends no others.
-            for port in ports { entries += try conntrack.connections(to: port.numbers) }
+            for port in ports {
+                entries += try ifThere { () throws(NetlinkError) in
+                    try conntrack.connections(to: port.numbers)
+                }
+            }
         } else {
-            entries = try conntrack.connections()
+            entries = try tracked()
         }
         var earlier: Set<Flow> = []
         if withState(\.mayHoldEarlier) {
@@ -51,13 +55,38 @@ extension Gate {
             }
         }
         return SessionTable(
-            sockets: try sockets.connections() + sockets.connections(of: .udp),
+            sockets: try served(),
             entries: entries,
             listening: try sockets.listeningPorts(),
             own: try addresses.list(),
             earlier: earlier,
             isJudged: isJudged
         )
+    }
+
+    /// What conntrack knows.
+    func tracked() throws(NetlinkError) -> [ConntrackEntry] {
+        try ifThere { () throws(NetlinkError) in try conntrack.connections() }
+    }
+
+    /// The connected sockets of this host.
+    func served() throws(NetlinkError) -> [InternetSocket] {
+        let datagrams = try ifThere { () throws(NetlinkError) in
+            try sockets.connections(of: .udp)
+        }
+        return try sockets.connections() + datagrams
+    }
+
+    /// What a part of the kernel lists; nothing where the kernel has no such part: a gate without it
+    /// is better than none.
+    private func ifThere<Found>(
+        _ list: () throws(NetlinkError) -> [Found]
+    ) throws(NetlinkError) -> [Found] {
+        do throws(NetlinkError) {
+            return try list()
+        } catch .refused {
+            return []
+        }
     }
 
     /// Ends sessions, so that both ends know.
