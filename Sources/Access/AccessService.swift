@@ -27,6 +27,17 @@ public protocol AccessService: Sendable {
     /// The agent, the gate and the policies with their figures, and what the caller may do.
     func status(for caller: Caller) async throws -> StatusDocument
 
+    /// What of the host takes connections, and whether it is managed.
+    ///
+    /// - Throws: A `Problem` where the kernel does not let it be read, or where the caller may see but
+    ///   some policies.
+    func discover(for caller: Caller) async throws -> DiscoverDocument
+
+    /// What on the host would defeat the gate, or leads past it.
+    ///
+    /// - Throws: As ``discover(for:)``.
+    func examine(for caller: Caller) async throws -> DoctorDocument
+
     /// All policies.
     func policies(for caller: Caller) async throws -> PolicyList
 

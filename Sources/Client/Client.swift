@@ -26,6 +26,17 @@ public final class Client {
         try get("/v1/status")
     }
 
+    /// What of the host takes connections, and whether it is managed.
+    public func discover() throws(ClientError) -> DiscoverDocument {
+        // Of a host with very many rules and sockets; else it takes some milliseconds.
+        try exchange(Call(method: .GET, target: "/v1/discover", patience: .seconds(30)))
+    }
+
+    /// What on the host would defeat the gate, or leads past it.
+    public func doctor() throws(ClientError) -> DoctorDocument {
+        try exchange(Call(method: .GET, target: "/v1/doctor", patience: .seconds(30)))
+    }
+
     /// All policies.
     public func policies() throws(ClientError) -> PolicyList {
         try get("/v1/policies")

@@ -58,7 +58,7 @@ struct Eviction {
             "refuse",
             in: table,
             // Before the gate, which may let in what is to be refused.
-            base: .init(hook: .prerouting, priority: Layout.priority - 1)
+            base: .init(hook: .prerouting, priority: Gate.priority - 1)
         )
         transaction.add(refuse)
         for family in AddressFamily.allCases {
@@ -96,11 +96,11 @@ struct Eviction {
                 port == 0
                 ? []
                 : [
-                    .constant([UInt8(port >> 8), UInt8(port & 0xff)], into: .first),
+                    .load([UInt8(port >> 8), UInt8(port & 0xff)], into: .first),
                     // RFC 9293, 3.1: the source port comes first, the checksum at byte 16.
                     .store(.first, .transport, offset: 0, length: 2, checksumAt: 16),
                 ]
-            transaction.add(Rule(in: own, [Self.tcp, isOurs], then: [.noTracking] + rename))
+            transaction.add(Rule(in: own, [Self.tcp, isOurs], then: [.notrack] + rename))
         }
         return transaction
     }

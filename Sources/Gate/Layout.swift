@@ -15,9 +15,8 @@ enum Layout {
     static let prerouting = Chain(
         "prerouting",
         in: table,
-        base: .init(hook: .prerouting, priority: priority, policy: .accept)
+        base: .init(hook: .prerouting, priority: Gate.priority, policy: .accept)
     )
-    static let priority: Int32 = -150
     /// Lets in what belongs to a running session, of managed ports whose sessions outlive their
     /// grant, and has the rest judged.
     static let keep = Chain("keep", in: table)

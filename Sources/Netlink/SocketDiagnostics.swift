@@ -24,6 +24,39 @@ public struct InternetSocket: Hashable, Sendable {
     public var device: UInt32
 }
 
+/// A socket that takes what comes in for its port.
+public struct Listener: Hashable, Sendable {
+    /// The number of the IP header: 6 for TCP, 17 for UDP.
+    public var transport: UInt8
+    /// 4 bytes for IPv4, 16 for IPv6; all zeros where it takes what comes to any address.
+    public var address: [UInt8]
+    /// The port, in the host's byte order.
+    public var port: UInt16
+    /// The index of the interface it is bound to; 0 for any.
+    public var interface: UInt32
+    /// The user whose it is.
+    public var uid: UInt32
+    /// What `/proc/PID/fd` calls it: `socket:[INODE]`.
+    public var inode: UInt32
+
+    /// Takes the parts.
+    public init(
+        transport: UInt8,
+        address: [UInt8],
+        port: UInt16,
+        interface: UInt32 = 0,
+        uid: UInt32 = 0,
+        inode: UInt32 = 0
+    ) {
+        self.transport = transport
+        self.address = address
+        self.port = port
+        self.interface = interface
+        self.uid = uid
+        self.inode = inode
+    }
+}
+
 /// Lists and ends the sockets of the network namespace of the thread that made it
 /// (NETLINK_SOCK_DIAG, linux/inet_diag.h).
 ///
@@ -103,11 +136,41 @@ public final class SocketDiagnostics: Sendable {
         }
     }
 
+    /// The sockets that take what comes in: listening TCP sockets, and UDP sockets that are bound and
+    /// not connected, in no order.
+    public func listeners() throws(NetlinkError) -> [Listener] {
+        var found: [Listener] = []
+        // A UDP socket without a peer is in the state that is TCP's "close" (net/ipv4/udp.c).
+        for (transport, state) in [(Transport.tcp, InternetSocket.State.listen), (.udp, .close)] {
+            try list(transport, [state]) { (datagram, body) throws(NetlinkError) in
+                let listener = try Self.listener(
+                    in: datagram,
+                    at: body,
+                    transport: transport.rawValue
+                )
+                found.append(listener)
+            }
+        }
+        return found
+    }
+
     private func sockets(
         of transport: Transport,
         in states: [InternetSocket.State]
     ) throws(NetlinkError) -> [InternetSocket] {
         var found: [InternetSocket] = []
+        try list(transport, states) { (datagram, body) throws(NetlinkError) in
+            let socket = try InternetSocket(of: transport, in: datagram, at: body)
+            if let socket { found.append(socket) }
+        }
+        return found
+    }
+
+    private func list(
+        _ transport: Transport,
+        _ states: [InternetSocket.State],
+        _ body: (RawSpan, Range<Int>) throws(NetlinkError) -> Void
+    ) throws(NetlinkError) {
         for family in [AF_INET, AF_INET6] {
             var request = inet_diag_req_v2()
             request.sdiag_family = UInt8(family)
@@ -120,14 +183,32 @@ public final class SocketDiagnostics: Sendable {
                     UInt16(SOCK_DIAG_BY_FAMILY),
                     flags: NLM_F_DUMP,
                     MessageContent(request),
-                    "list sockets"
-                ) { (datagram, body) throws(NetlinkError) in
-                    let socket = try InternetSocket(of: transport, in: datagram, at: body)
-                    if let socket { found.append(socket) }
-                }
+                    "list sockets",
+                    body
+                )
             }
         }
-        return found
+    }
+
+    /// Reads `struct inet_diag_msg` of a socket without a peer.
+    package static func listener(
+        in datagram: RawSpan,
+        at body: Range<Int>,
+        transport: UInt8
+    ) throws(NetlinkError) -> Listener {
+        // Behind inet_diag_sockid (at 4: two ports, two addresses of 16 bytes, an interface, 8 bytes
+        // of cookie): be32 expires, two queues, u32 uid, u32 inode.
+        let start = body.lowerBound
+        guard body.count >= 72 else { throw .malformedReply(offset: start) }
+        let isIPv4 = try datagram.uint8(at: start) == UInt8(AF_INET)
+        return Listener(
+            transport: transport,
+            address: try datagram.bytes(in: start + 8..<start + 8 + (isIPv4 ? 4 : 16)),
+            port: UInt16(bigEndian: try datagram.uint16(at: start + 4)),
+            interface: try datagram.uint32(at: start + 40),
+            uid: try datagram.uint32(at: start + 64),
+            inode: try datagram.uint32(at: start + 68)
+        )
     }
 }
 

@@ -18,6 +18,13 @@ extension Route {
             }
         ),
 
+        Route(.GET, "/v1/discover", .discover) { _, caller, service in
+            .json(try await service.discover(for: caller))
+        },
+        Route(.GET, "/v1/doctor", .examine) { _, caller, service in
+            .json(try await service.examine(for: caller))
+        },
+
         Route(.GET, "/v1/policies", .listPolicies) { _, caller, service in
             try .json(encoding: try await service.policies(for: caller))
         },

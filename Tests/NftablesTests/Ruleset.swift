@@ -119,7 +119,7 @@ enum Ruleset {
             in: cut,
             [.transportProtocol(6)],
             then: [
-                .noTracking, .constant([0, 22], into: .first),
+                .notrack, .load([0, 22], into: .first),
                 .store(.first, .transport, offset: 0, length: 2, checksumAt: 16),
             ]
         ),

@@ -55,6 +55,11 @@ inside nft list table inet sallyport | grep 198.51.100.7 >/dev/null || fail "the
 as_alice close --mine
 ! inside nft list table inet sallyport | grep 198.51.100.7 >/dev/null || fail "the kernel still has the grant"
 
+echo "== the host is looked at from within the sandbox"
+inside sallyport doctor --json >"$SD_ROOT/tmp/doctor.json" || [[ $? -eq 70 ]] || fail "doctor does not answer"
+! grep -E '"incomplete"|does not say' "$SD_ROOT/tmp/doctor.json" || fail "the sandbox keeps the agent from looking"
+inside sallyport discover >/dev/null || fail "discover does not answer"
+
 echo "== a policy is changed from within the sandbox"
 inside stat -c '%a %U' /etc/sallyport/policy.d | grep -x '755 sallyport' >/dev/null || fail "the agent may not write policies"
 inside sallyport policy set ssh --max-duration 2h

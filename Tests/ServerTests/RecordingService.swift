@@ -10,6 +10,8 @@ final class RecordingService: AccessService {
     enum Asked: Hashable {
         case status
         case delegation(String)
+        case discover
+        case examine
         case policies
         case policy(String)
         case reload
@@ -94,6 +96,16 @@ final class RecordingService: AccessService {
     func status(for caller: Caller) async throws -> StatusDocument {
         try await note(.status, caller)
         return Samples.status
+    }
+
+    func discover(for caller: Caller) async throws -> DiscoverDocument {
+        try await note(.discover, caller)
+        return Samples.discovery
+    }
+
+    func examine(for caller: Caller) async throws -> DoctorDocument {
+        try await note(.examine, caller)
+        return Samples.examination
     }
 
     func policies(for caller: Caller) async throws -> PolicyList {

@@ -40,6 +40,8 @@ struct Example: CustomTestStringConvertible, Sendable {
     static let all: [Example] =
         [
             Example("GET /v1/status", get("/v1/status"), asks: .status),
+            Example("GET /v1/discover", get("/v1/discover"), asks: .discover),
+            Example("GET /v1/doctor", get("/v1/doctor"), asks: .examine),
             Example("GET /v1/policies", get("/v1/policies"), asks: .policies),
             Example("GET /v1/policies/{name}", get("/v1/policies/ssh"), asks: .policy("ssh")),
             Example("GET /v1/policies/{name}", get("/v1/policies/reload"), asks: .policy("reload")),

@@ -92,6 +92,15 @@ struct SystemTests {
         try play("scenario.sh", scenario)
     }
 
+    @Test(arguments: [
+        "another_firewall_is_found_and_let_in_by_what_is_advised",
+        "a_side_door_is_found_with_its_rule",
+        "what_listens_is_discovered_in_three_states",
+    ])
+    func theHostIsExamined(scenario: String) throws {
+        try play("scenario.sh", scenario)
+    }
+
     @Test func theUnitRunsUnderSystemd() throws { try play("systemd.sh") }
 }
 

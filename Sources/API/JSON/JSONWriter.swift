@@ -41,6 +41,13 @@ package struct JSONWriter {
         bytes.append(decimal: value)
     }
 
+    /// Writes a field that is true or false; nothing where there is none.
+    mutating func field(_ name: StaticString, _ value: Bool?) {
+        guard let value else { return }
+        self.name(name)
+        bytes.append(contentsOf: (value ? "true" : "false").utf8)
+    }
+
     /// Writes a field with a document; nothing where there is none.
     mutating func field(_ name: StaticString, _ value: (some JSONDocument)?) {
         guard let value else { return }

@@ -17,9 +17,6 @@ extension Expression {
             made.set(Nftnl.Payload.length, length)
             made.set(Nftnl.Payload.checksumType, Kernel.internetChecksum)
             made.set(Nftnl.Payload.checksumOffset, checksum)
-        case .constant(let value, let register):
-            made.set(Nftnl.Immediate.destination, register)
-            try made.set(Nftnl.Immediate.data, value)
         case .meta(let key, let register):
             made.set(Nftnl.Meta.destination, register)
             made.set(Nftnl.Meta.key, key.rawValue)
@@ -30,10 +27,13 @@ extension Expression {
             made.set(Nftnl.Route.destination, register)
             made.set(Nftnl.Route.result, Kernel.routeInterface)
             made.set(Nftnl.Route.flags, key.rawValue | Kernel.routePresence)
-        case .routeType(let key, let register):
+        case .addressType(let key, let register):
             made.set(Nftnl.Route.destination, register)
             made.set(Nftnl.Route.result, Kernel.routeAddressType)
             made.set(Nftnl.Route.flags, key.rawValue)
+        case .load(let bytes, let register):
+            made.set(Nftnl.Immediate.destination, register)
+            try made.set(Nftnl.Immediate.data, bytes)
         case .compare(let register, let comparison, let value):
             made.set(Nftnl.Compare.source, register)
             made.set(Nftnl.Compare.comparison, comparison.rawValue)
@@ -87,7 +87,7 @@ extension Expression {
         case .reject(.icmpx(let code)):
             made.set(Nftnl.Reject.type, Kernel.rejectICMPX)
             made.set(Nftnl.Reject.code, code.rawValue)
-        case .noTracking, .other:
+        case .notrack, .option, .translate, .offload, .xtables, .other:
             break
         }
         return made
@@ -99,7 +99,7 @@ extension Expression {
         case .payload, .store: "payload"
         case .meta: "meta"
         case .connection: "ct"
-        case .routeExists, .routeType: "fib"
+        case .routeExists, .addressType: "fib"
         case .compare: "cmp"
         case .range: "range"
         case .bitwise: "bitwise"
@@ -108,9 +108,18 @@ extension Expression {
         case .counter: "counter"
         case .limit: "limit"
         case .log: "log"
-        case .verdict, .constant: "immediate"
+        case .verdict, .load: "immediate"
         case .reject: "reject"
-        case .noTracking: "notrack"
+        case .translate(let translation):
+            switch translation.kind {
+            case .source, .destination: "nat"
+            case .redirect: "redir"
+            case .masquerade: "masq"
+            }
+        case .notrack: "notrack"
+        case .option: "exthdr"
+        case .offload: "flow_offload"
+        case .xtables(let part): part.isTarget ? "target" : "match"
         case .other(let name): name
         }
     }
@@ -120,8 +129,6 @@ extension Expression {
         switch self {
         case .compare(_, _, let value) where !(1...64).contains(value.count):
             "a comparison takes 1 to 64 bytes, not \(value.count)"
-        case .constant(let value, _) where !(1...64).contains(value.count):
-            "a constant has 1 to 64 bytes, not \(value.count)"
         case .range(_, _, let from, let through)
         where !(1...64).contains(from.count) || from.count != through.count:
             "a range takes two values of the same length, 1 to 64 bytes"
@@ -137,6 +144,10 @@ extension Expression {
             } else {
                 nil
             }
+        case .load(let bytes, _) where !(1...64).contains(bytes.count):
+            "a constant has 1 to 64 bytes, not \(bytes.count)"
+        case .option, .translate, .offload, .xtables:
+            "the expression \(kernelName) is only listed by this library"
         case .other(let name): "the expression \(name) is not known to this library"
         default: nil
         }
