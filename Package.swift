@@ -106,7 +106,7 @@ let package = Package(
         // The agent.
         .target(
             name: "Gate",
-            dependencies: ["Netlink", "Nftables", "Policy", systemPackage],
+            dependencies: ["Linux", "Netlink", "Nftables", "Policy", systemPackage],
             swiftSettings: memorySafe
         ),
         .target(

@@ -74,9 +74,14 @@ public struct ApproveBody: Encodable, Hashable, Sendable {
 public struct RevokeBody: Encodable, Hashable, Sendable {
     /// Why, for the requester; nil where nothing is said.
     public var reason: String?
+    /// Whether the sessions end, too, that the grants let in.
+    public var cut: Bool
 
     /// Makes it of its parts.
-    public init(reason: String? = nil) { self.reason = reason }
+    public init(reason: String? = nil, cut: Bool = false) {
+        self.reason = reason
+        self.cut = cut
+    }
 }
 
 /// The body of `POST /v1/requests/{id}/deny`.

@@ -34,6 +34,8 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
     public var ticketPattern: TicketPattern?
     /// What becomes of sessions when a grant ends.
     public var sessions: SessionMode
+    /// The same of UDP sessions.
+    public var udpSessions: SessionMode
     /// How many live grants one requester may hold.
     public var maxActivePerRequester: Int
     /// Whether its ports are managed.
@@ -45,6 +47,7 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
         case maxDuration = "max_duration"
         case defaultDuration = "default_duration"
         case widestSource = "widest_source"
+        case udpSessions = "udp_sessions"
         case pendingFor = "pending_for"
         case reasonMinLength = "reason_min_length"
         case ticketPattern = "ticket_pattern"
@@ -68,6 +71,7 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
         reasonMinLength = policy.reasonMinLength
         ticketPattern = policy.ticketPattern
         sessions = policy.sessions
+        udpSessions = policy.udpSessions
         maxActivePerRequester = policy.maxActivePerRequester
         enabled = policy.enabled
     }

@@ -173,6 +173,8 @@ public struct GrantDocument: Codable, Hashable, Sendable {
     public var firstUsedAt: Timestamp?
     /// When it was last seen to have been used.
     public var lastUsedAt: Timestamp?
+    /// The ids of the sessions that were ended with it; absent where that was not asked for.
+    public var cutSessions: [String]?
 
     /// Makes it of its parts.
     public init(
@@ -192,7 +194,8 @@ public struct GrantDocument: Codable, Hashable, Sendable {
         packets: UInt64?,
         bytes: UInt64?,
         firstUsedAt: Timestamp? = nil,
-        lastUsedAt: Timestamp? = nil
+        lastUsedAt: Timestamp? = nil,
+        cutSessions: [String]? = nil
     ) {
         self.id = id
         self.request = request
@@ -211,6 +214,7 @@ public struct GrantDocument: Codable, Hashable, Sendable {
         self.bytes = bytes
         self.firstUsedAt = firstUsedAt
         self.lastUsedAt = lastUsedAt
+        self.cutSessions = cutSessions
     }
 }
 

@@ -152,7 +152,9 @@ public protocol AccessService: Sendable {
     func cancel(request id: Int64, by caller: Caller) async throws -> RequestDocument
 
     /// Ends all live grants of a request, for a reason where one is given.
-    func revoke(request id: Int64, reason: String?, by caller: Caller) async throws
+    ///
+    /// With `cutting` the sessions end, too, that they let in and nothing else does.
+    func revoke(request id: Int64, reason: String?, cutting: Bool, by caller: Caller) async throws
         -> RequestDocument
 
     /// Moves the end of a request's live grants; where others have to agree, answers the request
@@ -168,8 +170,20 @@ public protocol AccessService: Sendable {
     func grants(_ filter: RequestFilter, includeEnded: Bool, for caller: Caller) async throws
         -> GrantList
 
-    /// Ends one grant.
-    func close(grant id: Grant.ID, by caller: Caller) async throws -> GrantDocument
+    /// Ends one grant, and with `cutting` the sessions that it let in and nothing else does.
+    func close(grant id: Grant.ID, cutting: Bool, by caller: Caller) async throws -> GrantDocument
+
+    /// The live sessions of managed ports.
+    ///
+    /// - Parameters:
+    ///   - grant: Only those that a grant let in, or the grants of a request; nil for all.
+    ///   - caller: Who wants to know: a requester sees what their own grants let in.
+    /// - Returns: The sessions.
+    /// - Throws: `Problem`.
+    func sessions(ofGrant grant: String?, for caller: Caller) async throws -> SessionList
+
+    /// Ends one session at both ends.
+    func cut(session id: String, by caller: Caller) async throws -> SessionDocument
 
     /// Events of the audit trail, newest first; the filter's scope is for the service to set.
     func audit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditPage

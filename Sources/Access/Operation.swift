@@ -28,6 +28,8 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
     case extendRequest = "extend a request"
     case listGrants = "list grants"
     case closeGrant = "close a grant"
+    case listSessions = "list sessions"
+    case cutSession = "cut a session"
     case readAudit = "read the audit trail"
     case verifyAudit = "verify the audit trail"
     case followEvents = "follow events"
@@ -45,10 +47,11 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
         case .reloadPolicies, .changePolicy, .removePolicy, .applyPolicies, .confirmChange,
             .armGate, .disarmGate:
             [.admin]
-        case .open, .cancelRequest, .extendRequest, .revokeRequest, .closeGrant:
+        case .open, .cancelRequest, .extendRequest, .revokeRequest, .closeGrant, .cutSession:
             [.requester, .admin]
         case .approveRequest, .denyRequest: [.approver, .admin]
-        case .listRequests, .readRequest, .listGrants, .readAudit, .followEvents: Set(Role.allCases)
+        case .listRequests, .readRequest, .listGrants, .listSessions, .readAudit, .followEvents:
+            Set(Role.allCases)
         case .discover, .examine, .verifyAudit, .readRefused, .readMetrics:
             [.viewer, .approver, .admin]
         }

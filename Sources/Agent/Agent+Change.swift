@@ -1,5 +1,6 @@
 public import API
 public import Access
+import Gate
 import Ledger
 public import Policy
 import Settings
@@ -9,34 +10,68 @@ extension Agent {
     public func revoke(
         request id: Int64,
         reason: String?,
+        cutting: Bool = false,
         by caller: Caller
     ) async throws -> RequestDocument {
         if let reason {
             let violations = PolicySet.violations(ofAnswer: reason)
             guard violations.isEmpty else { throw Problem(outside: violations) }
         }
-        return try await change(request: id, "close", by: caller) { live, _, _, now in
-            .does(live.map { caller.end($0, at: now.wall, Grounds(reason: reason)) })
+        return try await cuttingSessions(cutting, of: id, by: caller) {
+            try await self.change(request: id, "close", by: caller) { live, _, _, now in
+                .does(live.map { caller.end($0, at: now.wall, Grounds(reason: reason)) })
+            }
         }
     }
 
     /// Closes one grant.
-    public func close(grant id: Grant.ID, by caller: Caller) async throws -> GrantDocument {
-        let request = try await change(
-            request: id.request,
-            "close",
-            by: caller
-        ) { live, request, _, now throws(Problem) in
-            guard let grant = live.first(where: { $0.id == id }) else {
-                let isKnown = request.grants.contains { $0.id == id }
-                throw isKnown ? .notLive("grant \(id)") : .noSuch("grant \(id)")
+    public func close(
+        grant id: Grant.ID,
+        cutting: Bool = false,
+        by caller: Caller
+    ) async throws -> GrantDocument {
+        let request = try await cuttingSessions(cutting, of: id.request, only: id, by: caller) {
+            try await self.change(
+                request: id.request,
+                "close",
+                by: caller
+            ) { live, request, _, now throws(Problem) in
+                guard let grant = live.first(where: { $0.id == id }) else {
+                    let isKnown = request.grants.contains { $0.id == id }
+                    throw isKnown ? .notLive("grant \(id)") : .noSuch("grant \(id)")
+                }
+                return .does([caller.end(grant, at: now.wall)])
             }
-            return .does([caller.end(grant, at: now.wall)])
         }
         guard let grant = request.grants.first(where: { $0.id == id.description }) else {
             throw Problem.noSuch("grant \(id)")
         }
         return grant
+    }
+
+    /// Closes grants of a request, and with them the sessions that they let in and nothing else does.
+    private func cuttingSessions(
+        _ isCutting: Bool,
+        of request: Int64,
+        only id: Grant.ID? = nil,
+        by caller: Caller,
+        close: () async throws -> RequestDocument
+    ) async throws -> RequestDocument {
+        guard isCutting else { return try await close() }
+        let grants = await committer.plan.grants(ofRequest: request)
+            .filter { id == nil || $0.id == id }
+        // Listed before: where sessions end with their grants, they may be gone afterwards.
+        let sessions = try await sessions(of: grants)
+        var document = try await close()
+        let over = try await endUncovered(among: sessions, of: grants, by: caller)
+        for place in document.grants.indices {
+            guard let grant = grants.first(where: { "\($0.id)" == document.grants[place].id })
+            else { continue }
+            document.grants[place].cutSessions = over.filter { known in
+                grant.elementKeys.contains { $0.letsIn(known.found.session) }
+            }.map(\.document.id)
+        }
+        return document
     }
 
     /// Moves the end of a request's live grants, or asks others to agree to that.

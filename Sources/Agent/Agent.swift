@@ -141,6 +141,7 @@ public final class Agent: Sendable {
             found.append(.noted(Notice(.restored, detail: detail)))
         }
         try await committer.begin(recording: events + found, uses: recovered.uses)
+        Task(executorPreference: executor) { [committer] in await committer.endLeftSessions() }
         // Read beside everything else: with a million requests it takes seconds.
         let past = Result { () throws(LedgerError) in
             try ledger.pastUsage(since: Usage.start(at: now.wall))

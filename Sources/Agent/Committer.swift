@@ -23,8 +23,9 @@ actor Committer {
     nonisolated let executor: any SerialExecutor & TaskExecutor
     nonisolated let clocks: any Clocks
     private let store: any EventStore
+    /// What lists sessions, and ends them.
     let gate: any GateControl
-    private let logger: Logger
+    let logger: Logger
     /// Is told when the next grant ends, or a request that waits starts or lapses.
     private let wake: @Sendable (BootTime?) -> Void
     /// Is told that something was recorded.
@@ -75,6 +76,9 @@ actor Committer {
     /// How many changes of the configuration are not in the audit trail yet.
     private var unrecordedChanges = 0
     private var isHealing = false
+    /// Elements that were closed, whose sessions are to end.
+    var endedElements: Set<ElementKey> = []
+    var isEndingSessions = false
     /// When which fault was logged that lasts.
     private var loggedFaults: [String: BootTime] = [:]
     private var nextEnd: BootTime?
@@ -415,6 +419,9 @@ actor Committer {
             ended.map { .ended($0, .expired, at: now.wall, by: nil) } + book.takeFinal(ended),
             of: nil
         )
+        // Whatever the disk says: nothing can make them live again.
+        endSessions(of: elements)
+        let booked = elements.count
         for request in waitingRequests.due(at: now.wall)
         where disarmed == nil || request.wait.state != .scheduled {
             take(eventsOfDue(request, at: now), of: nil)
@@ -470,6 +477,7 @@ actor Committer {
         }
         for pending in refused { pending.finish(nil) }
         phase = .opening
+        endSessions(of: elements.dropFirst(booked))
         do {
             try bringKernel(to: elements)
         } catch {
@@ -620,6 +628,7 @@ actor Committer {
         } catch {
             failure = "cannot close in the kernel: \(error)"
         }
+        endSessions(of: elements)
         if await !secure(events, because: error) {
             failure =
                 (failure.map { $0 + "; and " } ?? "access is closed, but ")

@@ -77,6 +77,12 @@ public protocol GateControl: Sendable {
 
     /// Forgets the sessions earlier than the gate that have ended.
     func forgetEndedSessions() throws(GateError)
+
+    /// The live sessions of managed ports; nil for all of them.
+    func sessions(to ports: Set<TransportPort>?) throws(GateError) -> [FoundSession]
+
+    /// Ends sessions at both ends, and no others.
+    func end(_ sessions: [FoundSession]) throws(GateError)
 }
 
 /// Where the configuration comes from: the files.

@@ -104,9 +104,14 @@ public final class Client {
         )
     }
 
-    /// Ends the grants of a request.
-    public func revoke(request id: String) throws(ClientError) -> RequestDocument {
-        try post("/v1/requests/\(encoded(id))/revoke")
+    /// Ends the grants of a request, and with `cutting` the sessions that they let in.
+    public func revoke(
+        request id: String,
+        cutting: Bool = false
+    ) throws(ClientError) -> RequestDocument {
+        let path = "/v1/requests/\(encoded(id))/revoke"
+        guard cutting else { return try post(path) }
+        return try post(path, try json(RevokeBody(cut: true)))
     }
 
     /// Lets the grants of a request end later; answers another request where others have to agree.
@@ -172,9 +177,27 @@ public final class Client {
         } while filter.before != nil
     }
 
-    /// Ends one grant.
-    public func close(grant id: String) throws(ClientError) -> GrantDocument {
-        try exchange(Call(method: .DELETE, target: "/v1/grants/\(encoded(id))"))
+    /// Ends one grant, and with `cutting` the sessions that it let in.
+    public func close(
+        grant id: String,
+        cutting: Bool = false
+    ) throws(ClientError) -> GrantDocument {
+        let target = "/v1/grants/\(encoded(id))" + (cutting ? "?cut=true" : "")
+        return try exchange(Call(method: .DELETE, target: target))
+    }
+
+    /// The live sessions of managed ports.
+    ///
+    /// - Parameter grant: Only those that a grant let in, or the grants of a request.
+    /// - Returns: The sessions.
+    /// - Throws: ``ClientError``.
+    public func sessions(ofGrant grant: String? = nil) throws(ClientError) -> SessionList {
+        try get("/v1/sessions", [("grant", grant)])
+    }
+
+    /// Ends one session at both ends.
+    public func cut(session id: String) throws(ClientError) -> SessionDocument {
+        try exchange(Call(method: .DELETE, target: "/v1/sessions/\(encoded(id))"))
     }
 }
 

@@ -9,13 +9,14 @@ struct CloseCommand: AgentCommand {
         commandName: "close",
         abstract: "Close live grants before their time.",
         discussion: """
-            New connections are refused at once; established sessions go on, as the
-            policy's "sessions: keep" says. Requesters close their own grants, admins
-            anyone's. Where some cannot be closed the rest still are.
+            New connections are refused at once. Established sessions go on where the
+            policy says "sessions: keep", unless --cut ends them, too, and end where it
+            says "sessions: cut". Requesters close their own grants, admins anyone's.
+            Where some cannot be closed the rest still are.
 
               sallyport close 17            the whole request
               sallyport close 17.1 18.2     single grants
-              sallyport close --mine
+              sallyport close --mine --cut
               sallyport close --policy rdp
             """
     )
@@ -39,6 +40,9 @@ struct CloseCommand: AgentCommand {
     @Flag(help: "Close every live grant.")
     var all = false
 
+    @Flag(help: "End the sessions, too, that the grants let in.")
+    var cut = false
+
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
@@ -60,7 +64,7 @@ struct CloseCommand: AgentCommand {
         var failures: [ClientError] = []
         closing: for target in targets {
             do throws(ClientError) {
-                closed += try close(target, agent)
+                closed += try close(target, cutting: cut, agent)
             } catch .problem(let problem) where ids.isEmpty && problem.meansEnded {
                 // It ended after it was listed: nothing is left to close.
             } catch {
@@ -94,12 +98,13 @@ struct CloseCommand: AgentCommand {
 
 private func close(
     _ reference: GrantReference,
+    cutting: Bool,
     _ agent: Client
 ) throws(ClientError) -> [GrantDocument] {
     switch reference {
-    case .grant(let id): [try agent.close(grant: id)]
+    case .grant(let id): [try agent.close(grant: id, cutting: cutting)]
     case .request(let id):
-        try agent.revoke(request: id).grants.filter { $0.state == .revoked }
+        try agent.revoke(request: id, cutting: cutting).grants.filter { $0.state == .revoked }
     }
 }
 
@@ -110,5 +115,8 @@ extension Problem {
 
 private func line(_ grant: GrantDocument) -> String {
     let opening = "\(grant.policy) \(grant.port) from \(grant.source)"
-    return "closed \(grant.id): \(opening), \(grant.requester.text)"
+    let sessions = grant.cutSessions.map {
+        ", and \(counted($0.count, "session", "sessions")) with it"
+    }
+    return "closed \(grant.id)\(sessions ?? ""): \(opening), \(grant.requester.text)"
 }

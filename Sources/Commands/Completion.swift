@@ -13,6 +13,11 @@ import Policy
     answers(words) { try $0.grants(RequestFilter()).grants.flatMap { [$0.request, $0.id] } }
 }
 
+/// The live sessions.
+@Sendable func completeSessions(_ words: [String], _ index: Int, _ start: String) -> [String] {
+    answers(words) { try $0.sessions().sessions.map(\.id) }
+}
+
 /// The requests that wait or are open.
 @Sendable func completeRequests(_ words: [String], _ index: Int, _ start: String) -> [String] {
     answers(words) { agent in

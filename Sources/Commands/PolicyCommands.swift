@@ -139,5 +139,6 @@ private func fields(_ policy: PolicyDocument) -> [(name: String, value: String)]
         ("reason_min_length", "\(policy.reasonMinLength)"),
         ("ticket_pattern", policy.ticketPattern?.description ?? "-"),
         ("sessions", policy.sessions.rawValue),
+        ("udp_sessions", policy.udpSessions.rawValue),
     ]
 }

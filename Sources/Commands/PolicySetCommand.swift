@@ -185,8 +185,10 @@ struct PolicyKeys: ParsableArguments {
     var reasonMinLength: Int?
     @Option(help: ArgumentHelp("What a ticket must match.", valueName: "pattern"))
     var ticketPattern: String?
-    @Option(help: ArgumentHelp("What becomes of sessions: keep.", valueName: "mode"))
+    @Option(help: ArgumentHelp("What becomes of sessions: keep or cut.", valueName: "mode"))
     var sessions: String?
+    @Option(help: ArgumentHelp("The same of UDP sessions.", valueName: "mode"))
+    var udpSessions: String?
     @Option(help: ArgumentHelp("Live grants of one person.", valueName: "10"))
     var maxActivePerRequester: Int?
     @Option(help: ArgumentHelp("true or false; false OPENS the ports.", valueName: "bool"))
@@ -206,7 +208,7 @@ struct PolicyKeys: ParsableArguments {
             ("default_duration", defaultDuration, false), ("requesters", requesters, true),
             ("approvers", approvers, true), ("pending_for", pendingFor, false),
             ("reason", reason, false), ("ticket_pattern", ticketPattern, false),
-            ("sessions", sessions, false),
+            ("sessions", sessions, false), ("udp_sessions", udpSessions, false),
         ]
     }
 

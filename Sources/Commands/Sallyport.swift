@@ -90,10 +90,10 @@ struct RootCommand: ParsableCommand {
         version: version,
         subcommands: [
             StatusCommand.self, OpenCommand.self, CanICommand.self, ExtendCommand.self,
-            CloseCommand.self, ListCommand.self, PendingCommand.self, ApproveCommand.self,
-            DenyCommand.self, CancelCommand.self, LogCommand.self, RefusedCommand.self,
-            PolicyCommands.self, DiscoverCommand.self, DoctorCommand.self,
-            ArmCommand.self, DisarmCommand.self,
+            CloseCommand.self, ListCommand.self, SessionsCommand.self, CutCommand.self,
+            PendingCommand.self, ApproveCommand.self, DenyCommand.self, CancelCommand.self,
+            LogCommand.self, RefusedCommand.self, PolicyCommands.self, DiscoverCommand.self,
+            DoctorCommand.self, ArmCommand.self, DisarmCommand.self,
         ]
     )
 

@@ -10,8 +10,8 @@ struct FoundTable {
     var sets: [String: NamedSet]
     /// What the dropping rules have counted.
     var dropped: Counter
-    /// The TCP ports that are managed.
-    var tcpPorts: Set<UInt16>
+    /// The ports that are managed.
+    var numbers: [Transport: Layout.PortNumbers]
 
     /// The sets of grants among them.
     var grantSets: Set<GrantSet> { Set(sets.keys.compactMap(GrantSet.init(name:))) }
@@ -34,8 +34,8 @@ struct Arming {
     let generation: UInt32
     /// Whether the table is made from nothing.
     let isNew: Bool
-    /// The TCP ports that were not managed before.
-    let newPorts: Set<UInt16>
+    /// The ports that were not managed before, or whose sessions were not cut.
+    let newPorts: [Transport: Set<UInt16>]
     /// The sets of grants that there are afterwards.
     var grantSets: Set<GrantSet> = []
 }
@@ -51,7 +51,7 @@ extension Gate {
             chains: try connection.chains(in: Layout.table),
             sets: sets,
             dropped: try connection.rules(in: Layout.table).dropped,
-            tcpPorts: Layout.tcpPorts(of: try map.map(connection.elements) ?? [])
+            numbers: Layout.numbers(of: try map.map(connection.elements) ?? [])
         )
     }
 
@@ -69,7 +69,7 @@ extension Gate {
         var arming = Arming(
             generation: generation,
             isNew: adopted == nil,
-            newPorts: Layout.tcpPorts(of: ports.mapElements).subtracting(adopted?.tcpPorts ?? [])
+            newPorts: Layout.numbers(of: ports.mapElements).new(since: adopted?.numbers ?? [:])
         )
         if found != nil && adopted == nil { arming.transaction.delete(table) }
         arming.transaction.add(table)
@@ -91,7 +91,10 @@ extension Gate {
                 to: Layout.breakGlass(family)
             )
         }
-        try keepSessions(to: arming.newPorts, in: &arming.transaction)
+        try keepSessions(to: arming.newPorts, holding, in: &arming.transaction)
+        if case .exactly(let plan) = holding, adopted != nil {
+            try letGoGranted(plan, in: &arming.transaction)
+        }
         arming.grantSets = addGrants(holding, over: adopted, in: &arming.transaction, now: now())
         let rules = Layout.rules(
             ports,
@@ -99,7 +102,9 @@ extension Gate {
             dropped: found?.dropped ?? Counter(),
             telling: tellsRefusals
         )
-        for rule in arming.grantSets.sorted().map(\.rule) + rules { arming.transaction.add(rule) }
+        for rule in arming.grantSets.sorted().flatMap(\.rules) + rules {
+            arming.transaction.add(rule)
+        }
         return arming
     }
 
@@ -136,25 +141,6 @@ extension Gate {
         }
         return Set(elements.keys)
     }
-
-    /// Queues the sessions that now run to ports, as sessions earlier than the gate.
-    ///
-    /// conntrack need not know them: nothing may have used it when they began, and they may not have
-    /// said a word since.
-    func keepSessions(
-        to ports: Set<UInt16>,
-        in transaction: inout Transaction
-    ) throws(NetlinkError) {
-        guard !ports.isEmpty else { return }
-        let kept = try SocketDiagnostics.connections().filter { ports.contains($0.localPort) }
-        for family in AddressFamily.allCases {
-            transaction.add(
-                kept.filter { $0.localAddress.count * 8 == family.bits }
-                    .map(Layout.element(keeping:)),
-                to: Layout.earlier(family)
-            )
-        }
-    }
 }
 
 extension Chain {
@@ -171,5 +157,18 @@ extension [CIDR] {
     /// Without what lies in another: the kernel's interval sets refuse overlaps.
     fileprivate var withoutCovered: [CIDR] {
         Set(self).filter { range in !contains { $0 != range && $0.contains(range) } }
+    }
+}
+
+extension [Transport: Layout.PortNumbers] {
+    /// The ports that are not among others, or whose sessions now are cut.
+    fileprivate func new(since old: Self) -> [Transport: Set<UInt16>] {
+        var new: [Transport: Set<UInt16>] = [:]
+        for (transport, numbers) in self {
+            let before = old[transport] ?? Layout.PortNumbers()
+            new[transport] = numbers.all.subtracting(before.all)
+                .union(numbers.cut.intersection(before.all).subtracting(before.cut))
+        }
+        return new
     }
 }

@@ -32,7 +32,7 @@ struct PreparedChanges: ~Copyable {
             if case .close = change {
             } else if setsAfter.insert(set).inserted {
                 transaction.add(named)
-                transaction.insert(set.rule)
+                for rule in set.rules { transaction.insert(rule) }
             }
             transaction.change(change, in: set, named, now: time)
         }

@@ -27,6 +27,9 @@ public final class Gate: Sendable {
     /// Where among the chains at the hook prerouting packets are judged.
     public static let priority: Int32 = -150
     let connection: Connection
+    let sockets: SocketDiagnostics
+    let conntrack: Conntrack
+    let addresses: LocalAddresses
     let state = Mutex(State())
     /// What `prepare` made for the next `apply`.
     let prepared = Mutex<PreparedChanges?>(nil)
@@ -43,6 +46,12 @@ public final class Gate: Sendable {
         var isDistrusted = false
         /// Whether sessions earlier than the gate may be among the elements.
         var mayHoldEarlier = false
+        /// Whether all that ran was taken for earlier, what grants let in, too.
+        var madeWithoutPlan = false
+        /// What was last seen of the earlier sessions.
+        var whereabouts = Whereabouts()
+        /// How many tables for the ends of sessions were made.
+        var evictions = 0
     }
 
     /// Opens a connection to the kernel and finds out whether it knows owned, persistent tables.
@@ -55,8 +64,12 @@ public final class Gate: Sendable {
     public init(owning: Bool = true, telling: Bool = true) throws(GateError) {
         do throws(NetlinkError) {
             connection = try Connection()
+            sockets = try SocketDiagnostics()
+            conntrack = try Conntrack()
+            addresses = try LocalAddresses()
             isOwned = owning ? try Self.knowsOwnedTables(connection) : false
             tellsRefusals = telling && Self.knowsLogging(connection)
+            try removeLeftEvictions()
         } catch {
             throw GateError(error)
         }
@@ -139,11 +152,16 @@ public final class Gate: Sendable {
                 $0.managed = managed
                 $0.breakGlass = breakGlass
                 $0.mayHoldEarlier = true
+                if case .whatIsThere = holding, arming.isNew {
+                    $0.madeWithoutPlan = true
+                } else if case .exactly = holding {
+                    $0.madeWithoutPlan = false
+                }
             }
             armed.withLock(\.self)?(managed)
             // Those that were made between the listing and the commit.
             var late = Transaction()
-            try keepSessions(to: arming.newPorts, in: &late)
+            try keepSessions(to: arming.newPorts, holding, in: &late)
             try connection.commit(late)
             return arming.isNew
         } catch .refused(_, _, .notPermitted, _) {
@@ -176,28 +194,6 @@ public final class Gate: Sendable {
             } catch {
                 guard triesLeft > 0, error.mayPass else { throw error }
             }
-        }
-    }
-
-    /// Forgets the sessions earlier than the gate that have ended, so that their numbers open nothing.
-    ///
-    /// Asks the kernel for sessions only as long as any of the earlier ones is left.
-    public func forgetEndedSessions() throws(GateError) {
-        guard withState(\.mayHoldEarlier) else { return }
-        do throws(NetlinkError) {
-            var ended = Transaction()
-            var areLeft = false
-            let running = Set(try SocketDiagnostics.connections().map(Layout.key(of:)))
-            for family in AddressFamily.allCases {
-                let earlier = try connection.elements(of: Layout.earlier(family)).map(\.key)
-                let gone = earlier.filter { !running.contains($0) }
-                areLeft = areLeft || gone.count < earlier.count
-                ended.delete(gone.map { SetElement($0) }, from: Layout.earlier(family))
-            }
-            try connection.commit(ended)
-            state.withLock { $0.mayHoldEarlier = areLeft }
-        } catch {
-            throw GateError(error)
         }
     }
 

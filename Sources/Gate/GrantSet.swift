@@ -44,13 +44,18 @@ struct GrantSet: Hashable, Comparable, Sendable {
         )
     }
 
-    /// `ip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 accept`.
-    var rule: Rule {
-        Rule(
-            in: Layout.judge,
-            [.sourcePrefixProtocolPort(family.match, prefixLength: prefixLength, in: named)],
-            then: [.verdict(.accept)]
+    /// `ip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 accept`, one for each session
+    /// mode.
+    var rules: [Rule] {
+        let isGranted = Match.sourcePrefixProtocolPort(
+            family.match,
+            prefixLength: prefixLength,
+            in: named
         )
+        return [
+            Rule(in: Layout.judge, [isGranted], then: [.verdict(.accept)]),
+            Rule(in: Layout.cut, [isGranted], then: [.verdict(.goto(Layout.admit.name))]),
+        ]
     }
 
     func key(of element: ElementKey) -> Key {

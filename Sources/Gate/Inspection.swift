@@ -80,7 +80,10 @@ extension Gate {
             let want = fixed.filter { $0.chain.name == chain.name }.map(\.uncounted)
             let have = rules.filter { $0.chain.name == chain.name }.map(\.uncounted)
             // Those of the grants stand in the order in which their sets came.
-            let ofGrants = chain == Layout.judge ? Set(state.grantSets.map(\.rule.uncounted)) : []
+            let ofGrants = Set(
+                state.grantSets.flatMap(\.rules).filter { $0.chain.name == chain.name }
+                    .map(\.uncounted)
+            )
             guard Set(have.prefix(ofGrants.count)) == ofGrants,
                 Array(have.dropFirst(ofGrants.count)) == want
             else { return "the rules of the chain \(chain.name) are not what they should be" }

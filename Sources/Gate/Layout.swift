@@ -20,18 +20,27 @@ enum Layout {
     /// Lets in what belongs to a running session, of managed ports whose sessions outlive their
     /// grant, and has the rest judged.
     static let keep = Chain("keep", in: table)
-    /// Lets in what has a right of its own, and drops the rest.
-    ///
-    /// What a live grant covers comes first: one rule for each set of grants.
+    /// Lets in what a live grant covers, with one rule for each set of grants.
     static let judge = Chain("judge", in: table)
+    /// The same for each packet, of managed ports whose sessions end with their grant.
+    static let cut = Chain("cut", in: table)
+    /// Remembers who is let in to ports whose sessions are cut, whenever a flow begins.
+    static let admit = Chain("admit", in: table)
+    /// Lets in what answers a flow that began here, and returns with the rest.
+    static let answers = Chain("answers", in: table)
+    /// Lets in what has a right without a grant, and has the rest refused.
+    static let others = Chain("others", in: table)
+    /// Refuses: the sessions that ran, so that their ends hear of it, and all else without a word.
+    static let refuse = Chain("refuse", in: table)
 
     /// Chains in the order they can be added: each before what leads to it.
-    static let chains = [judge, keep, prerouting]
+    static let chains = [refuse, others, answers, admit, judge, keep, cut, prerouting]
 
     /// The chain of a session mode.
     private static func chain(of mode: SessionMode) -> Chain {
         switch mode {
         case .keep: keep
+        case .cut: cut
         }
     }
 
@@ -46,22 +55,51 @@ enum Layout {
         )
     }
 
-    /// The sessions that were there before the gate: source, source port, destination, port.
+    /// The sessions that were there before the gate.
     static func earlier(_ family: AddressFamily) -> NamedSet {
-        let address: DataType = family == .ipv4 ? .ipv4Address : .ipv6Address
-        return NamedSet(
+        NamedSet(
             family == .ipv4 ? "earlier4" : "earlier6",
             in: table,
-            key: [address, .port, address, .port],
-            flags: .timeout
+            key: sessionKey(family)
         )
     }
 
+    /// How sessions are told apart: source, source port, destination, port, protocol.
+    static func sessionKey(_ family: AddressFamily) -> [DataType] {
+        let address: DataType = family == .ipv4 ? .ipv4Address : .ipv6Address
+        return [address, .port, address, .port, .transportProtocol]
+    }
+
+    /// Who was let in to ports whose sessions are cut: address, or IPv6 network of a site, and port.
+    static func clients(_ family: AddressFamily) -> NamedSet {
+        NamedSet(
+            family == .ipv4 ? "clients4" : "clients6",
+            in: table,
+            key: [
+                family == .ipv4 ? .ipv4Address : .ipv6Address, .transportProtocol, .port,
+            ],
+            flags: [.dynamic, .timeout],
+            size: 65_536
+        )
+    }
+
+    /// Which part of an address a client is remembered by: whoever has an IPv6 network could fill
+    /// any set with its addresses.
+    private static func clientPrefixLength(_ family: AddressFamily) -> Int {
+        family == .ipv4 ? 32 : 64
+    }
+
+    /// How long a client is remembered after its last flow began, which may last for long.
+    private static let clientLifetime: Duration = .seconds(30 * 24 * 3600)
+
     /// Sets that are always there and the same; those of ``Ports`` follow from the managed ports,
     /// and the sets of grants come and go.
-    static let fixedSets = AddressFamily.allCases.flatMap { [breakGlass($0), earlier($0)] }
+    static let fixedSets = AddressFamily.allCases.flatMap {
+        [breakGlass($0), earlier($0), clients($0)]
+    }
 
-    /// The rules of all chains but those of the sets of grants, which stand in front of `judge`.
+    /// The rules of all chains but those of the sets of grants, which stand in front of `judge` and
+    /// `cut`.
     ///
     /// - Parameters:
     ///   - ports: What is managed.
@@ -75,8 +113,8 @@ enum Layout {
         dropped: Counter,
         telling: Bool
     ) -> [Rule] {
-        let letIn: [Expression] = [.verdict(.accept)]
         let judged: [Expression] = [.verdict(.goto(judge.name))]
+        let otherwise: [Expression] = [.verdict(.goto(others.name))]
         var rules = [Rule(in: prerouting, [], then: .protocolPort(verdictMap: ports.map))]
         if !ports.udpElements.isEmpty {
             // Established is also what answers a flow from a managed port of this host, or of one
@@ -101,18 +139,91 @@ enum Layout {
         // let untracked and invalid packets walk in.
         rules.append(Rule(in: keep, [.connection(.established)], then: letIn))
         rules.append(Rule(in: keep, [], then: judged))
-        rules.append(Rule(in: judge, [.inputIsLoopback], then: letIn))
+        rules.append(Rule(in: judge, [], then: otherwise))
+        rules.append(Rule(in: cut, [.isReply], then: [.verdict(.jump(answers.name))]))
+        rules.append(Rule(in: cut, [], then: otherwise))
+        rules += admitting + answering
+        rules.append(Rule(in: others, [.inputIsLoopback], then: letIn))
         for family in AddressFamily.allCases where families.contains(family) {
             let always = Match.source(family.match, in: breakGlass(family))
-            rules.append(Rule(in: judge, [always], then: letIn))
+            rules.append(Rule(in: others, [always], then: letIn))
         }
         for family in AddressFamily.allCases {
+            // Of TCP what runs, and nothing that opens a session anew.
             let runs = Match.tcpFlags(.ack, of: [.syn, .ack])
-            let isEarlier = Match.tcpSession(family.match, in: earlier(family))
-            rules.append(Rule(in: judge, [runs, isEarlier], then: letIn))
+            let isEarlier = Match.session(family.match, in: earlier(family))
+            let datagrams = Transport.allCases.filter(\.isDatagrams).map {
+                Match.transportProtocol($0.rawValue)
+            }
+            for match in [runs] + datagrams {
+                rules.append(Rule(in: others, [match, isEarlier], then: letIn))
+            }
         }
-        rules += refusing(in: judge, [], dropped: dropped, telling: telling)
-        return rules
+        rules.append(Rule(in: others, [], then: [.verdict(.goto(refuse.name))]))
+        return rules + refusals(dropped, telling)
+    }
+
+    private static let letIn: [Expression] = [.verdict(.accept)]
+
+    /// What a grant lets in to ports whose sessions are cut.
+    private static var admitting: [Rule] {
+        AddressFamily.allCases.map { family in
+            let remembered = Match.rememberSourcePrefixProtocolPort(
+                family.match,
+                prefixLength: clientPrefixLength(family),
+                in: clients(family),
+                for: clientLifetime
+            )
+            // Not decided here: where the set is full, the grant counts all the same.
+            return Rule(in: admit, [.beginsConnection, remembered], then: [.verdict(.accept)])
+        } + [Rule(in: admit, [], then: letIn)]
+    }
+
+    /// What comes in for a flow that this host, or one behind it, began from a managed port.
+    ///
+    /// conntrack forgets the flow of a client that is silent for long enough (or ends one half of it),
+    /// and takes the next packet of the service for the beginning of another: what the client then
+    /// sends would pass as an answer, with no grant. Who was let in as a client needs one.
+    private static var answering: [Rule] {
+        AddressFamily.allCases.map { family in
+            let isClient = Match.sourcePrefixProtocolPort(
+                family.match,
+                prefixLength: clientPrefixLength(family),
+                in: clients(family)
+            )
+            return Rule(in: answers, [isClient], then: [.verdict(.return)])
+        } + [Rule(in: answers, [.connection(.established)], then: letIn)]
+    }
+
+    /// What nothing lets in.
+    ///
+    /// Of sessions that keep their grant only SYNs come here while conntrack knows them.
+    private static func refusals(_ dropped: Counter, _ telling: Bool) -> [Rule] {
+        let ran = Match.connection(.established)
+        let tcp = Match.transportProtocol(Transport.tcp.rawValue)
+        let datagrams = Transport.allCases.filter(\.isDatagrams).map { transport in
+            Rule(
+                in: refuse,
+                [ran, .transportProtocol(transport.rawValue)],
+                then: [.counter(), .reject(.icmpx(.portUnreachable))]
+            )
+        }
+        return [
+            Rule(
+                in: refuse,
+                [ran, .tcpFlags(.syn, of: [.syn, .ack])],
+                then: [.counter(), .verdict(.drop)]
+            ),
+            // How a client whose session was refused tells the service, which goes on sending.
+            Rule(in: refuse, [ran, .tcpFlags(.rst, of: .rst)], then: letIn),
+            Rule(in: refuse, [ran, tcp], then: [.counter(), .reject(.tcpReset)]),
+        ] + datagrams + refusing(in: refuse, [], dropped: dropped, telling: telling)
+    }
+
+    /// The managed ports of a protocol, and those of them whose sessions are cut.
+    struct PortNumbers {
+        var all: Set<UInt16> = []
+        var cut: Set<UInt16> = []
     }
 
     /// Drops what matches, and counts it; what begins a connection is told of before.
@@ -179,12 +290,17 @@ enum Layout {
                 guard flags.isEmpty else { return [port] }
                 return (port.range.lower...port.range.upper).compactMap { number in
                     PortRange(number, number, port.range.portProtocol)
-                        .map { ManagedPort(range: $0, sessions: port.sessions) }
+                        .map { range in
+                            var one = port
+                            one.range = range
+                            return one
+                        }
                 }
             }
             mapElements = ranges.flatMap { port in
                 port.range.portProtocol.transports.map {
-                    element(port.range, of: $0, verdict: .goto(chain(of: port.sessions).name))
+                    let mode = port.sessions(of: $0)
+                    return element(port.range, of: $0, verdict: .goto(chain(of: mode).name))
                 }
             }
             udpElements = ranges.map(\.range)
@@ -212,14 +328,18 @@ enum Layout {
         )
     }
 
-    /// The TCP ports of elements of the verdict map.
-    static func tcpPorts(of elements: [SetElement]) -> Set<UInt16> {
-        var ports: Set<UInt16> = []
-        for element in elements where element.key[0] == Transport.tcp.rawValue {
+    /// The ports of elements of the verdict map.
+    static func numbers(of elements: [SetElement]) -> [Transport: PortNumbers] {
+        var numbers: [Transport: PortNumbers] = [:]
+        for element in elements {
+            guard let transport = Transport(rawValue: element.key[0]) else { continue }
             let (low, high) = (port(element.key), port(element.keyEnd ?? element.key))
-            if low <= high { ports.formUnion(low...high) }
+            guard low <= high else { continue }
+            numbers[transport, default: PortNumbers()].all.formUnion(low...high)
+            guard element.verdict == .goto(cut.name) else { continue }
+            numbers[transport, default: PortNumbers()].cut.formUnion(low...high)
         }
-        return ports
+        return numbers
     }
 
     private static func port(_ key: Key) -> UInt16 { UInt16(key[4]) << 8 | UInt16(key[5]) }
@@ -235,25 +355,35 @@ enum Layout {
     }
 
     /// The element of the set of earlier sessions for packets that come in for one.
-    static func element(keeping session: TCPSocket) -> SetElement {
-        SetElement(key(of: session), timeout: earlierLifetime)
-    }
+    ///
+    /// It stays until the session has ended, however long nothing is said or conntrack is flushed.
+    static func element(keeping session: Flow) -> SetElement { SetElement(key(of: session)) }
 
-    /// The four numbers of packets that come in for a session.
-    static func key(of session: TCPSocket) -> Key {
+    /// The numbers of packets of a flow, as a session's set has them.
+    static func key(of flow: Flow) -> Key {
         var key = Key()
-        key.append(field: session.remoteAddress)
-        key.append(field: session.remotePort)
-        key.append(field: session.localAddress)
-        key.append(field: session.localPort)
+        key.append(field: flow.source)
+        key.append(field: flow.sourcePort)
+        key.append(field: flow.destination)
+        key.append(field: flow.destinationPort)
+        key.append(field: flow.transport)
         return key
     }
 
-    /// How long a session that never sends a packet is remembered.
-    ///
-    /// As long as conntrack remembers an established one, five days
-    /// (`nf_conntrack_tcp_timeout_established`). With its first packet it is conntrack's to know.
-    private static let earlierLifetime: Duration = .seconds(5 * 24 * 3600)
+    /// The flow of a key of a session's set.
+    static func flow(of key: Key) -> Flow? {
+        let bytes = key.bytes
+        // Each field takes whole words.
+        guard let length = [4, 16].first(where: { bytes.count == 2 * $0 + 12 }) else { return nil }
+        let port = { (place: Int) in UInt16(bytes[place]) << 8 | UInt16(bytes[place + 1]) }
+        return Flow(
+            transport: bytes[2 * length + 8],
+            source: Array(bytes[..<length]),
+            sourcePort: port(length),
+            destination: Array(bytes[length + 4..<2 * length + 4]),
+            destinationPort: port(2 * length + 4)
+        )
+    }
 }
 
 extension AddressFamily {
@@ -261,10 +391,10 @@ extension AddressFamily {
 }
 
 extension Match {
-    /// A session's four numbers are in a set: `ip saddr . tcp sport . ip daddr . tcp dport @set`.
+    /// A packet's session is in a set: `ip saddr . th sport . ip daddr . th dport . meta l4proto @set`.
     ///
-    /// To be used behind a match of TCP.
-    fileprivate static func tcpSession(_ family: AddressFamily, in set: NamedSet) -> Match {
+    /// To be used behind a match of a protocol with ports.
+    static func session(_ family: AddressFamily, in set: NamedSet) -> Match {
         // RFC 791, 3.1 and RFC 8200, 3: the destination follows the source.
         let (length, source): (Int, UInt32) = family == .ipv4 ? (4, 12) : (16, 8)
         let sourcePort = Register.first.advanced(pastBytes: length)
@@ -281,6 +411,7 @@ extension Match {
                     into: destination
                 ),
                 .payload(.transport, offset: 2, length: 2, into: destinationPort),
+                .meta(.transportProtocol, into: destinationPort.advanced(pastBytes: 2)),
                 .lookup(.first, set: set.name),
             ]
         )

@@ -54,6 +54,11 @@ struct EventWriter {
                     .joined(separator: " ")
                 row.reason = notice.reason
                 row.detail = notice.detail
+                row.port = notice.port?.description
+                if let grant = notice.grant {
+                    let requester = notice.requester
+                    row.tell(of: grant, by: requester?.subject.description, requester?.name)
+                }
             }
         }
     }

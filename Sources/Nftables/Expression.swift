@@ -21,6 +21,9 @@ public struct Register: Hashable, Sendable {
 public enum Expression: Hashable, Sendable {
     /// Loads bytes of the packet, counted from the start of a header.
     case payload(PayloadBase, offset: UInt32, length: UInt32, into: Register)
+    /// Writes a register's bytes into the packet, and corrects the checksum of the header that they
+    /// lie in, which is this far from its start.
+    case store(Register, PayloadBase, offset: UInt32, length: UInt32, checksumAt: UInt32)
     /// Loads a property of the packet.
     case meta(MetaKey, into: Register)
     /// Loads a property of the packet's connection; breaks off when there is none.
@@ -44,6 +47,9 @@ public enum Expression: Hashable, Sendable {
     case bitwise(Register, into: Register, mask: [UInt8], xor: [UInt8])
     /// Goes on only if the set has (not) the register's bytes.
     case lookup(Register, set: String, isInverted: Bool = false)
+    /// Puts the register's bytes into a set for so long, or lets them stay for so long; goes on only
+    /// if the set has room.
+    case update(Register, set: String, timeout: Duration)
     /// Does what the verdict map says of the register's bytes; goes on if it says nothing.
     case verdictMap(Register, map: String)
     /// Counts packets and bytes.
@@ -137,6 +143,9 @@ public enum Expression: Hashable, Sendable {
         case transportProtocol = 16
         /// 1 byte: `PACKET_HOST` (0) and so on, linux/if_packet.h.
         case packetType = 19
+        /// 4 bytes in the host's order: the interface of a routing domain (VRF) that the packet came
+        /// in by, 0 elsewhere. In the hooks input and forward only.
+        case domainInterface = 33
     }
 
     /// Where an option stands (`enum nft_exthdr_op`).
@@ -174,6 +183,17 @@ public enum Expression: Hashable, Sendable {
         public static let inputInterface = RouteKey(rawValue: 0x8)
         /// Through the interface the packet goes out by.
         public static let outputInterface = RouteKey(rawValue: 0x10)
+    }
+
+    /// What kind of address one is, going by the routes (`RTN_*`, linux/rtnetlink.h).
+    public enum RouteType: UInt32, Hashable, Sendable, CaseIterable {
+        /// Another host's.
+        case unicast = 1
+        /// This host's.
+        case local = 2
+        case broadcast = 3
+        case anycast = 4
+        case multicast = 5
     }
 
     /// How bytes are compared, as one big number (`enum nft_cmp_ops`).

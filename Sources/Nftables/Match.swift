@@ -75,6 +75,22 @@ public struct Match: Hashable, Sendable {
         )
     }
 
+    /// What ``sourcePrefixProtocolPort(_:prefixLength:in:)`` looks for is put into a set for so long,
+    /// or stays there for so long: `update @clients { ip saddr . meta l4proto . th dport }`.
+    ///
+    /// Matches only if the set has room. The set must be dynamic, with timeouts and a size.
+    public static func rememberSourcePrefixProtocolPort(
+        _ family: AddressFamily,
+        prefixLength: Int,
+        in set: NamedSet,
+        for time: Duration
+    ) -> Match {
+        let match = sourcePrefixProtocolPort(family, prefixLength: prefixLength, in: set)
+        return Match(
+            match.expressions.dropLast() + [.update(.first, set: set.name, timeout: time)]
+        )
+    }
+
     // MARK: Transport
 
     /// The transport protocol: `meta l4proto tcp`.
@@ -143,6 +159,31 @@ public struct Match: Hashable, Sendable {
     public static let hasNoRouteBack = Match([
         .routeExists([.source, .inputInterface], into: .first),
         .compare(.first, .equal, value: native(0)),
+    ])
+
+    /// The packet goes to another host's address, as far as the table of local addresses knows:
+    /// `fib daddr type unicast`.
+    ///
+    /// Addresses of routing domains (VRF) stand in tables of their own, and count as other hosts'.
+    public static let goesToAnotherHost = Match([
+        .addressType(.destination, into: .first),
+        .compare(.first, .equal, value: native(Expression.RouteType.unicast.rawValue)),
+    ])
+
+    /// The packet came in by an interface of a routing domain (VRF): `meta sdif != 0`.
+    ///
+    /// To be used in the hooks input and forward.
+    public static let cameThroughADomain = Match([
+        .meta(.domainInterface, into: .first),
+        .compare(.first, .notEqual, value: native(0)),
+    ])
+
+    /// The packet's destination was translated, or that of its connection was: `ct status dnat`.
+    public static let isTranslated = Match([
+        .connection(.status, into: .first),
+        // IPS_DST_NAT, linux/netfilter/nf_conntrack_common.h.
+        .bitwise(.first, into: .first, mask: native(1 << 5), xor: native(0)),
+        .compare(.first, .notEqual, value: native(0)),
     ])
 
     /// The packet begins its connection: `ct status ! confirmed`.

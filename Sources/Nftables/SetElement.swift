@@ -51,7 +51,14 @@ public struct SetElement: Hashable, Sendable {
 
     /// ``timeout`` in whole milliseconds, rounded down; nil when there is none.
     var timeoutMilliseconds: UInt64? {
-        guard let (seconds, attoseconds) = timeout?.components else { return nil }
+        timeout?.kernelMilliseconds
+    }
+}
+
+extension Duration {
+    /// Whole milliseconds as the kernel takes them, rounded down; 0 for what is negative.
+    var kernelMilliseconds: UInt64 {
+        let (seconds, attoseconds) = components
         guard seconds >= 0, attoseconds >= 0 else { return 0 }
         // The kernel refuses what its clock cannot count (nf_msecs_to_jiffies64), long before this.
         guard seconds < Int64.max / 1000 else { return .max }

@@ -2,6 +2,8 @@
 public enum SessionMode: String, Codable, Hashable, Sendable, CaseIterable {
     /// Established connections outlive the grant.
     case keep
+    /// The grant is consulted for every packet: the kernel refuses the next one after its end.
+    case cut
 }
 
 /// Whether a request must say why.
@@ -60,6 +62,8 @@ public struct AccessPolicy: Hashable, Sendable {
     public var ticketPattern: TicketPattern?
     /// What becomes of sessions when their grant ends.
     public var sessions: SessionMode
+    /// The same of UDP and UDP-Lite, which have no connections to speak of.
+    public var udpSessions: SessionMode
     /// The most live grants one person may hold under this policy.
     public var maxActivePerRequester: Int
     /// Whether the ports are managed and may be asked for.
@@ -92,6 +96,7 @@ public struct AccessPolicy: Hashable, Sendable {
         reasonMinLength: Int = 0,
         ticketPattern: TicketPattern? = nil,
         sessions: SessionMode = .keep,
+        udpSessions: SessionMode = .cut,
         maxActivePerRequester: Int = 10,
         enabled: Bool = true
     ) {
@@ -110,6 +115,7 @@ public struct AccessPolicy: Hashable, Sendable {
         self.reasonMinLength = reasonMinLength
         self.ticketPattern = ticketPattern
         self.sessions = sessions
+        self.udpSessions = udpSessions
         self.maxActivePerRequester = maxActivePerRequester
         self.enabled = enabled
     }

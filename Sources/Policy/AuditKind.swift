@@ -40,6 +40,8 @@ public enum AuditKind: String, Codable, Hashable, Sendable, CaseIterable {
     /// A grant let a connection in, or that connection ended.
     case connectionBegan = "connection-began"
     case connectionEnded = "connection-ended"
+    /// Live connections were ended: by somebody, or with the grant that let them in.
+    case cut
     /// Grants of before a restart are open again.
     case restored
     /// A break-glass source opened connections.

@@ -97,7 +97,7 @@ public struct Plan: Sendable {
     /// When an element ends; nil where nothing holds it open.
     public func end(of key: ElementKey) -> BootTime? { holders[key]?.max()?.deadline }
 
-    /// The grants that hold an element open.
+    /// The grants that hold an element open, in no particular order.
     public func holders(of key: ElementKey) -> [Grant.ID] { holders[key]?.map(\.id) ?? [] }
 
     /// The earliest deadline of a live grant.

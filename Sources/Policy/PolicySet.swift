@@ -45,7 +45,13 @@ public struct PolicySet: Hashable, Sendable {
     /// The ports that are closed unless granted: those of the enabled policies.
     public var managedPorts: [ManagedPort] {
         policies.filter(\.enabled).flatMap { policy in
-            policy.ports.map { ManagedPort(range: $0, sessions: policy.sessions) }
+            policy.ports.map {
+                ManagedPort(
+                    range: $0,
+                    sessions: policy.sessions,
+                    udpSessions: policy.udpSessions
+                )
+            }
         }
     }
 }
@@ -56,10 +62,18 @@ public struct ManagedPort: Hashable, Sendable {
     public var range: PortRange
     /// What becomes of sessions to them when their grant ends.
     public var sessions: SessionMode
+    /// The same of UDP and UDP-Lite.
+    public var udpSessions: SessionMode
 
-    /// Takes ports and the mode of their policy.
-    public init(range: PortRange, sessions: SessionMode) {
+    /// Takes ports and the modes of their policy.
+    public init(range: PortRange, sessions: SessionMode, udpSessions: SessionMode) {
         self.range = range
         self.sessions = sessions
+        self.udpSessions = udpSessions
+    }
+
+    /// What becomes of sessions of a protocol.
+    public func sessions(of transport: Transport) -> SessionMode {
+        transport.isDatagrams ? udpSessions : sessions
     }
 }

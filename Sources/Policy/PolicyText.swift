@@ -40,6 +40,7 @@ extension AccessPolicy {
             entry("reason_min_length", \.reasonMinLength, described),
             entry("ticket_pattern", \.ticketPattern) { $0.map { quoted("\($0)") } },
             entry("sessions", \.sessions) { $0.rawValue },
+            entry("udp_sessions", \.udpSessions) { $0.rawValue },
             entry("max_active_per_requester", \.maxActivePerRequester, described),
             entry("enabled", \.enabled) { "\($0)" },
         ]

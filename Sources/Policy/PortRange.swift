@@ -2,6 +2,12 @@
 public enum Transport: UInt8, Hashable, Sendable, CaseIterable {
     case tcp = 6
     case udp = 17
+
+    /// Whether it sends single datagrams.
+    public var isDatagrams: Bool { self == .udp }
+
+    /// How policies write it.
+    public var portProtocol: PortProtocol { self == .tcp ? .tcp : .udp }
 }
 
 /// The protocol of a managed port as policies write it.

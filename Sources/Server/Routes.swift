@@ -165,11 +165,12 @@ extension Route {
             .json(try await service.cancel(request: try call.requestID(), by: caller))
         },
         Route(.POST, "/v1/requests/{id}/revoke", .revokeRequest) { call, caller, service in
-            .json(
+            let body = call.hasBody ? try call.document(RevokeBody.init(json:)) : RevokeBody()
+            return .json(
                 try await service.revoke(
                     request: try call.requestID(),
-                    reason: call.hasBody
-                        ? try call.document(RevokeBody.init(json:)).reason : nil,
+                    reason: body.reason,
+                    cutting: body.cut,
                     by: caller
                 )
             )
@@ -204,8 +205,23 @@ extension Route {
                 )
             )
         },
-        Route(.DELETE, "/v1/grants/{id}", .closeGrant) { call, caller, service in
-            .json(try await service.close(grant: try call.grantID(), by: caller))
+        Route(.DELETE, "/v1/grants/{id}", .closeGrant, query: ["cut"]) { call, caller, service in
+            .json(
+                try await service.close(
+                    grant: try call.grantID(),
+                    cutting: try call.flag("cut"),
+                    by: caller
+                )
+            )
+        },
+
+        Route(.GET, "/v1/sessions", .listSessions, query: ["grant"]) { call, caller, service in
+            try .json(
+                encoding: try await service.sessions(ofGrant: call.query["grant"], for: caller)
+            )
+        },
+        Route(.DELETE, "/v1/sessions/{id}", .cutSession) { call, caller, service in
+            try .json(encoding: try await service.cut(session: call.variable, by: caller))
         },
 
         Route(.GET, "/v1/audit", .readAudit, query: Call.auditParameters) {

@@ -12,7 +12,8 @@ extension AccessPolicy {
     private static let keys = [
         "name", "description", "ports", "allowed_sources", "max_duration", "default_duration",
         "widest_source", "requesters", "approvals", "approvers", "pending_for", "reason",
-        "reason_min_length", "ticket_pattern", "sessions", "max_active_per_requester", "enabled",
+        "reason_min_length", "ticket_pattern", "sessions", "udp_sessions",
+        "max_active_per_requester", "enabled",
     ]
 
     /// Reads all policies of a file: `policies:` and a list of mappings.
@@ -59,7 +60,8 @@ extension AccessPolicy {
         policy.approvers = approvers?.map(\.principal)
         let waits = Duration.seconds(60)...Duration.seconds(7 * 86_400)
         if let wait = fields["pending_for"]?.duration(in: waits) { policy.pendingFor = wait }
-        refuseWhatIsNotSupported(fields)
+        if let mode = fields["sessions"]?.sessionMode() { policy.sessions = mode }
+        if let mode = fields["udp_sessions"]?.sessionMode() { policy.udpSessions = mode }
         return PlacedPolicy(
             policy: policy,
             name: (name?.key ?? field.key, name?.place ?? field.place),
@@ -93,13 +95,6 @@ extension AccessPolicy {
         }
         policy.defaultDuration = duration
     }
-
-    /// Accepts the keys of later versions only with the values that change nothing.
-    private static func refuseWhatIsNotSupported(_ fields: [String: Field]) {
-        if let field = fields["sessions"], field.word(["keep", "cut"]) == "cut" {
-            field.fault("cut is not supported by this version; only keep is")
-        }
-    }
 }
 
 extension Field {
@@ -121,6 +116,10 @@ extension Field {
             return nil
         }
         return name
+    }
+
+    fileprivate func sessionMode() -> SessionMode? {
+        word(SessionMode.allCases.map(\.rawValue)).flatMap(SessionMode.init)
     }
 
     /// A user or group.

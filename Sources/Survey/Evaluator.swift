@@ -267,6 +267,9 @@ struct Evaluator {
                 // With another answer than this library knows, but the packet is gone all the same.
                 decide(.drop, match, packet, &step)
                 return
+            case .update, .store:
+                // Whether the set has room, and what the packet is then, only the kernel knows.
+                truth = .maybe
             case .other(let name):
                 registers.forget()
                 if name == "meta" || name == "ct" { isMarked = .maybe }

@@ -56,7 +56,7 @@ extension HostState {
         }
         state.listeners =
             state.trying("listening sockets") { () throws(NetlinkError) in
-                try SocketDiagnostics.listeners()
+                try SocketDiagnostics().listeners()
             } ?? []
         state.interfaces =
             state.trying("interfaces") { () throws(NetlinkError) in

@@ -121,6 +121,12 @@ final class KernelFaults: Sendable {
     let sessions = Mutex<Set<OwnSession>>([])
     /// What break-glass sources have let in; nil for what the kernel has counted.
     let breakGlass = Mutex<[(source: CIDR, packets: UInt64)]?>(nil)
+    /// The sessions that there are; nil for those that the kernel knows.
+    let sessions = Mutex<[Session]?>(nil)
+    /// How often sessions were asked for.
+    let listings = Mutex(0)
+    /// The sessions that were ended, as their clients.
+    let ended = Mutex<[String]>([])
 
     /// From now on these fail so; all others do not.
     func fail(_ calls: Call..., as fault: Fault = .refused) {
@@ -209,4 +215,20 @@ struct FaultyGate: GateControl {
     }
 
     func forgetEndedSessions() throws(GateError) { try gate.forgetEndedSessions() }
+
+    func sessions(to ports: Set<TransportPort>?) throws(GateError) -> [FoundSession] {
+        faults.listings.withLock { $0 += 1 }
+        guard let sessions = faults.sessions.withLock(\.self) else {
+            return try gate.sessions(to: ports)
+        }
+        return sessions.filter { ports?.contains(TransportPort(of: $0)) != false }
+            .map { FoundSession($0, identity: "\($0.transport) \($0.client)") }
+    }
+
+    func end(_ sessions: [FoundSession]) throws(GateError) {
+        guard faults.sessions.withLock(\.self) != nil else { return try gate.end(sessions) }
+        let clients = sessions.map { "\($0.session.client)" }
+        faults.ended.withLock { $0 += clients }
+        faults.sessions.withLock { $0?.removeAll { clients.contains("\($0.client)") } }
+    }
 }

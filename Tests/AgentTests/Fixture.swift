@@ -434,7 +434,9 @@ struct AuditRow: Decodable, FetchableRecord {
     var subject: String?
     var via: String?
     var request: Int64?
+    var requester: String?
     var policy: String?
+    var port: String?
     var source: String?
     var reason: String?
     var detail: String?

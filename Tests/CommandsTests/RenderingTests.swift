@@ -280,6 +280,7 @@ struct RenderingTests {
                         reason_min_length         0
                         ticket_pattern            -
                         sessions                  keep
+                        udp_sessions              cut
 
                         """
                 )

@@ -13,8 +13,13 @@ let expectedTable = """
     \t}
 
     \tset earlier4 {
-    \t\ttype ipv4_addr . inet_service . ipv4_addr . inet_service
-    \t\tflags timeout
+    \t\ttype ipv4_addr . inet_service . ipv4_addr . inet_service . inet_proto
+    \t}
+
+    \tset clients4 {
+    \t\ttype ipv4_addr . inet_proto . inet_service
+    \t\tsize 65536
+    \t\tflags dynamic,timeout
     \t}
 
     \tset breakglass6 {
@@ -24,17 +29,22 @@ let expectedTable = """
     \t}
 
     \tset earlier6 {
-    \t\ttype ipv6_addr . inet_service . ipv6_addr . inet_service
-    \t\tflags timeout
+    \t\ttype ipv6_addr . inet_service . ipv6_addr . inet_service . inet_proto
+    \t}
+
+    \tset clients6 {
+    \t\ttype ipv6_addr . inet_proto . inet_service
+    \t\tsize 65536
+    \t\tflags dynamic,timeout
     \t}
 
     \tmap managed {
     \t\ttype inet_proto . inet_service : verdict
     \t\telements = { tcp . 22 : goto keep,
     \t\t\t     tcp . 5000 : goto keep,
-    \t\t\t     udp . 5000 : goto keep,
+    \t\t\t     udp . 5000 : goto cut,
     \t\t\t     tcp . 5001 : goto keep,
-    \t\t\t     udp . 5001 : goto keep }
+    \t\t\t     udp . 5001 : goto cut }
     \t}
 
     \tset managed_udp {
@@ -64,23 +74,57 @@ let expectedTable = """
     \t\t\t     2001:db8:: . udp . 5000 counter comment "3.1 alice" }
     \t}
 
+    \tchain refuse {
+    \t\tct state established tcp flags syn / syn,ack counter drop
+    \t\tct state established tcp flags & rst == rst accept
+    \t\tct state established meta l4proto tcp counter reject with tcp reset
+    \t\tct state established meta l4proto udp counter reject
+    \t\ttcp flags syn / syn,ack limit rate 50/second burst 100 packets log group 21328
+    \t\tmeta l4proto != tcp limit rate 50/second burst 100 packets log group 21328
+    \t\tcounter drop
+    \t}
+
+    \tchain others {
+    \t\tiif "lo" accept
+    \t\tip saddr @breakglass4 accept
+    \t\ttcp flags ack / syn,ack ip saddr . tcp sport . ip daddr . tcp dport . meta l4proto @earlier4 accept
+    \t\tip saddr . udp sport . ip daddr . udp dport . meta l4proto @earlier4 accept
+    \t\ttcp flags ack / syn,ack ip6 saddr . tcp sport . ip6 daddr . tcp dport . meta l4proto @earlier6 accept
+    \t\tip6 saddr . udp sport . ip6 daddr . udp dport . meta l4proto @earlier6 accept
+    \t\tgoto refuse
+    \t}
+
+    \tchain answers {
+    \t\tip saddr . meta l4proto . th dport @clients4 return
+    \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @clients6 return
+    \t\tct state established accept
+    \t}
+
+    \tchain admit {
+    \t\tct status ! confirmed update @clients4 { ip saddr . meta l4proto . th dport } accept
+    \t\tct status ! confirmed update @clients6 { ip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport } accept
+    \t\taccept
+    \t}
+
     \tchain judge {
     \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 accept
     \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 accept
     \t\tip saddr . meta l4proto . th dport @grants4_32 accept
-    \t\tiif "lo" accept
-    \t\tip saddr @breakglass4 accept
-    \t\ttcp flags ack / syn,ack ip saddr . tcp sport . ip daddr . tcp dport @earlier4 accept
-    \t\ttcp flags ack / syn,ack ip6 saddr . tcp sport . ip6 daddr . tcp dport @earlier6 accept
-    \t\ttcp flags syn / syn,ack limit rate 50/second burst 100 packets log group 21328
-    \t\tmeta l4proto != tcp limit rate 50/second burst 100 packets log group 21328
-    \t\tcounter drop
+    \t\tgoto others
     \t}
 
     \tchain keep {
     \t\ttcp flags syn / syn,ack goto judge
     \t\tct state established accept
     \t\tgoto judge
+    \t}
+
+    \tchain cut {
+    \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 goto admit
+    \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 goto admit
+    \t\tip saddr . meta l4proto . th dport @grants4_32 goto admit
+    \t\tct direction reply jump answers
+    \t\tgoto others
     \t}
 
     \tchain prerouting {

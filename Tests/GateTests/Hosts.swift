@@ -8,10 +8,10 @@ import Testing
 struct Hosts {
     static let managed = ports("22/tcp", "5000-5010/any")
 
-    /// Managed ports whose sessions outlive their grant.
-    static func ports(_ texts: String...) -> [ManagedPort] {
+    /// Managed ports whose sessions, but those of UDP, outlive their grant.
+    static func ports(_ texts: String..., sessions: SessionMode = .keep) -> [ManagedPort] {
         texts.compactMap { try? PortRange(parsing: $0) }
-            .map { ManagedPort(range: $0, sessions: .keep) }
+            .map { ManagedPort(range: $0, sessions: sessions, udpSessions: .cut) }
     }
 
     let host: NetworkNamespace
@@ -121,6 +121,28 @@ struct Hosts {
             try forward()
         }
         return inner
+    }
+
+    /// Has the host's conntrack forget all it knows.
+    func forgetConnections() throws {
+        try host.run {
+            let descriptor = socket(
+                AF_NETLINK,
+                Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
+                12  // NETLINK_NETFILTER, linux/netlink.h
+            )
+            defer { close(descriptor) }
+            // nlmsghdr: IPCTNL_MSG_CT_DELETE of NFNL_SUBSYS_CTNETLINK, NLM_F_REQUEST | NLM_F_ACK;
+            // nfgenmsg: of no family, and so all.
+            let message: [UInt8] = [
+                20, 0, 0, 0, 2, 1, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+                0, 0, 0, 0,
+            ]
+            #expect(Glibc.send(descriptor, message, message.count, 0) == message.count)
+            var answer = [UInt8](repeating: 0, count: 64)
+            #expect(recv(descriptor, &answer, answer.count, 0) >= 20)
+            #expect(answer[16..<20] == [0, 0, 0, 0])
+        }
     }
 
     func nft(_ arguments: String...) throws -> String {
@@ -291,6 +313,36 @@ final class Endpoint: Sendable {
         let bytes = Array(text.utf8)
         let sent = withAddress(address, port) { sendto(descriptor, bytes, bytes.count, 0, $0, $1) }
         try check(Int32(sent), "sendto")
+    }
+
+    /// Sends a text on a connection.
+    func send(_ text: String) throws {
+        let bytes = Array(text.utf8)
+        let sent = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+        try check(Int32(sent), "send")
+    }
+
+    /// The port it was bound to.
+    func localPort() throws -> UInt16 {
+        var address = sockaddr_in6()
+        var size = socklen_t(MemoryLayout<sockaddr_in6>.size)
+        let status = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                getsockname(descriptor, $0, &size)
+            }
+        }
+        try check(status, "getsockname")
+        // It lies at the same place in both families.
+        return UInt16(bigEndian: address.sin6_port)
+    }
+
+    /// Whether the socket hears in time that its connection was ended, or what it sends refused.
+    func isReset(withinMilliseconds limit: Int32) -> Bool {
+        var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        guard poll(&waiting, 1, limit) == 1 else { return false }
+        var byte: UInt8 = 0
+        return recv(descriptor, &byte, 1, 0) < 0
+            && [ECONNRESET, ECONNREFUSED, ECONNABORTED].contains(errno)
     }
 
     /// Whether the connection is made in time.

@@ -135,7 +135,9 @@ struct PacketTests {
         let hosts = try Hosts()
         let service = try hosts.host.run { try Endpoint.datagrams("198.51.100.1", 5000) }
         let client = try hosts.client.run { try Endpoint.datagrams("198.51.100.7", 7000) }
-        let gate = try hosts.armedGate()
+        var managed = Hosts.managed
+        for index in managed.indices { managed[index].udpSessions = .keep }
+        let gate = try hosts.armedGate(managed)
         var plan = Plan()
         try gate.perform([.open(Grant(1, "5000/udp", from: "198.51.100.7"))], in: &plan)
         try client.send("hello", to: "198.51.100.1", port: 5000)

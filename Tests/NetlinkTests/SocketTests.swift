@@ -36,25 +36,26 @@ import Testing
 }
 
 /// The loopback connection of a client to a server, in one address family.
-private struct Pair {
+struct Pair {
     let listener: CInt
     let client: CInt
     let port: UInt16
 
-    init(serverFamily: CInt, clientFamily: CInt) {
-        let listener = socket(serverFamily, CInt(SOCK_STREAM.rawValue), 0)
+    init(serverFamily: CInt, clientFamily: CInt, type: __socket_type = SOCK_STREAM) {
+        let listener = socket(serverFamily, CInt(type.rawValue), 0)
         var address = sockaddr_in6()
         address.sin6_family = sa_family_t(serverFamily)
         var size = socklen_t(serverFamily == AF_INET ? 16 : 28)
         let bound = withUnsafeMutablePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(listener, $0, size) == 0 && listen(listener, 5) == 0
+                bind(listener, $0, size) == 0
+                    && (type != SOCK_STREAM || listen(listener, 5) == 0)
                     && getsockname(listener, $0, &size) == 0
             }
         }
         let port = bound ? UInt16(bigEndian: address.sin6_port) : 0
 
-        let client = socket(clientFamily, CInt(SOCK_STREAM.rawValue), 0)
+        let client = socket(clientFamily, CInt(type.rawValue), 0)
         var target = sockaddr_in6()
         target.sin6_family = sa_family_t(clientFamily)
         target.sin6_port = port.bigEndian
@@ -96,14 +97,16 @@ func bothEndsOfAConnectionAreListedInTheFamilyOfTheClient(
     try inNetworkNamespace {
         let pair = Pair(serverFamily: server, clientFamily: client)
         defer { pair.close() }
-        let connections = try SocketDiagnostics.connections()
+        let connections = try SocketDiagnostics().connections()
         // Both ends are on this host; the listening socket is no connection.
         #expect(connections.count == 2)
         #expect(connections.allSatisfy { $0.state == .established })
-        #expect(connections.allSatisfy { $0.localAddress == address })
-        #expect(connections.allSatisfy { $0.remoteAddress == address })
-        #expect(Set(connections.map(\.localPort)) == Set(connections.map(\.remotePort)))
-        #expect(connections.contains { $0.localPort == pair.port })
+        let flows = connections.map(\.incoming)
+        #expect(flows.allSatisfy { $0.source == address && $0.destination == address })
+        #expect(Set(flows) == Set(flows.map(\.reversed)))
+        #expect(flows.contains { $0.destinationPort == pair.port })
+        #expect(Set(connections.map(\.cookie)).count == 2)
+        #expect(try SocketDiagnostics().listeningPorts() == [pair.port])
     }
 }
 
@@ -135,7 +138,16 @@ func bothEndsOfAConnectionAreListedInTheFamilyOfTheClient(
         withUnsafePointer(to: &target) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = connect(client, $0, 16) }
         }
-        let states = try SocketDiagnostics.connections().map(\.state)
+        let states = try SocketDiagnostics().connections().map(\.state)
         #expect(Set(states) == [.synSent, .synReceived])
+    }
+}
+
+@Test(.blocking) func theAddressesOfBothFamiliesAreListed() throws {
+    try inNetworkNamespace {
+        try shell("ip", "address", "add", "192.0.2.1", "peer", "192.0.2.9", "dev", "lo").get()
+        let loopback6 = [UInt8](repeating: 0, count: 15) + [1]
+        let addresses = try LocalAddresses().list()
+        #expect(addresses == [[127, 0, 0, 1], loopback6, [192, 0, 2, 1]])
     }
 }

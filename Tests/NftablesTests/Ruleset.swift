@@ -33,6 +33,13 @@ enum Ruleset {
         mapsToVerdict: true
     )
     static let ports = NamedSet("ports", in: table, key: [.port])
+    static let clients = NamedSet(
+        "clients",
+        in: table,
+        key: [.ipv4Address, .transportProtocol, .port],
+        flags: [.dynamic, .timeout],
+        size: 1000
+    )
     static let gate = Chain(
         "gate",
         in: table,
@@ -106,13 +113,35 @@ enum Ruleset {
             then: [.reject(.icmpx(.adminProhibited))]
         ),
         Rule(in: cut, [.tcpFlags(.syn, of: [.syn, .ack])], then: [.verdict(.drop)]),
+        Rule(in: cut, [.goesToAnotherHost], then: [.verdict(.return)]),
+        Rule(in: cut, [.isTranslated], then: [.verdict(.drop)]),
+        Rule(
+            in: cut,
+            [.transportProtocol(6)],
+            then: [
+                .notrack, .load([0, 22], into: .first),
+                .store(.first, .transport, offset: 0, length: 2, checksumAt: 16),
+            ]
+        ),
+        Rule(
+            in: cut,
+            [
+                .rememberSourcePrefixProtocolPort(
+                    .ipv4,
+                    prefixLength: 32,
+                    in: clients,
+                    for: .seconds(3600)
+                )
+            ],
+            then: [.verdict(.accept)]
+        ),
     ]
 
     /// Makes all of it.
     static var creation: Transaction {
         var transaction = Transaction()
         transaction.add(table)
-        for set in [grants4, grants6, trusted, modes, ports] { transaction.add(set) }
+        for set in [grants4, grants6, trusted, modes, ports, clients] { transaction.add(set) }
         for chain in [gate, keep, cut] { transaction.add(chain) }
         for rule in rules { transaction.add(rule) }
         return transaction

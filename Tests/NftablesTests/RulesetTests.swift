@@ -23,6 +23,7 @@ import Testing
             try connection.sets(in: Ruleset.table)
                 == [
                     Ruleset.grants4, Ruleset.grants6, Ruleset.trusted, Ruleset.modes, Ruleset.ports,
+                    Ruleset.clients,
                 ]
         )
         let rules = try connection.rules(in: Ruleset.table)
@@ -190,7 +191,7 @@ import Testing
         all.delete(Ruleset.cut)
         try connection.commit(all)
         #expect(try connection.rules(in: Ruleset.table).isEmpty)
-        #expect(try connection.sets(in: Ruleset.table).count == 4)
+        #expect(try connection.sets(in: Ruleset.table).count == 5)
         var last = Transaction()
         last.delete(Ruleset.table)
         try connection.commit(last)

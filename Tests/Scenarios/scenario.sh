@@ -55,12 +55,13 @@ policies:
 YAML
 }
 agent_pid=
+as_agent=() # what runs the agent
 start_agent() {
   launch_agent "$@"
   within 10 sallyport list || fail "the agent does not answer"
 }
 launch_agent() {
-  ip netns exec host sallyportd --config "$world/sallyport.yaml" "$@" >>"$world/agent.log" 2>&1 &
+  ip netns exec host "${as_agent[@]}" sallyportd --config "$world/sallyport.yaml" "$@" >>"$world/agent.log" 2>&1 &
   agent_pid=$!
 }
 # told WORD...: the agent's log has a line of level warning or above with all of the words.

@@ -6,6 +6,10 @@
 #   hammer ADDRESS PORT SECONDS WAIT    connects again and again; prints "TRIED GREETED LAST" where LAST is
 #                                       when the last greeted attempt began (seconds since 1970)
 #   flood ADDRESS PORT SECONDS RATE     sends datagrams; prints how many
+#   hold ADDRESS PORT [FROM]            connects, prints "up LOCALPORT" once greeted and "ended WHEN" once it is over;
+#                                       FROM: the local address
+#   refused ADDRESS PORT SECONDS        sends datagrams; prints when one was refused
+#   gone SECONDS PID...                 waits until the processes are gone; prints when the last was
 #   datagram ADDRESS PORT BYTES         sends one; larger than the link's MTU it goes in fragments
 use strict;
 use warnings;
@@ -107,6 +111,43 @@ if ($verb eq 'serve-tcp') {
         sleep 0.0002;
     }
     print "$sent\n";
+} elsif ($verb eq 'hold') {
+    my ($address, $port, $from) = @arguments;
+    my $peer = peer($address, $port, SOCK_STREAM);
+    socket(my $socket, $peer->{family}, SOCK_STREAM, 0) or die "socket: $!\n";
+    if ($from) { bind($socket, peer($from, 0, SOCK_STREAM)->{addr}) or die "bind $from: $!\n" }
+    connect($socket, $peer->{addr}) or die "connect: $!\n";
+    sysread($socket, my $greeting, 64) or die "not greeted\n";
+    my (undef, undef, $local) = getnameinfo(getsockname($socket), NI_NUMERICHOST | NI_NUMERICSERV);
+    print "up $local\n";
+    1 while sysread($socket, my $said, 4096);
+    printf "ended %.4f\n", time;
+} elsif ($verb eq 'refused') {
+    my ($address, $port, $seconds) = @arguments;
+    my $peer = peer($address, $port, SOCK_DGRAM);
+    socket(my $socket, $peer->{family}, SOCK_DGRAM, 0) or die "socket: $!\n";
+    connect($socket, $peer->{addr}) or die "connect: $!\n";
+    my $end = time + $seconds;
+    while (time < $end) {
+        if (!defined send($socket, 'x', 0)) {
+            printf "%.4f\n", time;
+            exit 0;
+        }
+        sleep 0.002;
+    }
+    exit 1;
+} elsif ($verb eq 'gone') {
+    my ($seconds, @processes) = @arguments;
+    my $end = time + $seconds;
+    for my $process (@processes) {
+        # A zombie is gone but for its parent.
+        while (open(my $stat, '<', "/proc/$process/stat")) {
+            last if (<$stat> // '') =~ /\) Z/;
+            die "process $process is still there\n" if time > $end;
+            sleep 0.001;
+        }
+    }
+    printf "%.4f\n", time;
 } elsif ($verb eq 'datagram') {
     my ($address, $port, $bytes) = @arguments;
     my $peer = peer($address, $port, SOCK_DGRAM);

@@ -67,6 +67,11 @@ import Testing
             #expect(try client.grants(filter) == Samples.grants)
             #expect(try client.grants(RequestFilter()) == Samples.grants)
             #expect(try client.close(grant: "17.1") == Samples.grant)
+            #expect(try client.close(grant: "17.1", cutting: true) == Samples.grant)
+            #expect(try client.revoke(request: "17", cutting: true) == Samples.request)
+            #expect(try client.sessions() == Samples.sessions)
+            #expect(try client.sessions(ofGrant: "17.1") == Samples.sessions)
+            #expect(try client.cut(session: "a/b") == Samples.session)
         }
         #expect(
             service.asked == [
@@ -105,6 +110,9 @@ import Testing
                 ),
                 .grants(RequestFilter(), includeEnded: false),
                 .closeGrant(Grant.ID(request: 17, ordinal: 1)),
+                .closeGrant(Grant.ID(request: 17, ordinal: 1), cutting: true),
+                .revoke(17, cutting: true), .sessions(grant: nil), .sessions(grant: "17.1"),
+                .cut("a/b"),
             ]
         )
         // One connection for all of it.

@@ -83,6 +83,10 @@ struct OpenAPITests {
         #expect(try values("Grant", "endReason") == EndReason.allCases.map(\.rawValue))
         let changes = UnconfirmedChange.allCases.map(\.rawValue)
         #expect(try values("UnconfirmedChange") == changes)
+        #expect(
+            try values("Session", "standing")
+                == SessionDocument.Standing.allCases.map(\.rawValue)
+        )
         #expect(try values("AuditKind") == AuditKind.allCases.map(\.rawValue))
         let faults = AuditVerification.Fault.Code.allCases
         #expect(try values("AuditFault", "code") == faults.map(\.rawValue))
@@ -111,7 +115,8 @@ struct OpenAPITests {
         try check(ExtendBody(duration: "1h", reason: "r", ticket: "t"), is: "Extend")
         try check(ApproveBody(duration: "1h", revision: 2), is: "Approve")
         try check(DenyBody(reason: "r"), is: "Deny")
-        try check(RevokeBody(reason: "r"), is: "Revoke")
+        try check(RevokeBody(reason: "r", cut: true), is: "Revoke")
+        try check(Samples.sessions, is: "SessionList")
         try check(
             Ask(
                 targets: ["ssh"],
@@ -138,7 +143,17 @@ struct OpenAPITests {
         grant.packets = nil
         grant.bytes = nil
         (grant.firstUsedAt, grant.lastUsedAt) = (nil, nil)
+        grant.cutSessions = nil
         try checkRequired(grant, is: "Grant")
+        var session = Samples.session
+        session.policy = nil
+        session.server = nil
+        session.serverPort = nil
+        session.requester = nil
+        session.startedAt = nil
+        session.packets = nil
+        session.bytes = nil
+        try checkRequired(session, is: "Session")
         try checkRequired(grant.requester, is: "Who")
         var approval = Samples.approval
         approval.duration = nil

@@ -27,10 +27,12 @@ final class RecordingService: AccessService {
         case approve(Int64, ApproveBody)
         case deny(Int64, String)
         case cancel(Int64)
-        case revoke(Int64, String? = nil)
+        case revoke(Int64, String? = nil, cutting: Bool = false)
         case extend(Int64, Duration, Grounds)
         case grants(RequestFilter, includeEnded: Bool)
-        case closeGrant(Grant.ID)
+        case closeGrant(Grant.ID, cutting: Bool = false)
+        case sessions(grant: String?)
+        case cut(String)
         case audit(AuditFilter)
         case allAudit(AuditFilter)
         case verifyAudit(head: String?)
@@ -235,10 +237,13 @@ final class RecordingService: AccessService {
         return Samples.request
     }
 
-    func revoke(request id: Int64, reason: String?, by caller: Caller) async throws
-        -> RequestDocument
-    {
-        try await note(.revoke(id, reason), caller)
+    func revoke(
+        request id: Int64,
+        reason: String?,
+        cutting: Bool,
+        by caller: Caller
+    ) async throws -> RequestDocument {
+        try await note(.revoke(id, reason, cutting: cutting), caller)
         return Samples.request
     }
 
@@ -261,9 +266,23 @@ final class RecordingService: AccessService {
         return Samples.grants
     }
 
-    func close(grant id: Grant.ID, by caller: Caller) async throws -> GrantDocument {
-        try await note(.closeGrant(id), caller)
+    func close(
+        grant id: Grant.ID,
+        cutting: Bool,
+        by caller: Caller
+    ) async throws -> GrantDocument {
+        try await note(.closeGrant(id, cutting: cutting), caller)
         return Samples.grant
+    }
+
+    func sessions(ofGrant grant: String?, for caller: Caller) async throws -> SessionList {
+        try await note(.sessions(grant: grant), caller)
+        return Samples.sessions
+    }
+
+    func cut(session id: String, by caller: Caller) async throws -> SessionDocument {
+        try await note(.cut(id), caller)
+        return Samples.session
     }
 
     func audit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditPage {

@@ -202,6 +202,11 @@ struct Example: CustomTestStringConvertible, Sendable {
                 asks: .revoke(17, "left the company")
             ),
             Example(
+                "POST /v1/requests/{id}/revoke",
+                post("/v1/requests/17/revoke", #"{"cut":true}"#),
+                asks: .revoke(17, cutting: true)
+            ),
+            Example(
                 "POST /v1/requests/{id}/extend",
                 post("/v1/requests/17/extend", #"{"duration":"30m"}"#),
                 asks: .extend(17, .seconds(1800), Grounds())
@@ -240,6 +245,22 @@ struct Example: CustomTestStringConvertible, Sendable {
                 asks: .refused(since: Samples.instant)
             ),
             Example("GET /v1/metrics", get("/v1/metrics"), asks: .metrics),
+            Example(
+                "DELETE /v1/grants/{id}",
+                get("/v1/grants/17.1?cut=true", "DELETE"),
+                asks: .closeGrant(Grant.ID(request: 17, ordinal: 1), cutting: true)
+            ),
+            Example("GET /v1/sessions", get("/v1/sessions"), asks: .sessions(grant: nil)),
+            Example(
+                "GET /v1/sessions",
+                get("/v1/sessions?grant=17.1"),
+                asks: .sessions(grant: "17.1")
+            ),
+            Example(
+                "DELETE /v1/sessions/{id}",
+                get("/v1/sessions/5f0c2e91a7d4", "DELETE"),
+                asks: .cut("5f0c2e91a7d4")
+            ),
         ] + audit
 }
 

@@ -70,8 +70,34 @@ enum Samples {
         packets: 3,
         bytes: 180,
         firstUsedAt: instant,
-        lastUsedAt: instant
+        lastUsedAt: instant,
+        cutSessions: ["5f0c2e91a7d4"]
     )
+    static let session = {
+        var session = Session(
+            transport: .tcp,
+            client: hostPort("192.0.2.7", 50_000),
+            destination: hostPort("192.0.2.1", 22),
+            server: hostPort("10.0.0.2", 2_222)
+        )
+        session.startedAt = instant
+        session.traffic = .init(packets: 3, bytes: 180)
+        return SessionDocument(
+            session,
+            id: "5f0c2e91a7d4",
+            port: grant.port,
+            standing: .granted,
+            policy: "ssh",
+            grants: ["17.1"],
+            requester: who
+        )
+    }()
+    static let sessions = SessionList(sessions: [session])
+
+    private static func hostPort(_ address: String, _ port: UInt16) -> HostPort {
+        HostPort(address: parsed([IPAddress].self, address)[0], port: port)
+    }
+
     static let grants = GrantList(grants: [grant], next: "17")
 
     static let approval = {

@@ -20,7 +20,8 @@ import Testing
                 reason: required
                 reason_min_length: 10
                 ticket_pattern: '^OPS-[0-9]+$'
-                sessions: keep
+                sessions: cut
+                udp_sessions: keep
                 max_active_per_requester: 5
                 enabled: false
             """
@@ -39,7 +40,8 @@ import Testing
             reason: .required,
             reasonMinLength: 10,
             ticketPattern: try TicketPattern(parsing: "^OPS-[0-9]+$"),
-            sessions: .keep,
+            sessions: .cut,
+            udpSessions: .keep,
             maxActivePerRequester: 5,
             enabled: false
         )
@@ -73,14 +75,14 @@ import Testing
             "color: unknown key; known are name, description, ports, allowed_sources, "
                 + "max_duration, default_duration, widest_source, requesters, approvals, approvers, "
                 + "pending_for, reason, reason_min_length, ticket_pattern, sessions, "
-                + "max_active_per_requester, enabled"
+                + "udp_sessions, max_active_per_requester, enabled"
         ),
         (
             "<<: {enabled: true}",
             "<<: unknown key; known are name, description, ports, "
                 + "allowed_sources, max_duration, default_duration, widest_source, requesters, "
                 + "approvals, approvers, pending_for, reason, reason_min_length, ticket_pattern, "
-                + "sessions, max_active_per_requester, enabled"
+                + "sessions, udp_sessions, max_active_per_requester, enabled"
         ),
         ("Enabled: true", "Enabled: unknown key; did you mean enabled?"),
     ])
@@ -223,8 +225,8 @@ import Testing
             "21: policies[0].ticket_pattern: cannot read \"^OPS-\\d+$\": \\d is not known here; write [0-9]"
         ),
         (
-            "sessions: cut",
-            "15: policies[0].sessions: cut is not supported by this version; only keep is"
+            "udp_sessions: often",
+            "19: policies[0].udp_sessions: must be keep or cut, not often"
         ),
         ("sessions: drop", "15: policies[0].sessions: must be keep or cut, not drop"),
         (

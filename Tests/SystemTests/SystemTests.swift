@@ -73,6 +73,15 @@ struct SystemTests {
     func sessionsAreKept(scenario: String) throws { try play("scenario.sh", scenario) }
 
     @Test(arguments: [
+        "an_ssh_session_ends_with_its_grant",
+        "sessions_are_listed_and_cut_by_hand",
+        "a_killed_agent_leaves_no_session_whose_grant_is_over",
+        "sessions_to_a_published_port_end_with_their_grant",
+        "datagrams_end_with_their_grant",
+    ])
+    func sessionsAreCut(scenario: String) throws { try play("scenario.sh", scenario) }
+
+    @Test(arguments: [
         "a_full_disk_opens_nothing_and_recovers",
         "a_close_on_a_full_disk_outlives_a_stop",
         "a_close_on_a_full_disk_outlives_a_crash_and_a_start_on_it",

@@ -68,11 +68,16 @@ extension ApproveBody {
 extension RevokeBody {
     /// Reads the body of `POST /v1/requests/{id}/revoke`.
     package init(json: [UInt8]) throws(JSONError) {
-        var reason: String?
-        try JSONReader.readObject(json, fields: ["reason"]) { _, reader throws(JSONError) in
-            reason = try reader.readOptionalText()
+        var body = Self()
+        try JSONReader.readObject(json, fields: ["reason", "cut"]) {
+            name,
+            reader throws(JSONError) in
+            switch name {
+            case "reason": body.reason = try reader.readOptionalText()
+            default: body.cut = try reader.readFlag()
+            }
         }
-        self.init(reason: reason)
+        self = body
     }
 }
 

@@ -79,6 +79,7 @@ extension GrantDocument: JSONDocument {
         writer.field("bytes", bytes)
         writer.field("firstUsedAt", firstUsedAt?.description)
         writer.field("lastUsedAt", lastUsedAt?.description)
+        writer.field("cutSessions", cutSessions)
     }
 }
 

@@ -97,6 +97,15 @@ package struct JSONReader {
         return try readText()
     }
 
+    /// Reads a value that must be true or false.
+    mutating func readFlag() throws(JSONError) -> Bool {
+        switch next() {
+        case UInt8(ascii: "t") where takeWord("true"): return true
+        case UInt8(ascii: "f") where takeWord("false"): return false
+        default: try refuseValue(because: "this is neither true nor false")
+        }
+    }
+
     /// Reads a value that must be a whole number of at most nine digits, or null.
     mutating func readOptionalNumber() throws(JSONError) -> Int? {
         if next() == UInt8(ascii: "n"), takeWord("null") { return nil }

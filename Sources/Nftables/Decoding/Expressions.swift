@@ -40,6 +40,7 @@ private struct ExpressionFields {
         case "range": try range(in: datagram)
         case "bitwise": try bitwise(in: datagram)
         case "lookup": try lookup(in: datagram)
+        case "dynset": try update(in: datagram)
         case "immediate": try immediate(in: datagram)
         case "counter": try counter(in: datagram)
         case "limit": try limit(in: datagram)
@@ -57,13 +58,22 @@ private struct ExpressionFields {
     }
 
     private func payload(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
-        guard let register = try register(Kernel.PayloadAttribute.destination, in: datagram),
+        guard
             let base = try number(Kernel.PayloadAttribute.base, in: datagram)
                 .flatMap(Expression.PayloadBase.init),
             let offset = try number(Kernel.PayloadAttribute.offset, in: datagram),
             let length = try number(Kernel.PayloadAttribute.length, in: datagram)
         else { return nil }
-        return .payload(base, offset: offset, length: length, into: register)
+        if let register = try register(Kernel.PayloadAttribute.destination, in: datagram) {
+            return .payload(base, offset: offset, length: length, into: register)
+        }
+        // Without a checksum, or with one over addresses, too, it is another expression.
+        guard let register = try register(Kernel.PayloadAttribute.source, in: datagram),
+            try number(Kernel.PayloadAttribute.checksumType, in: datagram)
+                == Kernel.internetChecksum,
+            let checksum = try number(Kernel.PayloadAttribute.checksumOffset, in: datagram)
+        else { return nil }
+        return .store(register, base, offset: offset, length: length, checksumAt: checksum)
     }
 
     private func meta(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
@@ -202,6 +212,18 @@ private struct ExpressionFields {
         }
         guard destination == Kernel.verdictRegister else { return nil }
         return .verdictMap(register, map: set)
+    }
+
+    private func update(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
+        // What maps to data or counts in its elements is another expression.
+        guard attributes[Kernel.UpdateAttribute.data] == nil,
+            try number(Kernel.UpdateAttribute.flags, in: datagram) ?? 0 == 0,
+            try number(Kernel.UpdateAttribute.operation, in: datagram) == Kernel.updateElement,
+            let register = try register(Kernel.UpdateAttribute.source, in: datagram),
+            let timeout = try bigNumber(Kernel.UpdateAttribute.timeout, in: datagram),
+            let set = try string(Kernel.UpdateAttribute.set, in: datagram)
+        else { return nil }
+        return .update(register, set: set, timeout: .milliseconds(timeout))
     }
 
     private func immediate(in datagram: RawSpan) throws(NetlinkError) -> Expression? {

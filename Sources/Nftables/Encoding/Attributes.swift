@@ -51,6 +51,9 @@ enum Nftnl {
     }
 
     enum Payload {
+        static let source = UInt16(NFTNL_EXPR_PAYLOAD_SREG)
+        static let checksumType = UInt16(NFTNL_EXPR_PAYLOAD_CSUM_TYPE)
+        static let checksumOffset = UInt16(NFTNL_EXPR_PAYLOAD_CSUM_OFFSET)
         static let destination = UInt16(NFTNL_EXPR_PAYLOAD_DREG)
         static let base = UInt16(NFTNL_EXPR_PAYLOAD_BASE)
         static let offset = UInt16(NFTNL_EXPR_PAYLOAD_OFFSET)
@@ -99,6 +102,13 @@ enum Nftnl {
         static let destination = UInt16(NFTNL_EXPR_LOOKUP_DREG)
         static let set = UInt16(NFTNL_EXPR_LOOKUP_SET)
         static let flags = UInt16(NFTNL_EXPR_LOOKUP_FLAGS)
+    }
+
+    enum Update {
+        static let source = UInt16(NFTNL_EXPR_DYNSET_SREG_KEY)
+        static let operation = UInt16(NFTNL_EXPR_DYNSET_OP)
+        static let timeout = UInt16(NFTNL_EXPR_DYNSET_TIMEOUT)
+        static let set = UInt16(NFTNL_EXPR_DYNSET_SET_NAME)
     }
 
     enum Immediate {
@@ -188,12 +198,14 @@ enum Kernel {
     static let verdictType: UInt32 = 0xffff_ff00
     static let intervalEnd = UInt32(NFT_SET_ELEM_INTERVAL_END.rawValue)
     static let verdictRegister = UInt32(NFT_REG_VERDICT.rawValue)
+    static let internetChecksum = UInt32(NFT_PAYLOAD_CSUM_INET.rawValue)
     static let routeInterface = UInt32(NFT_FIB_RESULT_OIF.rawValue)
     static let optionPresence = UInt32(NFT_EXTHDR_F_PRESENT.rawValue)
     static let routeAddressType = UInt32(NFT_FIB_RESULT_ADDRTYPE.rawValue)
     static let sourceTranslation = UInt32(NFT_NAT_SNAT.rawValue)
     static let destinationTranslation = UInt32(NFT_NAT_DNAT.rawValue)
     static let routePresence = UInt32(NFTA_FIB_F_PRESENT.rawValue)
+    static let updateElement = UInt32(NFT_DYNSET_OP_UPDATE.rawValue)
     static let lookupInverted = UInt32(NFT_LOOKUP_F_INV.rawValue)
     static let limitInverted = UInt32(NFT_LIMIT_F_INV.rawValue)
     static let limitPackets = UInt32(NFT_LIMIT_PKTS.rawValue)
@@ -303,6 +315,9 @@ extension Kernel {
     }
 
     enum PayloadAttribute {
+        static let source = Int(NFTA_PAYLOAD_SREG.rawValue)
+        static let checksumType = Int(NFTA_PAYLOAD_CSUM_TYPE.rawValue)
+        static let checksumOffset = Int(NFTA_PAYLOAD_CSUM_OFFSET.rawValue)
         static let destination = Int(NFTA_PAYLOAD_DREG.rawValue)
         static let base = Int(NFTA_PAYLOAD_BASE.rawValue)
         static let offset = Int(NFTA_PAYLOAD_OFFSET.rawValue)
@@ -352,6 +367,15 @@ extension Kernel {
         static let destination = Int(NFTA_LOOKUP_DREG.rawValue)
         static let set = Int(NFTA_LOOKUP_SET.rawValue)
         static let flags = Int(NFTA_LOOKUP_FLAGS.rawValue)
+    }
+
+    enum UpdateAttribute {
+        static let source = Int(NFTA_DYNSET_SREG_KEY.rawValue)
+        static let operation = Int(NFTA_DYNSET_OP.rawValue)
+        static let timeout = Int(NFTA_DYNSET_TIMEOUT.rawValue)
+        static let set = Int(NFTA_DYNSET_SET_NAME.rawValue)
+        static let data = Int(NFTA_DYNSET_SREG_DATA.rawValue)
+        static let flags = Int(NFTA_DYNSET_FLAGS.rawValue)
     }
 
     enum ImmediateAttribute {

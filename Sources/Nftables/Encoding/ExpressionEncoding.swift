@@ -10,6 +10,13 @@ extension Expression {
             made.set(Nftnl.Payload.base, base.rawValue)
             made.set(Nftnl.Payload.offset, offset)
             made.set(Nftnl.Payload.length, length)
+        case .store(let register, let base, let offset, let length, let checksum):
+            made.set(Nftnl.Payload.source, register)
+            made.set(Nftnl.Payload.base, base.rawValue)
+            made.set(Nftnl.Payload.offset, offset)
+            made.set(Nftnl.Payload.length, length)
+            made.set(Nftnl.Payload.checksumType, Kernel.internetChecksum)
+            made.set(Nftnl.Payload.checksumOffset, checksum)
         case .meta(let key, let register):
             made.set(Nftnl.Meta.destination, register)
             made.set(Nftnl.Meta.key, key.rawValue)
@@ -48,6 +55,11 @@ extension Expression {
             made.set(Nftnl.Lookup.source, register)
             try made.set(Nftnl.Lookup.set, set)
             if isInverted { made.set(Nftnl.Lookup.flags, Kernel.lookupInverted) }
+        case .update(let register, let set, let timeout):
+            made.set(Nftnl.Update.source, register)
+            made.set(Nftnl.Update.operation, Kernel.updateElement)
+            made.set(Nftnl.Update.timeout, timeout.kernelMilliseconds)
+            try made.set(Nftnl.Update.set, set)
         case .verdictMap(let register, let map):
             made.set(Nftnl.Lookup.source, register)
             try made.set(Nftnl.Lookup.set, map)
@@ -84,7 +96,7 @@ extension Expression {
     /// What the kernel calls the expression (`NFTA_EXPR_NAME`).
     var kernelName: String {
         switch self {
-        case .payload: "payload"
+        case .payload, .store: "payload"
         case .meta: "meta"
         case .connection: "ct"
         case .routeExists, .addressType: "fib"
@@ -92,6 +104,7 @@ extension Expression {
         case .range: "range"
         case .bitwise: "bitwise"
         case .lookup, .verdictMap: "lookup"
+        case .update: "dynset"
         case .counter: "counter"
         case .limit: "limit"
         case .log: "log"
@@ -122,7 +135,7 @@ extension Expression {
         case .bitwise(_, _, let mask, let xor)
         where !(1...64).contains(mask.count) || mask.count != xor.count:
             "bitwise takes a mask and an operand of the same length, 1 to 64 bytes"
-        case .lookup(_, let set, _): nameDefect(set, of: "set")
+        case .lookup(_, let set, _), .update(_, let set, _): nameDefect(set, of: "set")
         case .verdictMap(_, let map): nameDefect(map, of: "map")
         case .verdict(let verdict): verdict.chain.flatMap { nameDefect($0, of: "chain") }
         case .log(let log):

@@ -1,0 +1,145 @@
+import Netlink
+import Nftables
+import Policy
+import Synchronization
+
+/// The sessions that are older than the gate, or than what the policy of their port says.
+extension Gate {
+    /// Queues the sessions that now run to ports, as earlier ones.
+    ///
+    /// conntrack need not know those that are served here: nothing may have used it when they began,
+    /// and they may not have said a word since. It alone knows those that pass through.
+    func keepSessions(
+        to ports: [Transport: Set<UInt16>],
+        _ holding: Holding,
+        in transaction: inout Transaction
+    ) throws(NetlinkError) {
+        guard ports.values.contains(where: { !$0.isEmpty }) else { return }
+        let table = try sessionTable { flow in
+            Transport(rawValue: flow.transport)
+                .map { ports[$0]?.contains(flow.destinationPort) == true } ?? false
+        }
+        var kept: [Key] = []
+        for found in table.sessions() where try !isGranted(found.session, holding) {
+            kept += found.arrivals.map(Layout.key(of:))
+        }
+        add(earlier: kept, to: &transaction)
+    }
+
+    private func add(earlier keys: [Key], to transaction: inout Transaction) {
+        for family in AddressFamily.allCases {
+            transaction.add(
+                keys.filter { Layout.flow(of: $0)?.source.count == family.bits / 8 }
+                    .map { SetElement($0) },
+                to: Layout.earlier(family)
+            )
+        }
+    }
+
+    /// Whether a grant lets a session in: such a one ends with it, where sessions are cut.
+    private func isGranted(
+        _ session: Session,
+        _ holding: Holding
+    ) throws(NetlinkError) -> Bool {
+        if case .exactly(let plan) = holding { return !plan.grants(lettingIn: session).isEmpty }
+        let sets = withState(\.grantSets)
+        for key in session.elementKeys where sets.contains(GrantSet(of: key.source)) {
+            let set = GrantSet(of: key.source)
+            if try connection.element(set.key(of: key), in: set.named) != nil { return true }
+        }
+        return false
+    }
+
+    /// Queues that those of the earlier sessions are none that a grant of the plan lets in.
+    ///
+    /// Only where the table was made from nothing without a plan: then all that ran became earlier.
+    func letGoGranted(_ plan: Plan, in transaction: inout Transaction) throws(NetlinkError) {
+        guard withState(\.madeWithoutPlan), plan.count > 0 else { return }
+        for family in AddressFamily.allCases {
+            let granted = try earlierKeys(family).filter { key in
+                Layout.flow(of: key).flatMap { Session(arriving: $0) }
+                    .map { !plan.grants(lettingIn: $0).isEmpty } ?? false
+            }
+            transaction.delete(granted.map { SetElement($0) }, from: Layout.earlier(family))
+        }
+    }
+
+    /// The earlier sessions; none where the table is gone.
+    func earlierKeys(_ family: AddressFamily) throws(NetlinkError) -> [Key] {
+        do throws(NetlinkError) {
+            return try connection.elements(of: Layout.earlier(family)).map(\.key)
+        } catch  where error.isNotFound {
+            return []
+        }
+    }
+
+    /// Forgets the sessions earlier than the gate that have ended, so that their numbers open nothing.
+    ///
+    /// Asks the kernel for sessions only as long as any of the earlier ones is left.
+    public func forgetEndedSessions() throws(GateError) {
+        guard withState(\.mayHoldEarlier) else { return }
+        do throws(NetlinkError) {
+            let tracked = try tracked().reduce(into: [:]) { $0[$1.original] = $1 }
+            let served = Set(try served().map(\.incoming))
+            var ended = Transaction()
+            var areLeft = false
+            for family in AddressFamily.allCases {
+                let earlier = try earlierKeys(family)
+                let gone = state.withLock { state in
+                    state.whereabouts.gone(of: earlier, served: served, tracked: tracked)
+                }
+                areLeft = areLeft || gone.count < earlier.count
+                ended.delete(gone.map { SetElement($0) }, from: Layout.earlier(family))
+            }
+            try connection.commit(ended)
+            state.withLock { $0.mayHoldEarlier = areLeft }
+        } catch {
+            throw GateError(error)
+        }
+    }
+}
+
+/// What was last seen of the earlier sessions.
+struct Whereabouts {
+    /// Those that a socket of this host served.
+    private var servedHere: Set<Key> = []
+    /// Since when conntrack does not know those that pass through: they may have ended, or the table
+    /// of conntrack was flushed.
+    private var absentSince: [Key: ContinuousClock.Instant] = [:]
+
+    /// Which of some sessions have ended.
+    mutating func gone(
+        of earlier: [Key],
+        served: Set<Flow>,
+        tracked: [Flow: ConntrackEntry],
+        now: ContinuousClock.Instant = .now
+    ) -> [Key] {
+        let gone = earlier.filter { key in
+            guard let flow = Layout.flow(of: key) else { return true }
+            let entry = tracked[flow] ?? tracked[flow.reversed]
+            if served.contains(flow) {
+                servedHere.insert(key)
+                return false
+            }
+            if servedHere.contains(key) { return true }
+            if let entry {
+                absentSince[key] = nil
+                return !entry.isLive
+            }
+            let since = absentSince[key] ?? now
+            absentSince[key] = since
+            return now - since > Self.patience(for: flow)
+        }
+        for key in gone {
+            servedHere.remove(key)
+            absentSince[key] = nil
+        }
+        return gone
+    }
+
+    /// How long conntrack remembers a session of which nothing is heard, by default: five days of TCP
+    /// (`nf_conntrack_tcp_timeout_established`), two minutes of others.
+    private static func patience(for flow: Flow) -> Duration {
+        flow.transport == Transport.tcp.rawValue ? .seconds(5 * 24 * 3_600) : .seconds(120)
+    }
+}

@@ -1,0 +1,184 @@
+import Linux
+import Netlink
+import Nftables
+public import Policy
+import Synchronization
+
+extension Gate {
+    /// The live sessions that managed ports let in, in no order.
+    ///
+    /// Those of this host with itself are none, and neither are those that it has begun.
+    ///
+    /// - Parameter ports: Only those that go to one of these; nil for all.
+    /// - Returns: The sessions.
+    /// - Throws: Where the kernel does not list sockets or connections.
+    public func sessions(
+        to ports: Set<TransportPort>? = nil
+    ) throws(GateError) -> [FoundSession] {
+        do throws(NetlinkError) {
+            let managed = withState(\.managed)
+            let found = try sessionTable(only: ports) { flow in
+                managed.contains {
+                    $0.range.lower <= flow.destinationPort && flow.destinationPort <= $0.range.upper
+                        && $0.range.portProtocol.transports.contains {
+                            $0.rawValue == flow.transport
+                        }
+                }
+            }.sessions()
+            guard let ports else { return found }
+            return found.filter { ports.contains(TransportPort(of: $0.session)) }
+        } catch {
+            throw GateError(error)
+        }
+    }
+
+    /// Reads what is needed to tell sessions.
+    func sessionTable(
+        only ports: Set<TransportPort>? = nil,
+        isJudged: @escaping (Flow) -> Bool
+    ) throws(NetlinkError) -> SessionTable {
+        var entries: [ConntrackEntry] = []
+        if let ports, ports.count <= 4 {
+            // The kernel then sends no others.
+            for port in ports {
+                entries += try ifThere { () throws(NetlinkError) in
+                    try conntrack.connections(to: port.numbers)
+                }
+            }
+        } else {
+            entries = try tracked()
+        }
+        var earlier: Set<Flow> = []
+        if withState(\.mayHoldEarlier) {
+            for family in AddressFamily.allCases {
+                earlier.formUnion(try earlierKeys(family).compactMap(Layout.flow(of:)))
+            }
+        }
+        return SessionTable(
+            sockets: try served(),
+            entries: entries,
+            listening: try sockets.listeningPorts(),
+            own: try addresses.list(),
+            earlier: earlier,
+            isJudged: isJudged
+        )
+    }
+
+    /// What conntrack knows.
+    func tracked() throws(NetlinkError) -> [ConntrackEntry] {
+        try ifThere { () throws(NetlinkError) in try conntrack.connections() }
+    }
+
+    /// The connected sockets of this host.
+    func served() throws(NetlinkError) -> [InternetSocket] {
+        let datagrams = try ifThere { () throws(NetlinkError) in
+            try sockets.connections(of: .udp)
+        }
+        return try sockets.connections() + datagrams
+    }
+
+    /// What a part of the kernel lists; nothing where the kernel has no such part: a gate without it
+    /// is better than none.
+    private func ifThere<Found>(
+        _ list: () throws(NetlinkError) -> [Found]
+    ) throws(NetlinkError) -> [Found] {
+        do throws(NetlinkError) {
+            return try list()
+        } catch .refused {
+            return []
+        }
+    }
+
+    /// Ends sessions, so that both ends know.
+    ///
+    /// A socket of this host is aborted, and the kernel resets the other end. What passes through is
+    /// refused for some seconds with a reset, or an ICMP error, for whoever says a word; of TCP both
+    /// ends are made to say one. Whoever is not among `found` is not touched: each session is found
+    /// again by its socket's or its entry's own number.
+    ///
+    /// - Throws: Where one of them could not be ended; the others are.
+    public func end(_ found: [FoundSession]) throws(GateError) {
+        var failures: [String] = []
+        func attempt(_ body: () throws(NetlinkError) -> Void) {
+            do throws(NetlinkError) { try body() } catch { failures.append("\(error)") }
+        }
+        for socket in found.compactMap(\.socket) {
+            do throws(NetlinkError) {
+                try sockets.destroy(socket)
+            } catch  where error.isNotSupported {
+                failures.append(
+                    "cannot end a session of this host at its service, whose next packet is refused: "
+                        + "the kernel is built without CONFIG_INET_DIAG_DESTROY"
+                )
+            } catch {
+                failures.append("\(error)")
+            }
+        }
+        for found in found where found.session.isEarlier {
+            for key in found.arrivals.map(Layout.key(of:)) {
+                var end = Transaction()
+                let family: AddressFamily = key.count == 20 ? .ipv4 : .ipv6
+                end.delete([SetElement(key)], from: Layout.earlier(family))
+                attempt { () throws(NetlinkError) in
+                    do throws(NetlinkError) { try connection.commit(end) } catch
+                        where error.isNotFound
+                    {}
+                }
+            }
+        }
+        let passing = found.filter { $0.socket == nil }.compactMap(\.entry)
+        let number = state.withLock { state in
+            state.evictions += 1
+            return state.evictions
+        }
+        let eviction = Eviction(of: passing, number: number, isOwned: isOwned)
+        if !passing.isEmpty {
+            attempt { () throws(NetlinkError) in try connection.commit(eviction.beginning) }
+        }
+        for entry in found.compactMap(\.entry) {
+            attempt { () throws(NetlinkError) in try conntrack.forget(entry) }
+        }
+        if !passing.isEmpty {
+            failures += eviction.provoke(eviction.flows)
+            finishLater(eviction)
+        }
+        guard failures.isEmpty else {
+            let more = failures.count > 1 ? " (and \(failures.count - 1) more)" : ""
+            throw GateError(failures[0] + more)
+        }
+    }
+
+    /// Provokes those again that have said nothing, and takes the table away in the end.
+    private func finishLater(_ eviction: Eviction) {
+        let finish: @Sendable () -> Void = { [self] in
+            for pause in [CInt(200), 800] {
+                _ = try? wait(for: [], atMost: pause)
+                let silent = eviction.flows.filter { flow in
+                    let element = try? connection.element(
+                        Layout.key(of: flow),
+                        in: eviction.set(of: flow)
+                    )
+                    return element?.counter?.packets == 0
+                }
+                _ = eviction.provoke(silent)
+            }
+            _ = try? wait(for: [], atMost: 2_000)
+            try? connection.commit(eviction.ending)
+        }
+        do throws(SystemError) { try OwnThread.start(finish) } catch { finish() }
+    }
+
+    /// Takes away what an agent has left that died amid ending sessions.
+    func removeLeftEvictions() throws(NetlinkError) {
+        for table in try connection.tables() where Eviction.isTable(table) {
+            var removal = Transaction()
+            removal.delete(table)
+            // Another agent's, whose it is as long as that lives.
+            try? connection.commit(removal)
+        }
+    }
+}
+
+extension TransportPort {
+    fileprivate var numbers: (transport: UInt8, number: UInt16) { (transport.rawValue, port) }
+}
