@@ -10,6 +10,8 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
     public var description: String?
     /// Its managed ports.
     public var ports: [PortRange]
+    /// The hosts behind this machine that it is for; absent where it is for this machine itself.
+    public var hosts: [CIDR]?
     /// The ranges a source must lie in.
     public var allowedSources: [CIDR]
     /// The longest duration: `3h`.
@@ -42,7 +44,8 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
     public var enabled: Bool
 
     enum CodingKeys: String, CodingKey {
-        case name, description, ports, requesters, approvals, approvers, reason, sessions, enabled
+        case name, description, ports, hosts, requesters, approvals, approvers, reason, sessions,
+            enabled
         case allowedSources = "allowed_sources"
         case maxDuration = "max_duration"
         case defaultDuration = "default_duration"
@@ -59,6 +62,7 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
         name = policy.name
         description = policy.description
         ports = policy.ports
+        hosts = policy.hosts
         allowedSources = policy.allowedSources
         maxDuration = policy.maxDuration.compactDescription
         defaultDuration = policy.defaultDuration.compactDescription
@@ -101,7 +105,7 @@ public struct PolicyChangeDocument: Codable, Hashable, Sendable {
     /// The waiting requests that it allows no longer: they are denied when they would open.
     public var deniedRequests: [String]
     /// Ports that were managed and are no longer, and so are open to everybody.
-    public var openPorts: [PortRange]
+    public var openPorts: [OpenPort]
     /// What has to be known before it is too late; absent where there is nothing.
     public var warning: String?
 
@@ -113,7 +117,7 @@ public struct PolicyChangeDocument: Codable, Hashable, Sendable {
         endedGrants: [String],
         openedRequests: [String] = [],
         deniedRequests: [String] = [],
-        openPorts: [PortRange]
+        openPorts: [OpenPort]
     ) {
         self.policy = policy
         self.file = file
@@ -125,6 +129,8 @@ public struct PolicyChangeDocument: Codable, Hashable, Sendable {
         guard !openPorts.isEmpty else { return }
         let list = openPorts.map(\.description).joined(separator: ", ")
         warning =
-            "OPEN TO EVERYBODY: \(list) is no longer managed; whoever reaches this host reaches it"
+            "OPEN TO EVERYBODY: \(list) is no longer managed; whoever reaches "
+            + (openPorts.contains { $0.hosts != nil }
+                ? "these hosts reaches it" : "this host reaches it")
     }
 }

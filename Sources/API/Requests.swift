@@ -149,6 +149,8 @@ public struct GrantDocument: Codable, Hashable, Sendable {
     public var policy: String
     /// The ports that are opened.
     public var port: PortRange
+    /// The host behind this machine that they are open on; absent for this machine itself.
+    public var host: IPAddress?
     /// The addresses that are let in.
     public var source: CIDR
     /// What has become of it.
@@ -178,6 +180,7 @@ public struct GrantDocument: Codable, Hashable, Sendable {
         reason: String?,
         policy: String,
         port: PortRange,
+        host: IPAddress? = nil,
         source: CIDR,
         state: GrantState,
         startsAt: Timestamp?,
@@ -194,6 +197,7 @@ public struct GrantDocument: Codable, Hashable, Sendable {
         self.reason = reason
         self.policy = policy
         self.port = port
+        self.host = host
         self.source = source
         self.state = state
         self.startsAt = startsAt

@@ -70,6 +70,7 @@ extension Agent: AccessService {
                     name: policy.name,
                     description: policy.description,
                     ports: policy.ports,
+                    hosts: policy.hosts,
                     sessions: policy.sessions,
                     enabled: policy.enabled,
                     activeGrants: liveGrants,
@@ -155,6 +156,7 @@ extension LastAccess {
             at: at,
             who: WhoDocument(request.requester),
             ports: Set(grants.map(\.port)).sorted(),
+            hosts: Set(grants.compactMap(\.host)).sorted(),
             sources: Set(grants.map(\.source)).sorted()
         )
     }

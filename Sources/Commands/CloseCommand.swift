@@ -109,6 +109,6 @@ extension Problem {
 }
 
 private func line(_ grant: GrantDocument) -> String {
-    let opening = "\(grant.policy) \(grant.port) from \(grant.source)"
+    let opening = "\(grant.policy) \(grant.port.text(at: grant.host)) from \(grant.source)"
     return "closed \(grant.id): \(opening), \(grant.requester.text)"
 }

@@ -19,11 +19,9 @@ struct FoundTable {
     /// Whether it can be adopted: whether chains and sets are those that this gate would have made.
     var isOurs: Bool {
         guard Set(chains.map(\.place)) == Set(Layout.chains.map(\.place)) else { return false }
-        // These two are made anew with each arming, with the flags that they need then.
-        let remade = [Layout.Ports.mapName, Layout.Ports.udpName]
         let known = Layout.fixedSets + grantSets.map(\.named)
-        return sets.values.allSatisfy { known.contains($0) || remade.contains($0.name) }
-            && (Layout.fixedSets.map(\.name) + remade).allSatisfy { sets[$0] != nil }
+        return sets.values.allSatisfy { known.contains($0) || Layout.Ports.isOne($0.name) }
+            && Layout.fixedSets.allSatisfy { sets[$0.name] != nil }
     }
 }
 
@@ -46,12 +44,14 @@ extension Gate {
         guard try connection.tables().contains(where: Layout.isTable) else { return nil }
         var sets: [String: NamedSet] = [:]
         for set in try connection.sets(in: Layout.table) { sets[set.name] = set }
-        let map = sets[Layout.Ports.mapName]
+        let maps = sets.values.filter { ["managed", "own"].contains($0.name) }
+        var ports: [SetElement] = []
+        for map in maps { ports += try connection.elements(of: map) }
         return FoundTable(
             chains: try connection.chains(in: Layout.table),
             sets: sets,
             dropped: try connection.rules(in: Layout.table).dropped,
-            tcpPorts: Layout.tcpPorts(of: try map.map(connection.elements) ?? [])
+            tcpPorts: Layout.Ports.tcpPorts(of: ports)
         )
     }
 
@@ -69,21 +69,27 @@ extension Gate {
         var arming = Arming(
             generation: generation,
             isNew: adopted == nil,
-            newPorts: Layout.tcpPorts(of: ports.mapElements).subtracting(adopted?.tcpPorts ?? [])
+            newPorts: Layout.Ports.tcpPorts(of: ports.managed.elements + ports.own.elements)
+                .subtracting(adopted?.tcpPorts ?? [])
         )
         if found != nil && adopted == nil { arming.transaction.delete(table) }
         arming.transaction.add(table)
         for chain in Layout.chains { arming.transaction.add(chain) }
-        if adopted != nil {
+        if let adopted {
             for chain in Layout.chains { arming.transaction.flush(chain) }
-            for set in [ports.map, ports.udp] { arming.transaction.delete(set) }
+            // Made anew with the flags that they need now.
+            for set in adopted.sets.values where Layout.Ports.isOne(set.name) {
+                arming.transaction.delete(set)
+            }
             for family in AddressFamily.allCases {
                 arming.transaction.flush(Layout.breakGlass(family))
             }
         }
-        for set in Layout.fixedSets + [ports.map, ports.udp] { arming.transaction.add(set) }
-        arming.transaction.add(ports.mapElements, to: ports.map)
-        arming.transaction.add(ports.udpElements, to: ports.udp)
+        for set in Layout.fixedSets { arming.transaction.add(set) }
+        for content in ports.all {
+            arming.transaction.add(content.set)
+            arming.transaction.add(content.elements, to: content.set)
+        }
         for family in AddressFamily.allCases {
             arming.transaction.add(
                 breakGlass.withoutCovered.filter { $0.family == family }
@@ -119,7 +125,7 @@ extension Gate {
         guard case .exactly(let plan) = holding else { return there }
         var elements: [GrantSet: [SetElement]] = [:]
         for (key, end, label) in plan.elements where end > now {
-            let set = GrantSet(of: key.source)
+            let set = GrantSet(of: key)
             elements[set, default: []].append(
                 set.element(key, until: end, label: label, now: now)
             )

@@ -24,7 +24,7 @@ struct PreparedChanges: ~Copyable {
         var transaction = Transaction()
         var setsAfter = sets
         for change in changes {
-            let set = GrantSet(of: change.key.source)
+            let set = GrantSet(of: change.key)
             if case .close = change {
             } else if setsAfter.insert(set).inserted {
                 transaction.add(set.named)

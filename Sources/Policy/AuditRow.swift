@@ -36,6 +36,8 @@ public struct AuditRow: Codable, Hashable, Sendable {
     public var policy: String?
     /// The ports.
     public var port: String?
+    /// The host behind this machine that they are of; several where a request is for several.
+    public var host: String?
     /// The source; several where a refused request named several.
     public var source: String?
     /// Why, in the words of who did it.
@@ -92,6 +94,7 @@ public struct AuditRow: Codable, Hashable, Sendable {
         form.add(#","detail":"#, detail)
         form.add(#","event":"#, event)
         form.add(#","grant":"#, grant)
+        form.add(#","host":"#, host)
         form.add(#","login":"#, login)
         form.add(#","name":"#, name)
         form.add(#","outcome":"#, outcome)
