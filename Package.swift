@@ -123,9 +123,15 @@ let package = Package(
             swiftSettings: memorySafe
         ),
         .target(
+            name: "Survey",
+            dependencies: ["API", "Linux", "Netlink", "Nftables", "Policy", systemPackage],
+            swiftSettings: memorySafe
+        ),
+        .target(
             name: "Agent",
             dependencies: [
-                "API", "Access", "Gate", "Ledger", "Linux", "Policy", "Settings", crypto, logging,
+                "API", "Access", "Gate", "Ledger", "Linux", "Policy", "Settings", "Survey", crypto,
+                logging,
             ],
             swiftSettings: memorySafe
         ),
@@ -210,6 +216,14 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "SurveyTests",
+            dependencies: [
+                "API", "Linux", "Netlink", "Nftables", "Policy", "Survey", "TestSupport",
+            ],
+            exclude: ["Rulesets"],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "LedgerTests",
             dependencies: ["Ledger", "Linux", "Policy", "TestSupport", grdb, systemPackage],
             swiftSettings: settings
@@ -226,7 +240,7 @@ let package = Package(
             name: "AgentTests",
             dependencies: [
                 "API", "Access", "Agent", "Gate", "Ledger", "Linux", "Nftables", "Policy",
-                "Settings", "TestSupport", grdb, logging,
+                "Settings", "Survey", "TestSupport", grdb, logging,
             ],
             swiftSettings: settings
         ),

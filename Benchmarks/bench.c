@@ -11,6 +11,13 @@
  *                                        fdatasync'ed append of 512 bytes in FOLDER; and with `nft` run as
  *                                        a program. The floor's set is `inet floor grants` of this
  *                                        network namespace.
+ *   bench listeners SOCKET COUNT ROUNDS  opening, 1 client, with nobody and with COUNT connections that are told
+ *                                        of every event, in turn
+ *   bench trail SOCKET EVENTS UID GID PEOPLE
+ *                                        fill the audit trail: PEOPLE users, from UID on, of a group open,
+ *                                        sometimes extend, and end again
+ *   bench ask SOCKET ROUNDS PATH...      how long each path takes that is read, the median of the rounds, whole
+ *                                        microseconds and how many bytes came
  *   bench restart NOTIFY COMMAND...      run the agent; how long until its table is there, and until READY=1
  *                                        comes on the socket NOTIFY
  */
@@ -18,6 +25,7 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -31,6 +39,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -46,6 +57,8 @@ enum {
     PROGRAMS = 1,              /* runs of nft in a round */
     PORTS = 64,                /* to fill, from port 20000 */
     SOURCES = 16,
+    PACED = 10,                /* bursts of SINGLES requests while others listen, and as many while none does */
+    PAUSE = 50000,             /* microseconds between two of them */
     ANSWER = 4 << 20,          /* room for the answer about 1,024 grants */
 };
 
@@ -340,6 +353,146 @@ static void latency(const char *path, const char *empty_path, const char *folder
     unlink(name);
 }
 
+/* --- listeners -------------------------------------------------------------------------------------- */
+
+/* What listeners tell the one who measures, in memory of both. */
+struct heard {
+    volatile unsigned listening;
+    volatile unsigned long events;
+};
+
+/* Connects listeners and reads what they are told, until it is killed. */
+static void listen_for_ever(const char *path, unsigned count, struct heard *heard) {
+    static const char request[] = "GET /v1/events HTTP/1.1\r\nHost: sallyport\r\n\r\n";
+    static char text[1 << 20];
+    struct epoll_event news[64];
+    int poller = epoll_create1(EPOLL_CLOEXEC);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (unsigned i = 0; i < count; i++) {
+        struct client c = {0};
+        connect_client(&c, path);
+        free(c.answer);
+        if (write(c.socket, request, sizeof request - 1) != sizeof request - 1) err(1, "cannot listen");
+        ssize_t got = read(c.socket, text, sizeof text - 1);
+        if (got < 12 || strncmp(text, "HTTP/1.1 200", 12)) errx(1, "cannot listen: %.*s", (int)got, text);
+        struct epoll_event event = {.events = EPOLLIN, .data.fd = c.socket};
+        if (poller < 0 || epoll_ctl(poller, EPOLL_CTL_ADD, c.socket, &event)) err(1, "epoll");
+        heard->listening++;
+    }
+    for (;;) {
+        int ready = epoll_wait(poller, news, 64, -1);
+        for (int i = 0; i < ready; i++) {
+            ssize_t got = read(news[i].data.fd, text, sizeof text - 1);
+            if (got <= 0) errx(1, "the agent closed the connection of a listener");
+            text[got] = 0;
+            /* A write of the agent's ends with an event, as a rule; whoever is cut in two counts there. */
+            for (char *at = text; (at = strstr(at, "\nid: ")); at++) heard->events++;
+        }
+    }
+}
+
+static void listeners(const char *path, unsigned count, int rounds) {
+    struct client c = {0};
+    const struct load opening = {.ask = ask, .answered = opened_one};
+    struct load alone = opening, heard_by_all = opening;
+    struct heard *heard = mmap(NULL, sizeof *heard, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    unsigned long expected = 0;
+    if (heard == MAP_FAILED || !(opened = calloc(CROWD, sizeof *opened))) err(1, "memory");
+    connect_client(&c, path);
+    for (int round = -1; round < rounds; round++) {
+        if (round == 0) alone = heard_by_all = opening, heard->events = expected = 0;
+        for (int i = 0; i < PACED; i++) {
+            put_on(&alone, &c, 1, SINGLES);
+            revoke_opened(&c, 1);
+            usleep(PAUSE);
+        }
+        heard->listening = 0;
+        pid_t child = fork();
+        if (child < 0) err(1, "fork");
+        if (!child) listen_for_ever(path, count, heard);
+        while (heard->listening < count) {
+            if (waitpid(child, NULL, WNOHANG)) errx(1, "the listeners ended");
+            usleep(1000);
+        }
+        for (int i = 0; i < PACED; i++) {
+            put_on(&heard_by_all, &c, 1, SINGLES);
+            revoke_opened(&c, 1);
+            expected += 2ul * SINGLES * count;
+            usleep(PAUSE);
+        }
+        /* All of it is told, in a while. */
+        double limit = now() + 20e6;
+        while (heard->events < expected && now() < limit) usleep(10000);
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        usleep(200000);        /* for the agent to see them gone */
+    }
+    if (heard->events < expected) errx(1, "listeners heard %lu events of %lu", heard->events, expected);
+    print_percentiles("alone", &alone.latency);
+    print_percentiles("heard", &heard_by_all.latency);
+}
+
+/* --- the audit trail -------------------------------------------------------------------------------- */
+
+/* One person's share: 4 grants a request, of two ports and two sources. */
+static void work(const char *path, unsigned person, unsigned requests) {
+    struct client c = {0};
+    char body[512], place[80];
+    srandom(person + 1);
+    connect_client(&c, path);
+    for (unsigned n = 0; n < requests; n++) {
+        unsigned port = random() % (PORTS - 1), source = random() % 60000;
+        int length = snprintf(body, sizeof body,
+                              "{\"targets\":[\"%u/tcp\",\"%u/tcp\"],\"sources\":[\"172.16.%u.%u/32\",\"172.17.%u.%u/32\"],"
+                              "\"duration\":\"1h\",\"reason\":\"as planned, part %u\"}",
+                              20000 + port, 20001 + port, source >> 8, source & 255, source >> 8, source & 255, n);
+        exchange(&c, "/v1/requests", body, length);
+        memcpy(place, c.location, sizeof c.location);
+        if (n % 500 == 499) {
+            strcat(place, "/extend");
+            exchange(&c, place, "{\"duration\":\"1m\"}", 17);
+            place[strlen(place) - 7] = 0;
+        }
+        strcat(place, "/revoke");
+        exchange(&c, place, "", 0);
+    }
+}
+
+static void trail(const char *path, unsigned events, unsigned uid, unsigned gid, unsigned people) {
+    double began = now();
+    for (unsigned person = 0; person < people; person++) {
+        pid_t child = fork();
+        if (child < 0) err(1, "fork");
+        if (child) continue;
+        if (setgroups(1, (gid_t[]){gid}) || setgid(gid) || setuid(uid + person)) err(1, "another user");
+        work(path, person, events / people / 8);
+        exit(0);
+    }
+    for (unsigned person = 0, status; person < people; person++)
+        if (wait((int *)&status) < 0 || status) errx(1, "somebody could not work");
+    printf("trail_ms %.0f\n", (now() - began) / 1e3);
+}
+
+static void ask_for(const char *path, int rounds, char **targets) {
+    struct client c = {0};
+    char text[1024];
+    connect_client(&c, path);
+    for (int place = 1; *targets; targets++, place++) {
+        struct samples times = {0};
+        for (int round = 0; round < rounds; round++) {
+            int size = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: sallyport\r\n\r\n", *targets);
+            c.length = 0;
+            c.began = now();
+            if (write(c.socket, text, size) != size) err(1, "cannot ask");
+            while (!receive(&c)) {}
+            note(&times, now() - c.began);
+        }
+        qsort(times.value, times.count, sizeof *times.value, ascending);
+        printf("%d %.0f %zu\n", place, times.value[times.count / 2], c.length);
+        free(times.value);
+    }
+}
+
 /* --- restart ---------------------------------------------------------------------------------------- */
 
 static int armed(struct mnl_socket *s) {
@@ -387,6 +540,10 @@ static void restart(const char *notify, char **command) {
 int main(int count, char **words) {
     if (count == 5 && !strcmp(words[1], "fill")) fill(words[2], atoi(words[3]), atoi(words[4]));
     else if (count == 6 && !strcmp(words[1], "latency")) latency(words[2], words[3], words[4], atoi(words[5]));
+    else if (count == 5 && !strcmp(words[1], "listeners")) listeners(words[2], atoi(words[3]), atoi(words[4]));
+    else if (count == 7 && !strcmp(words[1], "trail"))
+        trail(words[2], atoi(words[3]), atoi(words[4]), atoi(words[5]), atoi(words[6]));
+    else if (count > 4 && !strcmp(words[1], "ask")) ask_for(words[2], atoi(words[3]), words + 4);
     else if (count > 3 && !strcmp(words[1], "restart")) restart(words[2], words + 3);
     else errx(64, "see the top of bench.c");
     return 0;

@@ -1,8 +1,9 @@
 #!/bin/bash
 # Measures the built agent and prints one table: what a user waits for, beside the floor under it on this machine
 # in the same run (bench.c), beside `nft`, and beside the target.
-# Usage: bench.sh FOLDER [--million | --quick]
-#   FOLDER: the built programs; --million: with 1,000,000 grants, too; --quick: without grants only, in a minute
+# Usage: bench.sh FOLDER [--million | --quick | --listeners | --trail]
+#   FOLDER: the built programs; --million: with 1,000,000 grants and as many events, too; --quick: without grants
+#   only, in a minute; --listeners, --trail: only what listeners cost, or the 1,000,000 events
 set -euo pipefail
 folder=$(realpath "${1:?usage: $0 FOLDER [--million | --quick]}")
 here=$(dirname "$(realpath "$0")")
@@ -15,13 +16,17 @@ levels=(0 10000 100000)
 restart_at=100000
 rounds=60
 idle_seconds=30
+listeners=500 events=0
 case ${2:-} in
   '') ;;
-  --million) levels+=(1000000) ;;
+  --million) levels+=(1000000) events=1000000 ;;
   --quick) levels=(0) idle_seconds=0 ;;
-  *) echo "usage: $0 FOLDER [--million | --quick]" >&2; exit 64 ;;
+  --listeners) levels=() idle_seconds=0 ;;
+  --trail) levels=() idle_seconds=0 listeners=0 events=${EVENTS:-1000000} ;;
+  *) echo "usage: $0 FOLDER [--million | --quick | --listeners | --trail]" >&2; exit 64 ;;
 esac
-largest=${levels[-1]}
+largest=0
+[[ ${#levels[@]} -eq 0 ]] || largest=${levels[-1]}
 
 # On a real disk: /run is memory, and durability would cost nothing there.
 disk=$(mktemp -d "$here/../.build/bench.XXXXXX")
@@ -40,12 +45,12 @@ measure() {
 }
 progress() { [[ ! -t 2 ]] || printf '\r\e[K%s' "$*" >&2; }
 
-# start_agent KEY PLACE NAME: runs the agent NAME, and measures how long until it is armed and ready.
+# start_agent KEY PLACE NAME [SOCKET]: runs the agent NAME, and measures how long until it is armed and ready.
 start_agent() {
   # shellcheck disable=SC2016
   measure "$1" "$2" "$disk/bench" restart "$disk/notify" /bin/bash -c \
-    'exec sallyportd --config "$0/sallyport.yaml" --socket "$0/$1.sock" --state-dir "$0/$1" >>"$0/agent.log" 2>&1' \
-    "$disk" "$3"
+    'exec sallyportd --config "$0/sallyport.yaml" --socket "$2" --state-dir "$0/$1" >>"$0/agent.log" 2>&1' \
+    "$disk" "$3" "${4:-$disk/$3.sock}"
   agent=${result[$1.pid]}
 }
 resident_kib() { awk '/^VmRSS:/ { print $2 }' "/proc/$agent/status"; }
@@ -78,6 +83,7 @@ NFT
 mkdir "$disk/policy.d"
 cat >"$disk/sallyport.yaml" <<YAML
 policy_dir: $disk/policy.d
+roles: { requester: ["group:sallyport"] }
 YAML
 # The 64 ports to fill, over enough policies that one requester may hold 1,000,000 grants.
 {
@@ -88,12 +94,46 @@ YAML
   done
 } >"$disk/policy.d/bench.yaml"
 
+# Queries of the audit trail by each filter and each two of them, with what many events have and what few have.
+queries=() names=()
+add_queries() {
+  local filters=(event=opened event=extended user=worker7 user=root policy=fill-20040 source=172.16.99.99 request=4711
+    since="$(date -u -d "-$1 seconds" +%FT%TZ)" until="$(date -u -d "-$(($1 - 1)) seconds" +%FT%TZ)")
+  local i j
+  for ((i = 0; i < ${#filters[@]}; i++)); do
+    for ((j = i; j < ${#filters[@]}; j++)); do
+      [[ $i -eq $j || ${filters[i]%%=*} != "${filters[j]%%=*}" ]] || continue
+      names+=("${filters[i]}$([[ $i -eq $j ]] || echo " ${filters[j]}")")
+      queries+=("/v1/audit?${filters[i]}$([[ $i -eq $j ]] || echo "&${filters[j]}")")
+    done
+  done
+}
+measure_trail() {
+  local worker people=128
+  for ((worker = 0; worker < people; worker++)); do
+    echo "worker$worker:x:$((62000 + worker)):61011::/:/bin/false" >>/etc/passwd
+  done
+  progress "recording $events events"
+  ip netns add trail
+  start_agent trail trail trail /run/trail.sock
+  measure trail trail "$disk/bench" trail /run/trail.sock "$events" 62000 61011 "$people"
+  add_queries $((${result[trail.trail_ms]} / 2000 + 1))
+  progress "asking for some of $events events"
+  measure audit trail "$disk/bench" ask /run/trail.sock 7 "${queries[@]}"
+  kill "$agent"
+}
+
 fresh_floor
 # One agent without grants, in a network namespace of its own, and one to fill.
 ip netns add empty
 start_agent empty empty empty
 start_agent full host full
 result[rss.0]=$(resident_kib)
+[[ $events -eq 0 ]] || measure_trail
+if [[ $listeners -gt 0 ]]; then
+  progress "with $listeners listeners"
+  measure told empty "$disk/bench" listeners "$disk/empty.sock" "$listeners" 5
+fi
 live=0 first=0
 for level in "${levels[@]}"; do
   if [[ $level -gt $live ]]; then
@@ -160,6 +200,20 @@ for level in "${levels[@]}"; do
 done
 empty=${result[rss.0]} full=${result[rss.$largest]}
 row "resident, no grants" "$((empty / 1024)) MiB" - - '< 40 MiB'
+if [[ $listeners -gt 0 ]]; then
+  row "open, 1 client, $listeners listening, p50" "$(ms "$(column told.heard 0)")" "nobody listening $(ms "$(column told.alone 0)")" \
+    "$(ratio "$(column told.heard 0)" "$(column told.alone 0)")" '<= 1.3 x'
+  row "open, 1 client, $listeners listening, p99" "$(ms "$(column told.heard 1)")" "nobody listening $(ms "$(column told.alone 1)")" \
+    "$(ratio "$(column told.heard 1)" "$(column told.alone 1)")" '-'
+fi
+if [[ $events -gt 0 ]]; then
+  slowest=1
+  for ((i = 1; i <= ${#queries[@]}; i++)); do
+    [[ $(column "audit.$i" 0) -le $(column "audit.$slowest" 0) ]] || slowest=$i
+    [[ ${2:-} != --trail ]] || row "audit, ${names[i - 1]}" "$(ms "$(column "audit.$i" 0)")" "$(column "audit.$i" 1) bytes" - '<= 50 ms'
+  done
+  row "audit of $events events, slowest query" "$(ms "$(column "audit.$slowest" 0)")" "${names[slowest - 1]}" - '<= 50 ms'
+fi
 [[ $largest -gt 0 ]] || exit 0
 compare "open, 1 client, $largest grants, p50" "$largest.single" 0 'no grants' "$largest.empty" '<= 1.3 x'
 row "start to armed, $restart_at grants" "${result[restart.armed_ms]} ms" - - '<= 100 ms'

@@ -39,10 +39,13 @@ private func read(_ bytes: UnsafeBufferPointer<UInt8>) {
         _ = try? Monitor.Generation(reply, in: datagram)
         guard case .object(_, let body) = reply.content else { continue }
         _ = try? SocketDiagnostics.connection(in: datagram, at: body)
+        _ = try? SocketDiagnostics.listener(in: datagram, at: body, transport: 6)
+        _ = try? NetworkInterface(in: datagram, at: body)
         guard body.count >= 4 else { continue }
         let attributes = body.lowerBound + 4..<body.upperBound
         _ = try? Table(in: datagram, at: attributes, family: 1)
         _ = try? Chain(in: datagram, at: attributes, of: table)
+        _ = try? Flowtable(in: datagram, at: attributes, of: table)
         _ = try? Rule(in: datagram, at: attributes, of: table)
         _ = try? NamedSet(in: datagram, at: attributes, of: table)
         for set in sets {

@@ -35,6 +35,11 @@ package enum AuditCSV {
         return line + Array("\r\n".utf8)
     }
 
+    /// What begins a formula, in the wide forms of East Asia, too.
+    private static let formulas: Set<Unicode.Scalar> = [
+        "=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠",
+    ]
+
     private static func append(_ cell: String, to line: inout [UInt8]) {
         let quote = UInt8(ascii: "\"")
         let needsQuotes = cell.utf8.contains {
@@ -42,9 +47,7 @@ package enum AuditCSV {
         }
         if needsQuotes { line.append(quote) }
         // What a spreadsheet would take for a formula, some behind spaces, it must take for text.
-        if let first = cell.utf8.first(where: { $0 != UInt8(ascii: " ") }),
-            Array("=+-@\t\r".utf8).contains(first)
-        {
+        if let first = cell.unicodeScalars.first(where: { $0 != " " }), formulas.contains(first) {
             line.append(UInt8(ascii: "'"))
         }
         for byte in cell.utf8 {

@@ -102,7 +102,7 @@ public struct PolicyChangeDocument: Codable, Hashable, Sendable {
     public var endedGrants: [String]
     /// The waiting requests that need no more approvals: they open at once, or at their start.
     public var openedRequests: [String]
-    /// The waiting requests that it allows no longer: they are denied when they would open.
+    /// The waiting requests that it allows no longer, and that are denied.
     public var deniedRequests: [String]
     /// Ports that were managed and are no longer, and so are open to everybody.
     public var openPorts: [OpenPort]

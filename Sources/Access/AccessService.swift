@@ -7,8 +7,8 @@ public import Policy
 /// grants the caller may see and change is for the service to decide. A `Problem` that is thrown is
 /// the answer; any other error is a fault of the agent's own.
 public protocol AccessService: Sendable {
-    /// The roles of somebody who connected.
-    func roles(of identity: Identity) async -> Set<Role>
+    /// The roles of somebody who connected; nobody waits for them.
+    func roles(of identity: Identity) -> Set<Role>
 
     /// The delegate that runs as a user of this host; nil where none does.
     func delegate(runningAs user: String) async -> Delegate?
@@ -26,6 +26,17 @@ public protocol AccessService: Sendable {
 
     /// The agent, the gate and the policies with their figures, and what the caller may do.
     func status(for caller: Caller) async throws -> StatusDocument
+
+    /// What of the host takes connections, and whether it is managed.
+    ///
+    /// - Throws: A `Problem` where the kernel does not let it be read, or where the caller may see but
+    ///   some policies.
+    func discover(for caller: Caller) async throws -> DiscoverDocument
+
+    /// What on the host would defeat the gate, or leads past it.
+    ///
+    /// - Throws: As ``discover(for:)``.
+    func examine(for caller: Caller) async throws -> DoctorDocument
 
     /// All policies.
     func policies(for caller: Caller) async throws -> PolicyList
@@ -75,6 +86,23 @@ public protocol AccessService: Sendable {
         by caller: Caller,
         render: @escaping @Sendable (Opened) throws -> Answer
     ) async throws -> Answer
+
+    /// The same for whoever is on the thread that everything runs on, and has no task to wait in.
+    ///
+    /// - Parameters:
+    ///   - ask: What is asked for.
+    ///   - idempotencyKey: A repetition under the same key answers the first request.
+    ///   - caller: Who asks.
+    ///   - render: Makes the answer while the disk is at work; what it returns gives the answer, and
+    ///     is called, on any thread, only once all is durable and in the kernel.
+    ///   - fail: Called, on any thread, instead of that.
+    func open(
+        _ ask: Ask,
+        idempotencyKey: String?,
+        by caller: Caller,
+        render: @escaping @Sendable (Opened) throws -> @Sendable () -> Void,
+        fail: @escaping @Sendable (any Error) -> Void
+    )
 
     /// What would be opened if it was asked for now.
     ///

@@ -7,6 +7,8 @@ public import Policy
 public enum Operation: String, Hashable, Sendable, CaseIterable {
     case readStatus = "read the status"
     case readDelegation = "read the delegation"
+    case discover = "discover open ports"
+    case examine = "examine the host"
     case listPolicies = "list policies"
     case readPolicy = "read a policy"
     case reloadPolicies = "reload the policies"
@@ -39,7 +41,7 @@ public enum Operation: String, Hashable, Sendable, CaseIterable {
             [.requester, .admin]
         case .approveRequest, .denyRequest: [.approver, .admin]
         case .listRequests, .readRequest, .listGrants, .readAudit, .followEvents: Set(Role.allCases)
-        case .verifyAudit: [.viewer, .approver, .admin]
+        case .discover, .examine, .verifyAudit: [.viewer, .approver, .admin]
         }
     }
 

@@ -19,7 +19,7 @@ extension Agent {
     public func allAudit(_ filter: AuditFilter, for caller: Caller) async throws -> AuditRows {
         var filter = filter
         filter.scope = caller.auditScope
-        return ledger.allAudit(filter)
+        return ledger.allAudit(filter, isUnbroken: true)
     }
 
     /// Goes through the whole audit trail.

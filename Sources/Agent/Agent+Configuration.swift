@@ -3,7 +3,7 @@ public import Access
 import Linux
 import Logging
 public import Policy
-import Settings
+public import Settings
 
 extension Agent {
     /// Reads the configuration again; answers the policies in force then.
@@ -29,15 +29,38 @@ extension Agent {
         } catch {
             throw Problem(.kernelRefused, "the old policies stay: \(error)")
         }
+        try? await noteLoaded(new, after: old, by: person)
+        await committer.keepConfiguration(in: source)
+        checkNamesLater()
+    }
+
+    /// Records that the configuration the agent began with is not the one that was last recorded, if
+    /// so, and keeps it.
+    ///
+    /// - Parameter old: What was in force then, and is not any more; nil where there is no such.
+    public func noteStart(after old: AgentConfiguration?) async {
+        let configuration = await committer.configuration
+        if let old {
+            try? await noteLoaded(configuration, after: old, by: nil, "changed before the start")
+        }
+        await committer.keepConfiguration(in: source)
+    }
+
+    private func noteLoaded(
+        _ new: AgentConfiguration,
+        after old: AgentConfiguration,
+        by person: Person?,
+        _ remarks: String...
+    ) async throws {
         let open = old.policySet.ports(notManagedBy: new.policySet)
         warn(ofOpenPorts: open)
         let policies = counted(new.policies.count, "policy", "policies")
         let detail =
-            [policies] + new.differences(from: old) + open.map { "\($0) no longer managed" }
-        try? await note(
+            [policies] + remarks + new.differences(from: old)
+            + open.map { "\($0) no longer managed" }
+        try await note(
             Notice(.configurationLoaded, by: person, detail: detail.joined(separator: "; "))
         )
-        checkNamesLater()
     }
 
     /// Looks up the users and groups that the configuration names, which may take long, and says

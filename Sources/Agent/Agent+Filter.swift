@@ -13,23 +13,35 @@ extension Agent {
     ///
     /// A name means a user of this host where there is one, whatever others call themselves; else the
     /// one remote person of that name. Names are only looked for where nothing was found.
+    ///
+    /// Of a long past only so much is looked at that an answer comes soon.
+    ///
+    /// - Returns: What was found, and the request before which the search has to go on where that is
+    ///   less than the filter's limit; nil where it is through.
     func matching<Item>(
         _ filter: RequestFilter,
+        inPast isPast: Bool,
         for caller: Caller,
         _ read: (LedgerFilter) async throws(LedgerError) -> [Item]
-    ) async throws -> [Item] {
+    ) async throws -> ([Item], rest: Int64?) {
         var wanted = try filter.forLedger(caller)
+        let newest = min(filter.before.map { $0 - 1 } ?? .max, ledger.newestRequest)
+        if isPast, newest > Self.mostLookedAt { wanted.after = newest - Self.mostLookedAt }
+        let rest = wanted.after.map { $0 + 1 }
         let found = try await reading { () throws(LedgerError) in try await read(wanted) }
-        guard found.isEmpty else { return found }
+        guard found.isEmpty else { return (found, rest) }
         if let policy = filter.policy { try await require(policy: policy, for: caller) }
-        guard caller.maySeeAll else { return [] }
+        guard caller.maySeeAll else { return ([], rest) }
         if let name = wanted.name, let subject = try await remotePerson(named: name, for: caller) {
             (wanted.name, wanted.subject) = (nil, subject)
-            return try await reading { () throws(LedgerError) in try await read(wanted) }
+            return (try await reading { () throws(LedgerError) in try await read(wanted) }, rest)
         }
         if let subject = wanted.subject { try await require(subject, for: caller) }
-        return []
+        return ([], rest)
     }
+
+    /// Requests that are looked at for one page: some 50 ms.
+    private static let mostLookedAt: Int64 = 50_000
 
     /// Throws where neither the configuration nor, to who sees all, the ledger knows the policy.
     private func require(policy name: String, for caller: Caller) async throws {
@@ -49,7 +61,11 @@ extension Agent {
     /// The one remote person of a name; nil where the name is that of a user of this host.
     private func remotePerson(named name: String, for caller: Caller) async throws -> Subject? {
         let subjects = try await reading { () throws(LedgerError) in
-            try await ledger.people(named: name, under: caller.identity.via?.policies)
+            if let policies = caller.identity.via?.policies {
+                try await ledger.people(named: name, under: policies)
+            } else {
+                try await ledger.people(named: name)
+            }
         }
         if subjects.contains(where: { $0.uid != nil }) { return nil }
         let isUser = await onOwnThread { NameService.primaryGroup(ofUser: name) != nil }
@@ -73,10 +89,12 @@ extension Agent {
             subject: subject,
             limit: 1
         )
-        let requests = try await reading { () throws(LedgerError) in
-            try await ledger.requests(filter)
+        let isKnown = try await reading { () throws(LedgerError) in
+            guard try await ledger.knows(subject) else { return false }
+            if filter.policies == nil { return true }
+            return try await !ledger.requests(filter).isEmpty
         }
-        if !requests.isEmpty { return }
+        if isKnown { return }
         if let uid = subject.uid, await onOwnThread({ NameService.user(uid) != nil }) == true {
             return
         }

@@ -45,8 +45,7 @@ extension Agent {
             (change, waiting) = try await committer.change(
                 policy: name,
                 to: text,
-                if: condition,
-                remembering: source
+                if: condition
             )
         } catch {
             var error = error
@@ -74,10 +73,10 @@ extension Agent {
         let changes = AccessPolicy.differences(from: change.old, to: change.new)
         var ended: [Grant.ID] = []
         if change.old != change.new {
-            logger.info("policy \(name): \(changes.joined(separator: ", "))")
             warn(ofOpenPorts: open)
             let detail = changes + open.map { "\($0) no longer managed" }
             ended = try await record(change, detail, keepingGrants, by: caller)
+            await committer.keepConfiguration(in: source)
             checkNamesLater()
         }
         return PolicyChanged(

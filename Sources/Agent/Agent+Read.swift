@@ -20,13 +20,15 @@ extension Agent {
         _ filter: RequestFilter,
         for caller: Caller
     ) async throws -> RequestList {
-        let stored = try await matching(filter, for: caller) { wanted throws(LedgerError) in
+        let isPast = filter.state.map { $0 != .active && !$0.isWaiting } ?? true
+        let (stored, rest) = try await matching(filter, inPast: isPast, for: caller) {
+            wanted throws(LedgerError) in
             try await ledger.requests(wanted, state: filter.state)
         }
-        let isLast = stored.count < filter.limit
+        let next = stored.count < filter.limit ? rest : stored.last?.id
         return RequestList(
             requests: await documents(of: stored),
-            next: isLast ? nil : stored.last.map { "\($0.id)" }
+            next: next.map { "\($0)" }
         )
     }
 
@@ -39,10 +41,12 @@ extension Agent {
         var filter = filter
         // A page holds whole requests, and so at least the largest there can be.
         filter.limit = RequestLimits.grants + 1
-        var stored = try await matching(filter, for: caller) { wanted throws(LedgerError) in
+        let found = try await matching(filter, inPast: includeEnded, for: caller) {
+            wanted throws(LedgerError) in
             try await ledger.grants(wanted, state: includeEnded ? nil : .active)
         }
-        var next: String?
+        var stored = found.0
+        var next = found.rest.map { "\($0)" }
         if stored.count == filter.limit, let cut = stored.last?.id.request {
             stored.removeAll { $0.id.request == cut }
             next = stored.last.map { "\($0.id.request)" }

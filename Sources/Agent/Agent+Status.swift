@@ -5,11 +5,12 @@ import Ledger
 import Linux
 public import Policy
 import Settings
+import Synchronization
 
 extension Agent: AccessService {
     /// The roles of somebody who connected.
-    public func roles(of identity: Identity) async -> Set<Role> {
-        await committer.configuration.policySet.roles.roles(of: identity)
+    public func roles(of identity: Identity) -> Set<Role> {
+        committer.roles.withLock { $0 }.roles(of: identity)
     }
 
     /// The delegate that runs as a user of this host.

@@ -17,6 +17,9 @@ public final class Agent: Sendable {
     let clocks: any Clocks
     let logger: Logger
     let source: any ConfigurationSource
+    let host: any HostReading
+    let discoveries = Shared<Result<DiscoverDocument, Problem>>()
+    let examinations = Shared<Result<DoctorDocument, Problem>>()
     let startedAt: Timestamp
     /// What the start found wrong with the audit trail.
     let auditFault: String?
@@ -39,6 +42,7 @@ public final class Agent: Sendable {
     ///   - gate: What opens and closes.
     ///   - ledger: What is read of requests and grants.
     ///   - store: Where events are written; nil for the ledger itself.
+    ///   - host: Where it is read what else is on the host.
     ///   - clocks: What time it is.
     ///   - executor: The thread that everything runs on: the server's.
     ///   - logger: Takes faults and what an administrator should know.
@@ -53,6 +57,7 @@ public final class Agent: Sendable {
         gate: any GateControl,
         ledger: Ledger,
         store: (any EventStore)? = nil,
+        host: any HostReading = ThisHost(),
         clocks: any Clocks,
         executor: any SerialExecutor & TaskExecutor,
         logger: Logger,
@@ -63,6 +68,7 @@ public final class Agent: Sendable {
         self.clocks = clocks
         self.logger = logger
         self.source = source
+        self.host = host
         let now = clocks.now()
         startedAt = now.wall
         let recovered = try ledger.recover()

@@ -22,7 +22,6 @@ extension Committer {
             throw error
         }
         try adopt(new)
-        source.remember(new)
         return (old, new)
     }
 
@@ -33,14 +32,12 @@ extension Committer {
     ///   - name: The policy's name.
     ///   - definition: The keys of the policy file, `name` included; nil to remove the policy.
     ///   - condition: What must hold of the policy.
-    ///   - source: Where what is in force is kept.
     /// - Returns: What was changed, and what becomes of the requests that wait under the policy.
     /// - Throws: `Problem`; then nothing was.
     func change(
         policy name: String,
         to definition: String?,
-        if condition: Precondition,
-        remembering source: any ConfigurationSource
+        if condition: Precondition
     ) throws(Problem) -> (PolicyChange, WaitingFates) {
         let names = configuration.policies.map(\.name)
         let policy = configuration.policies.first { $0.name == name }
@@ -55,8 +52,6 @@ extension Committer {
         } catch {
             throw Problem(error)
         }
-        let now = clocks.now()
-        let deniedBefore = fates(under: name, at: now).denied
         do {
             try adopt(change.configuration)
         } catch {
@@ -68,10 +63,7 @@ extension Committer {
             }
             throw Problem(.kernelRefused, text)
         }
-        source.remember(change.configuration)
-        var fates = fates(under: name, at: now)
-        fates.denied.removeAll(where: deniedBefore.contains)
-        return (change, fates)
+        return (change, fates(under: name, at: clocks.now()))
     }
 
     /// A delegate that names a policy is bound to it, and the file that says so is nobody's but the

@@ -20,7 +20,7 @@ enum Outcome {
 struct WaitingFates {
     /// Those that need no more approvals, and open at once or at their start.
     var opened: [Int64] = []
-    /// Those that will be denied when they would open.
+    /// Those that can open no more, and are denied at once.
     var denied: [Int64] = []
 }
 
@@ -94,35 +94,41 @@ extension Committer {
             : [.concluded(request.id, .lapsed, at: now.wall, by: nil, reason: nil)]
     }
 
-    /// What happens to a waiting request when a configuration is put in force: it goes on where its
-    /// policies ask for no more approvals than were given.
+    /// What happens to a waiting request when a configuration is put in force.
     func eventsOfReconfiguration(of request: WaitingRequest, at now: Moment) -> [Event] {
-        guard request.wait.state == .pending,
-            configuration.policySet.refusal(ofApprovalsOf: request) == nil
-        else { return [] }
-        let outcome = outcome(of: request, at: now)
-        let state: RequestState = if case .scheduled = outcome { .scheduled } else { .pending }
-        return [.approved(request.id, nil, then: state)] + outcome.events(of: request, at: now)
+        let fate = fate(of: request, at: now)
+        let events = fate.events(of: request, at: now)
+        switch fate {
+        case .waits, .concluded: return events
+        case .scheduled: return [.approved(request.id, nil, then: .scheduled)]
+        case .opened, .extended: return [.approved(request.id, nil, then: .pending)] + events
+        }
     }
 
-    /// What is to become of the requests that wait under a policy, by what is in force now.
+    /// What becomes of a waiting request by the configuration that was put in force just now: it is
+    /// denied where it can open no more, and goes on where no more approvals are asked for than were
+    /// given.
+    private func fate(of request: WaitingRequest, at now: Moment) -> Outcome {
+        let policies = configuration.policySet
+        let start = max(now.wall, request.wait.startsAt ?? now.wall)
+        if let refusal = policies.lastingRefusal(of: request, by: identity(of: request), at: start)
+        {
+            return .concluded(.denied, reason: refusal)
+        }
+        guard request.wait.state == .pending, policies.refusal(ofApprovalsOf: request) == nil else {
+            return .waits
+        }
+        return outcome(of: request, at: now)
+    }
+
+    /// What becomes of the requests that wait under a policy, by what is in force now.
     func fates(under policy: String, at now: Moment) -> WaitingFates {
         var fates = WaitingFates()
         for request in waitingRequests.all where request.wait.policies.contains(policy) {
-            // As it will be judged at its start.
-            let start = Moment(
-                wall: max(now.wall, request.wait.startsAt ?? now.wall),
-                boot: now.boot
-            )
-            let needsMore = configuration.policySet.refusal(ofApprovalsOf: request)
-            let isPending = request.wait.state == .pending
-            switch outcome(of: request, at: start) {
-            case .concluded(.denied, let reason):
-                // Those that are missing may be given yet.
-                if !isPending || reason != needsMore { fates.denied.append(request.id) }
-            case .opened, .extended:
-                if isPending, needsMore == nil { fates.opened.append(request.id) }
-            case .waits, .scheduled, .concluded: continue
+            switch fate(of: request, at: now) {
+            case .concluded(.denied, _): fates.denied.append(request.id)
+            case .opened, .extended, .scheduled: fates.opened.append(request.id)
+            case .waits, .concluded: continue
             }
         }
         return fates
@@ -285,11 +291,6 @@ extension [PolicySet.NewEnd] {
 extension Grounds {
     /// Those of a request.
     init(_ ask: Ask) { self.init(reason: ask.reason, ticket: ask.ticket) }
-}
-
-extension [Violation] {
-    /// All of them in one line.
-    var text: String { map(\.message).joined(separator: "; ") }
 }
 
 extension [Event] {

@@ -4,6 +4,7 @@ import Ledger
 import Logging
 import Policy
 import Settings
+import Synchronization
 
 /// Carries every change through the one path there is: decide, write durably, commit to the kernel,
 /// answer.
@@ -21,7 +22,6 @@ actor Committer {
     nonisolated let executor: any SerialExecutor & TaskExecutor
     nonisolated let clocks: any Clocks
     private let store: any EventStore
-    private let gate: any GateControl
     private let logger: Logger
     /// Is told when the next grant ends, or a request that waits starts or lapses.
     private let wake: @Sendable (BootTime?) -> Void
@@ -33,7 +33,11 @@ actor Committer {
     /// The requests that wait for approvals or their start, with what is on its way into the ledger.
     private(set) var waitingRequests: WaitingRequests
     /// The configuration in force, by which requests are decided.
-    private(set) var configuration: AgentConfiguration
+    private(set) var configuration: AgentConfiguration {
+        didSet { roles.withLock { $0 = configuration.policySet.roles } }
+    }
+    /// Who holds which role by that configuration, for whoever asks on any thread.
+    nonisolated let roles: Mutex<RoleTable>
     private var configuredAt: Timestamp
     private var configurationOrigin: ConfigurationOrigin
     /// Why the files, as they were last read, are not what is in force.
@@ -46,12 +50,14 @@ actor Committer {
     /// What waits for the next commit.
     private(set) var waiting: [any Pending] = []
     private var phase = Phase.idle
-    private var kernel = Kernel.behind
+    private var kernel: FollowingKernel
     private var throttle = NoticeThrottle()
     /// Whether a configuration was put in force since what waits was last held against it.
     private var isReconfigured = false
     /// Whether a clock was stepped since the plan was last held against it.
     private var isClockStepped = false
+    /// How many changes of the configuration are not in the audit trail yet.
+    private var unrecordedChanges = 0
     private var isHealing = false
     /// When which fault was logged that lasts.
     private var loggedFaults: [String: BootTime] = [:]
@@ -59,8 +65,6 @@ actor Committer {
     private var prunedAt: BootTime?
     /// Who is told of delegates: the server, as long as the agent runs.
     private var delegateFeeds: [AsyncStream<[String]>.Continuation] = []
-    /// What break-glass sources had let in when the audit trail was last told, and when that was.
-    private var breakGlassTold: [CIDR: (packets: UInt64, at: BootTime)] = [:]
 
     /// Where the commit under way is.
     private enum Phase {
@@ -71,14 +75,6 @@ actor Committer {
         case recording([Plan.Undo])
         /// In the ledger, and on its way into the kernel.
         case opening
-    }
-
-    /// How the kernel stands to the plan.
-    private enum Kernel {
-        /// It differs in what the commit under way changes, and in nothing else.
-        case inStep
-        /// It may differ in anything.
-        case behind
     }
 
     /// What keeps a request from being made twice.
@@ -106,12 +102,13 @@ actor Committer {
         self.plan = plan
         self.waitingRequests = waitingRequests
         self.configuration = configuration
+        roles = Mutex(configuration.policySet.roles)
         configurationOrigin = origin
         configurationFault = fault
         configuredAt = clocks.now().wall
         self.nextRequestID = nextRequestID
         self.store = store
-        self.gate = gate
+        kernel = FollowingKernel(gate, clocks: clocks, logger: logger)
         self.clocks = clocks
         self.executor = executor
         self.logger = logger
@@ -132,6 +129,8 @@ actor Committer {
             _ = await secure(events, because: error)
         }
         wakeAtNextEnd()
+        // The files may have been changed since the requests were made.
+        judgeWaitingRequestsAnew()
     }
 
     /// Why the ledger does not take what is in force; nil where it has all of it.
@@ -217,6 +216,9 @@ actor Committer {
         Task(executorPreference: executor) { await self.commitWaiting() }
     }
 
+    /// Does something on the actor's thread.
+    func run(_ body: @Sendable () -> Void) { body() }
+
     /// Books what time has ended, and records what could not be recorded until now.
     func settle() async throws {
         try await submit { _, _ throws(Problem) in Submission(events: []) {} }
@@ -252,15 +254,8 @@ actor Committer {
     }
 
     /// How many packets of a break-glass source the audit trail has to be told of; nil for none.
-    ///
-    /// The first use is told at once, what follows within an hour all together.
     func breakGlassPackets(of source: CIDR, are packets: UInt64, isLast: Bool) -> UInt64? {
-        let (told, now) = (breakGlassTold[source], clocks.now().boot)
-        guard packets > told?.packets ?? 0,
-            isLast || told.map({ now - $0.at >= .seconds(3_600) }) ?? true
-        else { return nil }
-        breakGlassTold[source] = (packets, now)
-        return packets - (told?.packets ?? 0)
+        kernel.breakGlassPackets(of: source, are: packets, isLast: isLast)
     }
 
     /// A notice as an event; none where there have been too many like it.
@@ -341,7 +336,7 @@ actor Committer {
         }
         if isClockStepped {
             isClockStepped = false
-            kernel = .behind
+            kernel.fallBehind()
             take(plan.shortened(at: now), of: nil)
         }
         // The kernel has closed them already.
@@ -379,12 +374,10 @@ actor Committer {
                 decided.flatMap(\.events),
                 at: now.wall,
                 meanwhile: {
-                    if case .inStep = kernel { gate.prepare(elements, now: clocks.now().boot) }
+                    kernel.prepare(elements)
                     for decided in decided { decided.pending?.render() }
                 },
-                afterwards: { [gate, clocks, elements] in
-                    gate.begin(elements, now: clocks.now().boot)
-                }
+                afterwards: kernel.begin(elements)
             )
         } catch {
             await closeUnrecorded(decided, because: error)
@@ -562,16 +555,12 @@ actor Committer {
 
     // MARK: The kernel
 
-    /// Commits changes of elements; where that fails, reads the kernel back and makes it what the
-    /// plan says.
     private func bringKernel(to changes: [ElementChange]) throws {
-        guard case .inStep = kernel else { return try reassert() }
-        guard !changes.isEmpty else { return }
         do {
-            try gate.apply(changes, now: clocks.now().boot)
+            try kernel.bring(to: changes, or: plan, of: configuration)
         } catch {
-            logger.warning("\(error); making the table anew")
-            try reassert()
+            healLater()
+            throw error
         }
     }
 
@@ -582,10 +571,8 @@ actor Committer {
         if case .recording(let undos) = phase {
             for undo in undos.reversed() { recorded.undo(undo) }
         }
-        kernel = .behind
         do {
-            try arm(configuration, holding: .exactly(recorded))
-            kernel = .inStep
+            try kernel.make(configuration, holding: recorded)
         } catch {
             healLater()
             throw error
@@ -597,9 +584,8 @@ actor Committer {
     ///
     /// - Throws: Where the kernel refuses; then the old one stays.
     func adopt(_ configuration: AgentConfiguration) throws {
-        let wasMissing: Bool
         do {
-            wasMissing = try arm(configuration, holding: .whatIsThere)
+            try kernel.adopt(configuration)
         } catch {
             // Nobody knows what of it the kernel took.
             try? reassert()
@@ -611,16 +597,29 @@ actor Committer {
         configurationFault = nil
         configuredAt = clocks.now().wall
         for feed in delegateFeeds { feed.yield(configuration.delegates.map(\.user)) }
-        if wasMissing { kernel = .behind }
         do {
-            if case .behind = kernel { try reassert() }
+            if kernel.isBehind { try reassert() }
         } catch {
             // It is in force; what is open follows.
             logger.error("\(error)")
         }
+        unrecordedChanges += 1
+        judgeWaitingRequestsAnew()
+    }
+
+    private func judgeWaitingRequestsAnew() {
         guard waitingRequests.count > 0 else { return }
         isReconfigured = true
         submit({ _, _ throws(Problem) in Submission(events: []) {} }, reply: { _ in })
+    }
+
+    /// Keeps what is in force for a start, now that the change that led to it has its row: what the
+    /// process dies before, the next start finds to differ from what was kept, and records.
+    func keepConfiguration(in source: any ConfigurationSource) {
+        // Where the ledger took nothing, that start has to tell.
+        guard ledgerFault == nil else { return }
+        unrecordedChanges = max(0, unrecordedChanges - 1)
+        if unrecordedChanges == 0 { source.remember(configuration) }
     }
 
     /// The users that delegates run as: now, and again whenever a configuration is put in force.
@@ -642,19 +641,6 @@ actor Committer {
     /// Notes that the files cannot be put in force as they are.
     func refuse(_ fault: ConfigurationError) { configurationFault = fault }
 
-    @discardableResult
-    private func arm(_ configuration: AgentConfiguration, holding: Holding) throws -> Bool {
-        let wasMissing = try gate.arm(
-            managed: configuration.policySet.managedPorts,
-            breakGlass: configuration.breakGlass,
-            holding: holding,
-            now: { clocks.now().boot }
-        )
-        // A gate that was made anew counts from zero.
-        breakGlassTold = [:]
-        return wasMissing
-    }
-
     /// Tries again in a while what the ledger or the kernel did not take.
     private func healLater() {
         guard !isHealing else { return }
@@ -668,7 +654,7 @@ actor Committer {
     private func heal() async {
         isHealing = false
         do {
-            if case .behind = kernel { try reassert() }
+            if kernel.isBehind { try reassert() }
             let isDue = waitingRequests.nextDue.map { $0 <= clocks.now().wall } ?? false
             if store.isBehind || isDue { try await settle() }
         } catch {

@@ -11,7 +11,8 @@ public protocol EventStore: Sendable {
     ///   - events: What happened, in this order.
     ///   - at: The time of the audit rows.
     ///   - meanwhile: Called while the disk is at work, or before.
-    ///   - afterwards: Called by any thread once all is durable, while this returns; or never.
+    ///   - afterwards: Called by any thread once all is durable, before this returns or while it
+    ///     does; or never.
     /// - Throws: `LedgerError`; then nothing of it is recorded.
     func commit(
         _ events: [Event],

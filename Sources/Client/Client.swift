@@ -26,6 +26,17 @@ public final class Client {
         try get("/v1/status")
     }
 
+    /// What of the host takes connections, and whether it is managed.
+    public func discover() throws(ClientError) -> DiscoverDocument {
+        // Of a host with very many rules and sockets; else it takes some milliseconds.
+        try exchange(Call(method: .GET, target: "/v1/discover", patience: .seconds(30)))
+    }
+
+    /// What on the host would defeat the gate, or leads past it.
+    public func doctor() throws(ClientError) -> DoctorDocument {
+        try exchange(Call(method: .GET, target: "/v1/doctor", patience: .seconds(30)))
+    }
+
     /// All policies.
     public func policies() throws(ClientError) -> PolicyList {
         try get("/v1/policies")
@@ -41,13 +52,25 @@ public final class Client {
         try post("/v1/policies/reload")
     }
 
+    /// What a policy must be that is to be changed.
+    public enum Condition: Hashable, Sendable {
+        /// Whatever it is, or nothing.
+        case none
+        /// There must be none.
+        case isAbsent
+        /// What it was when it had this tag.
+        case isStill(tag: String)
+    }
+
     /// One policy, with the tag of what it is now.
     public func taggedPolicy(
         named name: String
-    ) throws(ClientError) -> (policy: PolicyDocument, tag: String?) {
+    ) throws(ClientError) -> (policy: PolicyDocument, tag: String) {
         let call = Call(method: .GET, target: "/v1/policies/\(encoded(name))")
         let reply = try connection.exchange(call)
-        return (try document(of: reply, to: call), reply.tag)
+        let policy: PolicyDocument = try document(of: reply, to: call)
+        guard let tag = reply.tag, !tag.isEmpty else { throw unreadable(reply) }
+        return (policy, tag)
     }
 
     /// Makes or changes a policy.
@@ -55,25 +78,24 @@ public final class Client {
     /// - Parameters:
     ///   - name: The policy's name.
     ///   - definition: An object with the keys of the policy file.
-    ///   - tag: What the policy must be; empty: there must be none; nil: whatever it is.
+    ///   - condition: What the policy must be.
     ///   - keepingGrants: Whether live grants that it allows no longer go on to their end.
     /// - Returns: What was changed.
     /// - Throws: ``ClientError``.
     public func set(
         policy name: String,
         to definition: JSONValue,
-        replacing tag: String?,
+        if condition: Condition,
         keepingGrants: Bool
     ) throws(ClientError) -> PolicyChangeDocument {
         let body = ByteBuffer(string: definition.description)
         var headers: HTTPHeaders = [
             "content-type": "application/json", "content-length": String(body.readableBytes),
         ]
-        if let tag {
-            headers.add(
-                name: tag.isEmpty ? "if-none-match" : "if-match",
-                value: tag.isEmpty ? "*" : tag
-            )
+        switch condition {
+        case .none: break
+        case .isAbsent: headers.add(name: "if-none-match", value: "*")
+        case .isStill(let tag): headers.add(name: "if-match", value: tag)
         }
         return try exchange(
             Call(

@@ -93,10 +93,10 @@ private func isSource(_ word: String) -> Bool {
 private func instant(_ text: String, of option: String, _ time: TimeTeller) throws -> String {
     if let next = time.next(text) { return next.description }
     guard (try? Timestamp(parsing: text)) != nil else {
-        throw Problem(
-            .badRequest,
-            "cannot read \(option) \(text): write a time of day like 17:00, or an instant of RFC "
-                + "3339 like 2026-12-01T17:00:00+01:00"
+        throw CommandError(
+            message: "cannot read \(option) \(text): write a time of day like 17:00, or an instant "
+                + "of RFC 3339 like 2026-12-01T17:00:00+01:00",
+            status: .usage
         )
     }
     return text

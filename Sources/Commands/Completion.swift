@@ -21,9 +21,21 @@ import Policy
     }
 }
 
+/// The socket that a command line names, as `--socket PATH` or `--socket=PATH`; bash tells the
+/// latter as three words.
+func socket(in words: [String]) -> String? {
+    for (place, word) in words.enumerated() {
+        if word.hasPrefix("--socket=") { return String(word.dropFirst("--socket=".count)) }
+        guard word == "--socket" else { continue }
+        let rest = words[(place + 1)...]
+        return (rest.first == "=" ? rest.dropFirst() : rest).first ?? ""
+    }
+    return nil
+}
+
 /// What the agent knows, each once; nothing where it does not say so in no time.
 private func answers(_ words: [String], _ ask: (Client) throws -> [String]) -> [String] {
-    let named = words.firstIndex(of: "--socket").map { words[($0 + 1)...].first ?? "" }
+    let named = socket(in: words)
     let socket = SharedOptions.socketPath(option: named, ThisProcess.environment)
     let found = try? ask(Client(socket: socket, timeout: .milliseconds(500)))
     var seen: Set<String> = []

@@ -82,6 +82,16 @@ struct LogCommand: AgentCommand {
         if shared.json && format != nil {
             throw ValidationError("--json and --format exclude each other")
         }
+        for (option, text) in [("--policy", policy), ("--user", user)] where text == "" {
+            throw ValidationError("\(option) takes a name")
+        }
+        if let source {
+            do {
+                _ = try CIDR(parsing: source)
+            } catch {
+                throw ValidationError("cannot read --source \(printable(source)): \(error.message)")
+            }
+        }
         if follow && until != nil { throw ValidationError("--follow has no --until") }
         if follow && format == .csv {
             throw ValidationError("--follow prints a table or JSON Lines, not csv")
@@ -102,6 +112,13 @@ struct LogCommand: AgentCommand {
             source: source,
             request: request
         )
+        if let since = filter.since, let until = filter.until, since >= until {
+            throw CommandError(
+                message: "cannot show what was from \(since) until \(until): --until is not after "
+                    + "--since",
+                status: .usage
+            )
+        }
         var printer: any EventPrinter
         switch format ?? (shared.json ? .json : .table) {
         case .csv:
@@ -189,7 +206,7 @@ private func copy(_ filter: AuditFilter, from agent: Client, to output: Output) 
 /// An instant of the past: so long ago, the last time it was 17:00, or RFC 3339.
 private func instant(_ text: String, of option: String, _ time: TimeTeller) throws -> Timestamp {
     if let ago = try? Duration(parsing: text) { return time.now + (.zero - ago) }
-    if let next = time.next(text) { return next + .seconds(-86_400) }
+    if let last = time.last(text) { return last }
     guard let instant = try? Timestamp(parsing: text) else {
         throw CommandError(
             message: "cannot read \(option) \(text): write how long ago (7d, 30m), a time of day "

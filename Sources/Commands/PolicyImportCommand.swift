@@ -97,7 +97,7 @@ extension PolicyCommands {
                     let change = try agent.set(
                         policy: plan.name,
                         to: plan.definition,
-                        replacing: plan.tag,
+                        if: plan.condition,
                         keepingGrants: false
                     )
                     document.changes.append(change)
@@ -150,20 +150,20 @@ private struct ImportPlan {
     var document: PolicyDocument
     /// What is sent for it.
     var definition: JSONValue
-    /// What must be there when it is sent; empty for nothing.
-    var tag: String?
+    /// What must be there when it is sent.
+    var condition: Client.Condition
     /// How it differs from what is there, as the agent will tell it.
     var changes: [String]
 
     var name: String { document.name }
-    var isNew: Bool { tag == "" }
+    var isNew: Bool { condition == .isAbsent }
 }
 
 extension AccessPolicy {
     /// What is to become of it: where one of its name is there, with the other ports and keys of
     /// that.
     fileprivate func planned(
-        over old: (policy: PolicyDocument, tag: String?)?,
+        over old: (policy: PolicyDocument, tag: String)?,
         among present: [PolicyDocument]
     ) throws(CommandError) -> ImportPlan {
         let overlaps = { (other: PortRange) in ports.contains { $0.overlaps(other) } }
@@ -181,7 +181,7 @@ extension AccessPolicy {
             return ImportPlan(
                 document: document,
                 definition: try jsonValue(document),
-                tag: "",
+                condition: .isAbsent,
                 changes: Self.differences(from: nil, to: self)
             )
         }
@@ -211,7 +211,7 @@ extension AccessPolicy {
         return ImportPlan(
             document: document,
             definition: definition,
-            tag: tag,
+            condition: .isStill(tag: tag),
             changes: try Self.differences(from: Self(whatIsImportedOf: old), to: policy.bare)
         )
     }

@@ -56,42 +56,42 @@ extension PolicyCommands {
             to output: Output
         ) throws -> Report {
             var definition: JSONValue
-            var tag: String?
+            var condition = Client.Condition.none
             if let file {
                 definition = try jsonFile(file)
             } else {
-                (definition, tag) = try current(agent)
+                (definition, condition) = try current(agent)
             }
             keys.apply(to: &definition)
             let change = try agent.set(
                 policy: name,
                 to: definition,
-                replacing: tag,
+                if: condition,
                 keepingGrants: keepGrants
             )
             try output.show(change, as: lines(change, named: name))
             return Report(notes: warnings(change))
         }
 
-        /// The policy as it is, and its tag; an object without fields, and an empty tag, where
-        /// there is none.
-        private func current(_ agent: Client) throws -> (JSONValue, String?) {
+        /// The policy as it is, an object without fields where there is none; and that it still is
+        /// so.
+        private func current(_ agent: Client) throws -> (JSONValue, Client.Condition) {
             let policy: PolicyDocument
-            let tag: String?
+            let tag: String
             do throws(ClientError) {
                 (policy, tag) = try agent.taggedPolicy(named: name)
             } catch {
                 guard case .problem(let problem) = error, problem.code == .notFound else {
                     throw error
                 }
-                return (.object([]), "")
+                return (.object([]), .isAbsent)
             }
             var definition = try jsonValue(policy)
             // It follows the other as long as it was not given one of its own.
             if policy.defaultDuration == policy.maxDuration {
                 definition["default_duration"] = nil
             }
-            return (definition, tag)
+            return (definition, .isStill(tag: tag))
         }
     }
 
@@ -139,7 +139,7 @@ func lines(_ change: PolicyChangeDocument, named name: String) -> [Line] {
     if !ended.isEmpty { lines.append("ended: \(ended.joined(separator: ", "))") }
     for (requests, what) in [
         (change.openedRequests, "need no more approvals, and open"),
-        (change.deniedRequests, "are no longer allowed, and will be denied"),
+        (change.deniedRequests, "are no longer allowed, and denied"),
     ] where !requests.isEmpty {
         lines.append("waiting requests that \(what): \(requests.joined(separator: ", "))")
     }

@@ -78,16 +78,19 @@ struct RootCommand: ParsableCommand {
               sallyport pending                 what waits for approval
               sallyport log --since 7d          what happened, and who did it
               sallyport status                  what you may do, the gate, the policies
+              sallyport discover                which ports are open, and not managed
+              sallyport doctor                  what would defeat the gate on this host
 
             Exit status: 0 done, 64 usage, 65 invalid or outside policy, 69 the agent is
-            not reachable, 70 internal error or an alarm of status, 75 waits for approval
-            or for its start, 77 not permitted or denied.
+            not reachable, 70 internal error, an alarm of status or an error that doctor
+            found, 75 waits for approval or for its start, 77 not permitted or denied.
             """,
         version: version,
         subcommands: [
             StatusCommand.self, OpenCommand.self, CanICommand.self, ExtendCommand.self,
             CloseCommand.self, ListCommand.self, PendingCommand.self, ApproveCommand.self,
             DenyCommand.self, CancelCommand.self, LogCommand.self, PolicyCommands.self,
+            DiscoverCommand.self, DoctorCommand.self,
         ]
     )
 

@@ -34,7 +34,12 @@ struct TimeTeller: Sendable {
     func exactBrief(_ instant: Timestamp) -> String { String(exact(instant).dropFirst(5)) }
 
     /// When it is `17:00` next, today or tomorrow; nil for what is no time of day.
-    func next(_ text: String) -> Timestamp? {
+    func next(_ text: String) -> Timestamp? { instant(text, isAhead: true) }
+
+    /// When it was `17:00` last, today or yesterday; nil for what is no time of day.
+    func last(_ text: String) -> Timestamp? { instant(text, isAhead: false) }
+
+    private func instant(_ text: String, isAhead: Bool) -> Timestamp? {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count == 2, (1...2).contains(parts[0].count), parts[1].count == 2,
             // Int takes a sign, too.
@@ -44,7 +49,8 @@ struct TimeTeller: Sendable {
         else { return nil }
         let today = local(now)
         var minutes = hour * 60 + minute - (today.hour * 60 + today.minute)
-        if minutes <= 0 { minutes += 24 * 60 }
+        if isAhead, minutes <= 0 { minutes += 24 * 60 }
+        if !isAhead, minutes > 0 { minutes -= 24 * 60 }
         let start = Timestamp(milliseconds: now.milliseconds / 60_000 * 60_000)
         let guess = start + .seconds(minutes * 60)
         // Between here and there clocks may go forward or back.

@@ -104,7 +104,6 @@ public enum Daemon {
             stateDirectory: start.stateDirectory,
             logger: logger
         )
-        files.remember(start.configuration)
         let watch = try Watch(ruleset: gate.isOwned ? nil : RulesetMonitor(besides: gate))
         let executor = LoopExecutor.makeWithOwnThread()
         let trail = TrailLog(ledger, logger: logger, isWhole: leadsToJournal)
@@ -134,7 +133,7 @@ public enum Daemon {
                     watch,
                     trail,
                     options.socket,
-                    start.configuration,
+                    start,
                     executor,
                     logger
                 )
@@ -151,7 +150,7 @@ public enum Daemon {
         _ watch: Watch,
         _ trail: TrailLog,
         _ socket: String?,
-        _ configuration: AgentConfiguration,
+        _ start: ConfigurationStart,
         _ executor: LoopExecutor,
         _ logger: Logger
     ) async throws {
@@ -159,7 +158,7 @@ public enum Daemon {
             if let descriptor = ServiceManager.listeningDescriptor {
                 try ListeningSocket.adopt(descriptor: descriptor)
             } else {
-                try ListeningSocket.make(path: socket ?? configuration.socket)
+                try ListeningSocket.make(path: socket ?? start.configuration.socket)
             }
         let server = SocketServer(
             service: agent,
@@ -181,6 +180,7 @@ public enum Daemon {
             )
         )
         await agent.note(.started)
+        await agent.noteStart(after: start.previous)
         await trail.catchUp()
         await trail.tellHead()
         ServiceManager.notify("READY=1")

@@ -92,7 +92,8 @@ extension AuditKind {
     /// How much it matters; why a grant failed the agent says itself.
     fileprivate var level: Logger.Level {
         switch self {
-        case .refused, .denied, .delegateRefused, .ledgerRepaired: .notice
+        case .refused, .denied, .delegateRefused, .ledgerRepaired, .policyChanged, .policyRemoved:
+            .notice
         case .gateTampered, .breakGlassUsed, .configurationRefused, .takenBack: .warning
         case .ledgerRowsLost: .error
         default: .info
@@ -109,6 +110,8 @@ extension AuditRow {
             grant ?? request, what.isEmpty ? nil : what.joined(separator: " "), who,
             requesterName.map { "requested by \($0)" }, outcome, reason.map { "\"\($0)\"" }, detail,
         ]
-        return printable(([event] + parts.compactMap(\.self)).joined(separator: ", "))
+        let line = ([event] + parts.compactMap(\.self)).joined(separator: ", ")
+        // Whole: each of its parts has a limit, and the log may be all there is to read later.
+        return printable(line, most: .max)
     }
 }

@@ -23,14 +23,18 @@ struct PreparedChanges: ~Copyable {
     ) throws(NetlinkError) {
         var transaction = Transaction()
         var setsAfter = sets
+        // Most are of the same set as the one before.
+        var last: (set: GrantSet, named: NamedSet)?
         for change in changes {
             let set = GrantSet(of: change.key)
+            let named = last?.set == set ? last?.named ?? set.named : set.named
+            last = (set, named)
             if case .close = change {
             } else if setsAfter.insert(set).inserted {
-                transaction.add(set.named)
+                transaction.add(named)
                 for rule in set.rules { transaction.insert(rule) }
             }
-            transaction.change(change, in: set, now: time)
+            transaction.change(change, in: set, named, now: time)
         }
         self.changes = changes
         latest = time
@@ -58,8 +62,10 @@ struct PreparedChanges: ~Copyable {
 
 extension Gate {
     /// How long what is prepared can wait, and how much earlier its elements end: a write to the
-    /// disk takes less.
-    private static let patience = Duration.milliseconds(2)
+    /// disk takes less, which takes the longer the more there is to write.
+    private static func patience(_ changes: [ElementChange]) -> Duration {
+        .milliseconds(2 + min(changes.count / 8, 50))
+    }
 
     /// Makes changes ready for ``apply(_:now:)``, which then takes less time.
     ///
@@ -69,7 +75,7 @@ extension Gate {
         prepared.withLock {
             $0 = try? PreparedChanges(
                 changes,
-                from: now + Self.patience,
+                from: now + Self.patience(changes),
                 withState(\.grantSets),
                 for: connection
             )
@@ -116,32 +122,39 @@ extension Transaction {
     private static let expiring = Duration.seconds(2)
 
     /// Queues what makes an element what it is to be.
-    fileprivate mutating func change(_ change: ElementChange, in set: GrantSet, now: BootTime) {
+    fileprivate mutating func change(
+        _ change: ElementChange,
+        in set: GrantSet,
+        _ named: NamedSet,
+        now: BootTime
+    ) {
         switch change {
         case .open(let key, let end, let label):
-            open(key, in: set, until: end, label: label, now: now)
+            open(key, in: set, named, until: end, label: label, now: now)
         case .move(let key, let before, let end, let label):
-            close(key, in: set, endingAt: before, now: now)
-            open(key, in: set, until: end, label: label, now: now)
+            close(key, in: set, named, endingAt: before, now: now)
+            open(key, in: set, named, until: end, label: label, now: now)
         case .close(let key, let before):
-            close(key, in: set, endingAt: before, now: now)
+            close(key, in: set, named, endingAt: before, now: now)
         }
     }
 
     private mutating func open(
         _ key: ElementKey,
         in set: GrantSet,
+        _ named: NamedSet,
         until end: BootTime,
         label: String,
         now: BootTime
     ) {
         guard end > now else { return }
-        add([set.element(key, until: end, label: label, now: now)], to: set.named)
+        add([set.element(key, until: end, label: label, now: now)], to: named)
     }
 
     private mutating func close(
         _ key: ElementKey,
         in set: GrantSet,
+        _ named: NamedSet,
         endingAt end: BootTime,
         now: BootTime
     ) {
@@ -150,8 +163,8 @@ extension Transaction {
         if end - now < Self.expiring {
             // Deleting an element that has just ended by itself would refuse everything: make sure
             // that there is one. What is added here is never seen.
-            add([SetElement(key, timeout: .seconds(1))], to: set.named)
+            add([SetElement(key, timeout: .seconds(1))], to: named)
         }
-        delete([SetElement(key)], from: set.named)
+        delete([SetElement(key)], from: named)
     }
 }

@@ -1,5 +1,5 @@
 import Netlink
-import Nftables
+public import Nftables
 public import Policy
 import Synchronization
 import SystemPackage
@@ -20,6 +20,10 @@ public enum Holding: Sendable {
 public final class Gate: Sendable {
     /// Whether the kernel keeps other processes from changing the table.
     public let isOwned: Bool
+    /// The table, but for its flags.
+    public static var tablePlace: Table { Layout.table }
+    /// Where among the chains at the hook prerouting packets are judged.
+    public static let priority: Int32 = -150
     let connection: Connection
     let state = Mutex(State())
     /// What `prepare` made for the next `apply`.

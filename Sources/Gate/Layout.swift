@@ -15,7 +15,7 @@ enum Layout {
     static let prerouting = Chain(
         "prerouting",
         in: table,
-        base: .init(hook: .prerouting, priority: -150, policy: .accept)
+        base: .init(hook: .prerouting, priority: Gate.priority, policy: .accept)
     )
     /// Has judged what is delivered to this machine though `prerouting` did not take it for this
     /// machine's, or took it for another port's: see ``delivered``.

@@ -36,7 +36,10 @@ struct AuditBlock: Sendable {
     mutating func add(_ row: AuditRow) {
         (oldest, newest) = (min(oldest, row.at), max(newest, row.at))
         for hash in AuditWord.hashes(of: AuditWord.words(of: row)) {
-            for bit in Self.places(of: hash) { bits[Int(bit / 8)] |= 1 << UInt8(bit % 8) }
+            for index in 0..<Self.bitsPerWord {
+                let bit = Self.place(index, of: hash)
+                bits[Int(bit / 8)] |= 1 << UInt8(bit % 8)
+            }
         }
     }
 
@@ -44,13 +47,15 @@ struct AuditBlock: Sendable {
     static func mayHold(_ hashes: [UInt64], _ bits: [UInt8]) -> Bool {
         bits.count == bitCount / 8
             && hashes.allSatisfy { hash in
-                places(of: hash).allSatisfy { bits[Int($0 / 8)] & 1 << UInt8($0 % 8) != 0 }
+                (0..<bitsPerWord).allSatisfy {
+                    let bit = place($0, of: hash)
+                    return bits[Int(bit / 8)] & 1 << UInt8(bit % 8) != 0
+                }
             }
     }
 
-    private static func places(of hash: UInt64) -> some Sequence<UInt64> {
-        let (start, step) = (hash, hash >> 32 | 1)
-        return (0..<bitsPerWord).lazy.map { (start &+ $0 &* step) % bitCount }
+    private static func place(_ index: UInt64, of hash: UInt64) -> UInt64 {
+        (hash &+ index &* (hash >> 32 | 1)) % bitCount
     }
 }
 
@@ -62,20 +67,31 @@ struct AuditWord {
     private let place: Place
     private let hash: UInt64
 
-    init(_ place: Place, _ text: some StringProtocol) {
+    init(_ place: Place, _ text: String) { self.init(place, hash: text.utf8.fnv1a) }
+
+    private init(_ place: Place, hash: UInt64) {
         self.place = place
-        hash = Self.mixed(text.utf8.fnv1a ^ UInt64(place.rawValue))
+        self.hash = Self.mixed(hash ^ UInt64(place.rawValue))
     }
 
     static func words(of row: AuditRow) -> [AuditWord] {
-        var words = [AuditWord(.event, row.event)]
-        for (place, text) in [(.policy, row.policy), (.source, row.source)] as [(Place, String?)] {
-            words += text?.split(separator: " ").map { AuditWord(place, $0) } ?? []
+        var words: [AuditWord] = []
+        words.reserveCapacity(8)
+        func append(_ place: Place, _ text: String?) {
+            if let text { words.append(AuditWord(place, text)) }
         }
-        for text in [row.subject, row.name, row.requester, row.requesterName] {
-            if let text { words.append(AuditWord(.user, text)) }
+        func append(partsOf text: String?, _ place: Place) {
+            let parts = text?.utf8.split(separator: UInt8(ascii: " ")) ?? []
+            for part in parts { words.append(AuditWord(place, hash: part.fnv1a)) }
         }
-        if let request = row.request { words.append(AuditWord(.request, request)) }
+        append(.event, row.event)
+        append(partsOf: row.policy, .policy)
+        append(partsOf: row.source, .source)
+        append(.user, row.subject)
+        append(.user, row.name)
+        append(.user, row.requester)
+        append(.user, row.requesterName)
+        append(.request, row.request)
         return words
     }
 
@@ -85,6 +101,8 @@ struct AuditWord {
     /// A word that stands there twice makes no pair.
     static func hashes(of words: [AuditWord]) -> [UInt64] {
         var hashes: [UInt64] = []
+        // As many as an event about a grant has.
+        hashes.reserveCapacity(32)
         for (index, word) in words.enumerated() {
             hashes.append(word.hash)
             guard word.place != .request else { continue }

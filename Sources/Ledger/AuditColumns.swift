@@ -67,16 +67,22 @@ extension AuditRow {
 
     /// What the hash is where the event before has this one.
     func hash(after previous: String) -> String {
-        var sha256 = SHA256()
-        sha256.update(data: Array(previous.utf8) + [UInt8(ascii: "\n")])
-        sha256.update(data: canonicalForm)
-        let digits = Array("0123456789abcdef".utf8)
-        var hash: [UInt8] = []
-        hash.reserveCapacity(64)
-        for byte in sha256.finalize() {
-            hash.append(digits[Int(byte >> 4)])
-            hash.append(digits[Int(byte & 15)])
+        var bytes: [UInt8] = []
+        // An event has some 300 bytes.
+        bytes.reserveCapacity(512)
+        bytes.append(text: previous)
+        bytes.append(UInt8(ascii: "\n"))
+        appendCanonicalForm(to: &bytes)
+        let hash = SHA256.hash(data: bytes)
+        bytes.removeAll(keepingCapacity: true)
+        for byte in hash {
+            bytes.append(Self.digit(byte >> 4))
+            bytes.append(Self.digit(byte & 15))
         }
-        return String(decoding: hash, as: UTF8.self)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    private static func digit(_ value: UInt8) -> UInt8 {
+        value + (value < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10)
     }
 }

@@ -19,17 +19,20 @@ extension Ledger {
     ///   - filter: Which events.
     ///   - kinds: Events of these kinds are left out.
     ///   - after: The event before the first.
+    ///   - isUnbroken: Whether it fails where events are pruned that it has not come to yet.
     /// - Returns: The events that are recorded by now.
     public func allAudit(
         _ filter: AuditFilter,
         without kinds: Set<AuditKind> = [],
-        after: Int64 = 0
+        after: Int64 = 0,
+        isUnbroken: Bool = false
     ) -> AuditExport {
         AuditExport(
             ledger: self,
             scan: AuditScan(filter, without: kinds),
             after: after,
-            through: newestEvent
+            through: newestEvent,
+            isUnbroken: isUnbroken
         )
     }
 
@@ -53,28 +56,60 @@ public struct AuditExport: AsyncSequence, Sendable {
     fileprivate let scan: AuditScan
     fileprivate let after: Int64
     fileprivate let through: Int64
+    fileprivate let isUnbroken: Bool
 
     /// Begins with the first event.
     public func makeAsyncIterator() -> AsyncIterator {
-        AsyncIterator(export: self, position: after)
+        AsyncIterator(export: self, through: through, position: after)
     }
 
     /// Reads on.
     public struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate let export: AuditExport
+        fileprivate var through: Int64
+        private var hasBegun = false
         /// Up to which event all was read.
         public private(set) var position: Int64
 
+        fileprivate init(export: AuditExport, through: Int64, position: Int64) {
+            (self.export, self.through, self.position) = (export, through, position)
+        }
+
         /// The next events, perhaps none; nil behind the last.
         public mutating func next() async throws -> [AuditRow]? {
-            guard position < export.through else { return nil }
-            let end = Swift.min(export.through, position + span)
-            let rows = try await export.ledger.reading { [export, position] db in
-                try export.scan.read(position + 1...end, isNewestFirst: false, limit: most, db)
+            guard position < through else { return nil }
+            let (export, position, isFirst) = (export, position, !hasBegun)
+            let (rows, end) = try await export.ledger.reading { [through] db in
+                var through = through
+                if export.isUnbroken {
+                    if isFirst {
+                        // With the event that tells of the latest pruning, which came first.
+                        let newest = try db.run("SELECT max(id) FROM audit").first?.integer
+                        through = newest ?? through
+                    } else {
+                        try AuditExport.requireNothingPruned(after: position, db)
+                    }
+                }
+                let end = Swift.min(through, position + span)
+                let range = position + 1...end
+                let rows = try export.scan.read(range, isNewestFirst: false, limit: most, db)
+                return (rows, end: (of: through, here: end))
             }
-            position = rows.count == most ? rows.last?.sequence ?? end : end
+            (hasBegun, through) = (true, end.of)
+            self.position = rows.count == most ? rows.last?.sequence ?? end.here : end.here
             return rows
         }
+    }
+
+    /// What is left would not hang together with what was read.
+    private static func requireNothingPruned(after position: Int64, _ db: Database) throws {
+        let pruned = try db.run("SELECT sequence FROM audit_anchor").first?.integer ?? 0
+        guard pruned > position else { return }
+        throw LedgerError(
+            .other,
+            "cannot go on reading the audit trail: events up to \(pruned) were pruned meanwhile, "
+                + "\(pruned - position) of them unread; ask again"
+        )
     }
 }
 

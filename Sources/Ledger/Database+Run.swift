@@ -1,5 +1,6 @@
 internal import GRDB
 internal import GRDBSQLite
+internal import Policy
 
 extension Database {
     /// Runs a statement, compiled once for each connection; answers the first row there is.
@@ -27,7 +28,7 @@ extension Database {
         // copy each.
         var texts: [UInt8] = []
         texts.reserveCapacity(512)
-        for case .text(let text) in fields { texts += text.utf8 }
+        for case .text(let text) in fields { texts.append(text: text) }
         try unsafe texts.withUnsafeBytes { texts in
             defer {
                 unsafe sqlite3_reset(statement)

@@ -29,6 +29,7 @@ extension Ledger {
     ) async throws(LedgerError) -> [StoredRequest] {
         let owedEnds = owedEnds
         var conditions = Conditions("r.id < ?", filter.before ?? .max)
+        if let after = filter.after { conditions.add("r.id > ?", [after]) }
         conditions.add(ofPeople: filter)
         if let policy = filter.policy { conditions.add(anyGrant: "g.policy = ?", [policy]) }
         if let policies = filter.policies { conditions.add(onlyPolicies: policies) }
@@ -84,6 +85,9 @@ extension Ledger {
             "g.id < ?",
             before.map { $0.overflow ? .max : $0.partialValue } ?? .max
         )
+        if let after = filter.after {
+            conditions.add("g.id > ?", [(after + 1) * Schema.ordinalLimit])
+        }
         conditions.add(ofPeople: filter)
         if let policy = filter.policy { conditions.add("g.policy = ?", [policy]) }
         if let policies = filter.policies {
@@ -150,35 +154,22 @@ extension Ledger {
         }
     }
 
-    /// The names of all policies that something was asked for under.
+    /// Everybody who asked for access under a name and some policies, of this host or not.
     ///
-    /// Reads all there is: a few tenths of a second for a million grants.
-    public func policies() async throws(LedgerError) -> [String] {
-        try await reading { db in
-            try String.fetchAll(
-                db,
-                sql: ["live", "ended", "unopened"].map { "SELECT policy FROM \($0)" }
-                    .joined(separator: " UNION ") + " ORDER BY 1"
-            )
-        }
-    }
-
-    /// Everybody who asked for access under a name, of this host or not.
-    ///
-    /// Reads all there is, as ``policies()`` does.
+    /// Reads all there is.
     ///
     /// - Parameters:
     ///   - name: What people called them then.
-    ///   - policies: Only who asked under these policies alone; nil for all.
+    ///   - policies: Only who asked under these policies alone.
     /// - Returns: Who they are, each once.
     /// - Throws: `LedgerError` where the ledger cannot be read.
     public func people(
         named name: String,
-        under policies: Set<String>?
+        under policies: Set<String>
     ) async throws(LedgerError) -> [Subject] {
         var conditions = Conditions("r.id < ?", .max)
         conditions.add("r.name = ?", [name])
-        if let policies { conditions.add(onlyPolicies: policies) }
+        conditions.add(onlyPolicies: policies)
         return try await reading { [conditions] db in
             try String.fetchAll(
                 db,

@@ -26,6 +26,11 @@ public final class Ledger: Sendable {
     private let reserve: Reserve
     private let files: Mutex<OpenFiles>
     let books: Mutex<Books>
+    /// Nil as long as nobody asked.
+    let known = Mutex(KnownNames?.none)
+
+    /// Events whose end in the kernel takes less time than waking a thread.
+    private static let few = 4
 
     /// What goes from one commit to the next.
     struct Books {
@@ -122,7 +127,8 @@ public final class Ledger: Sendable {
     ///   - events: What to record, in this order; a grant may be opened and ended in one go.
     ///   - at: The time of the audit rows.
     ///   - meanwhile: Called while the disk is at work.
-    ///   - afterwards: Called on another thread once all is durable, while this returns.
+    ///   - afterwards: Called on another thread once all is durable: while this returns, or before
+    ///     where there are many events.
     /// - Throws: `LedgerError`. `notLive` names the one grant that an event other than `opened` did
     ///   not find live: leave that event out and commit the rest again.
     public func commit(
@@ -131,7 +137,12 @@ public final class Ledger: Sendable {
         meanwhile: () -> Void = {},
         afterwards: @escaping @Sendable () -> Void = {}
     ) async throws(LedgerError) {
-        try await writing({ [self] db in try record(events, at: at, db) }, meanwhile, afterwards)
+        try await writing(
+            { [self] db in try record(events, at: at, db) },
+            meanwhile,
+            afterwards,
+            isLong: events.count > Self.few
+        )
     }
 
     func record(_ events: [Event], at: Timestamp, _ db: Database) throws {
@@ -139,7 +150,11 @@ public final class Ledger: Sendable {
         try transact(at: at, db) { writer in
             for event in events { try writer.write(event) }
         }
+        known.withLock { $0?.note(events) }
     }
+
+    /// The newest number that a request has; 0 where there is none.
+    public var newestRequest: Int64 { books.withLock(\.marks.request) }
 
     /// Writes what `body` does in one durable transaction, behind what was owed.
     func transact(
@@ -265,13 +280,17 @@ public final class Ledger: Sendable {
     func writing(
         _ body: @escaping @Sendable (Database) throws -> Void,
         _ meanwhile: () -> Void = {},
-        _ afterwards: @escaping @Sendable () -> Void = {}
+        _ afterwards: @escaping @Sendable () -> Void = {},
+        isLong: Bool = false
     ) async throws(LedgerError) {
         let result: Result<Void, any Error> = await withCheckedContinuation { continuation in
             pool.asyncWriteWithoutTransaction { db in
                 let result = Result { try body(db) }
+                let isDone = if case .success = result { true } else { false }
+                // What takes longer than waking whoever waits would only be waited for.
+                if isDone, isLong { afterwards() }
                 continuation.resume(returning: result)
-                if case .success = result { afterwards() }
+                if isDone, !isLong { afterwards() }
             }
             meanwhile()
         }

@@ -114,6 +114,8 @@ public struct LedgerFilter: Hashable, Sendable {
     public var name: String?
     /// Only requests with a smaller number, and their grants.
     public var before: Int64?
+    /// Only requests with a larger number, and their grants: no more of them are looked at.
+    public var after: Int64?
     /// How many at the most.
     public var limit: Int
 

@@ -116,3 +116,13 @@ public struct LocalTime: Hashable, Sendable {
         minute = unsafe Int(fields.tm_min)
     }
 }
+
+extension SystemClock {
+    /// Whether a time service keeps the wall clock right (`STA_UNSYNC`, adjtimex(2)); nil where the
+    /// system does not say.
+    public static var isSynchronized: Bool? {
+        var state = timex()
+        guard (try? systemCall("adjtimex", { unsafe adjtimex(&state) })) != nil else { return nil }
+        return state.status & STA_UNSYNC == 0
+    }
+}

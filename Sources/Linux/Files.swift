@@ -131,3 +131,17 @@ public func setPermissions(_ permissions: FilePermissions, of path: String) thro
 public func setGroup(_ gid: UInt32, of path: String) throws(SystemError) {
     try systemCall("lchown") { unsafe lchown(path, uid_t.max, gid) }
 }
+
+/// What a symbolic link names.
+public func linkTarget(_ path: String) throws(SystemError) -> String {
+    var bytes = [CChar](repeating: 0, count: 4096)
+    let count = try systemCall("readlink") { unsafe readlink(path, &bytes, bytes.count) }
+    return String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
+/// All of a file, such as those under /proc.
+///
+/// - Throws: ``SystemError``, `EFBIG` where it has more bytes than `limit`.
+public func text(of path: String, atMost limit: Int) throws(SystemError) -> String {
+    String(decoding: try Descriptor.open(path, .readOnly).readAll(atMost: limit), as: UTF8.self)
+}

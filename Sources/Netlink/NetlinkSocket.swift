@@ -9,6 +9,8 @@ package struct NetlinkProtocol: Hashable, Sendable {
 
     /// nf_tables, conntrack and their kin (`NETLINK_NETFILTER`).
     package static let netfilter = Self(number: NETLINK_NETFILTER)
+    /// Interfaces, addresses, routes and queueing (`NETLINK_ROUTE`).
+    package static let route = Self(number: NETLINK_ROUTE)
     /// The sockets of the namespace (`NETLINK_SOCK_DIAG`).
     package static let socketDiagnostics = Self(number: NETLINK_SOCK_DIAG)
 }

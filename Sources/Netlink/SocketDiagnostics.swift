@@ -22,6 +22,39 @@ public struct TCPSocket: Hashable, Sendable {
     public let state: State
 }
 
+/// A socket that takes what comes in for its port.
+public struct Listener: Hashable, Sendable {
+    /// The number of the IP header: 6 for TCP, 17 for UDP.
+    public var transport: UInt8
+    /// 4 bytes for IPv4, 16 for IPv6; all zeros where it takes what comes to any address.
+    public var address: [UInt8]
+    /// The port, in the host's byte order.
+    public var port: UInt16
+    /// The index of the interface it is bound to; 0 for any.
+    public var interface: UInt32
+    /// The user whose it is.
+    public var uid: UInt32
+    /// What `/proc/PID/fd` calls it: `socket:[INODE]`.
+    public var inode: UInt32
+
+    /// Takes the parts.
+    public init(
+        transport: UInt8,
+        address: [UInt8],
+        port: UInt16,
+        interface: UInt32 = 0,
+        uid: UInt32 = 0,
+        inode: UInt32 = 0
+    ) {
+        self.transport = transport
+        self.address = address
+        self.port = port
+        self.interface = interface
+        self.uid = uid
+        self.inode = inode
+    }
+}
+
 /// Lists the sockets of a network namespace (NETLINK_SOCK_DIAG, linux/inet_diag.h).
 public enum SocketDiagnostics {
     /// The TCP connections of the calling thread's network namespace, in no order.
@@ -37,52 +70,77 @@ public enum SocketDiagnostics {
         return found
     }
 
+    /// The sockets of the calling thread's network namespace that take what comes in: listening TCP
+    /// sockets, and UDP sockets that are bound and not connected, in no order.
+    public static func listeners() throws(NetlinkError) -> [Listener] {
+        var socket = try NetlinkSocket.open(.socketDiagnostics)
+        var found: [Listener] = []
+        for family in [AF_INET, AF_INET6] {
+            // A UDP socket without a peer is in the state that is TCP's "close" (net/ipv4/udp.c).
+            for (kind, state) in [(IPPROTO_TCP, TCPSocket.State.listen), (IPPROTO_UDP, .close)] {
+                let number = UInt8(kind)
+                try socket.dump(
+                    type: SOCK_DIAG_BY_FAMILY,
+                    request(UInt8(family), number, [state]),
+                    purpose: "list listening sockets"
+                ) { (datagram, body) throws(NetlinkError) in
+                    found.append(try listener(in: datagram, at: body, transport: number))
+                }
+            }
+        }
+        return found
+    }
+
+    private static func request(
+        _ family: UInt8,
+        _ transport: UInt8,
+        _ states: [TCPSocket.State]
+    ) -> inet_diag_req_v2 {
+        var request = inet_diag_req_v2()
+        request.sdiag_family = family
+        request.sdiag_protocol = transport
+        request.idiag_states = states.reduce(0) { $0 | 1 << UInt32($1.rawValue) }
+        return request
+    }
+
     private static func list(
         family: UInt8,
         over socket: inout NetlinkSocket,
         into found: inout [TCPSocket]
     ) throws(NetlinkError) {
         let left: [TCPSocket.State] = [.listen, .close, .timeWait]
-        var request = Request()
-        request.header.nlmsg_len = UInt32(MemoryLayout<Request>.size)
-        request.header.nlmsg_type = UInt16(SOCK_DIAG_BY_FAMILY)
-        request.header.nlmsg_flags = UInt16(NLM_F_REQUEST | NLM_F_DUMP)
-        request.header.nlmsg_seq = socket.takeSequence()
-        request.body.sdiag_family = family
-        request.body.sdiag_protocol = UInt8(IPPROTO_TCP)
-        request.body.idiag_states =
-            TCPSocket.State.allCases.filter { !left.contains($0) }
-            .reduce(0) { $0 | 1 << UInt32($1.rawValue) }
-        unsafe try withUnsafeMutableBytes(of: &request) { (bytes) throws(NetlinkError) in
-            unsafe try socket.send([UnsafeRawBufferPointer(bytes)])
+        try socket.dump(
+            type: SOCK_DIAG_BY_FAMILY,
+            request(
+                family,
+                UInt8(IPPROTO_TCP),
+                TCPSocket.State.allCases.filter { !left.contains($0) }
+            ),
+            purpose: "list TCP sockets"
+        ) { (datagram, body) throws(NetlinkError) in
+            if let socket = try connection(in: datagram, at: body) { found.append(socket) }
         }
+    }
 
-        var isDone = false
-        while !isDone {
-            // A connection that comes or goes during the listing is allowed to be missed or listed:
-            // there is no moment at which a list of connections is complete.
-            _ = try socket.receive(waiting: true) { (datagram) throws(NetlinkError) in
-                var cursor = ReplyCursor()
-                while let reply = try cursor.next(in: datagram) {
-                    guard reply.sequence == request.header.nlmsg_seq else { continue }
-                    switch reply.content {
-                    case .object(_, let body):
-                        if let socket = try connection(in: datagram, at: body) {
-                            found.append(socket)
-                        }
-                    case .refused(let errno, let message, _):
-                        throw .refused(
-                            operation: 0,
-                            description: "list TCP sockets",
-                            errno,
-                            kernelMessage: message
-                        )
-                    case .acknowledged, .done:
-                        isDone = true
-                    }
-                }
-            }
-        }
+    /// Reads `struct inet_diag_msg` of a socket without a peer.
+    package static func listener(
+        in datagram: RawSpan,
+        at body: Range<Int>,
+        transport: UInt8
+    ) throws(NetlinkError) -> Listener {
+        // Behind inet_diag_sockid (at 4: two ports, two addresses of 16 bytes, an interface, 8 bytes
+        // of cookie): be32 expires, two queues, u32 uid, u32 inode.
+        let start = body.lowerBound
+        guard body.count >= 72 else { throw .malformedReply(offset: start) }
+        let isIPv4 = try datagram.uint8(at: start) == UInt8(AF_INET)
+        return Listener(
+            transport: transport,
+            address: try datagram.bytes(in: start + 8..<start + 8 + (isIPv4 ? 4 : 16)),
+            port: UInt16(bigEndian: try datagram.uint16(at: start + 4)),
+            interface: try datagram.uint32(at: start + 40),
+            uid: try datagram.uint32(at: start + 64),
+            inode: try datagram.uint32(at: start + 68)
+        )
     }
 
     /// Reads `struct inet_diag_msg`; nil for a state that is unknown here.
@@ -113,10 +171,5 @@ public enum SocketDiagnostics {
             remotePort: UInt16(bigEndian: try datagram.uint16(at: start + 6)),
             state: state
         )
-    }
-
-    private struct Request {
-        var header = nlmsghdr()
-        var body = inet_diag_req_v2()
     }
 }

@@ -28,8 +28,14 @@ public enum Expression: Hashable, Sendable {
     /// Loads 4 bytes, all 0 if the routing tables have no route for what the key takes from the
     /// packet (`fib`).
     case routeExists(RouteKey, into: Register)
-    /// Loads the type of an address, 4 bytes in the host's order (``RouteType``).
-    case routeType(RouteKey, into: Register)
+    /// Loads 4 bytes in the host's order: of what type the address is that the key takes from the
+    /// packet (`fib daddr type`), `RTN_*` of linux/rtnetlink.h.
+    case addressType(RouteKey, into: Register)
+    /// Loads bytes of an option or extension header; breaks off where the packet has none, or loads
+    /// 1 byte that says whether it has one. It cannot be sent.
+    case option(OptionKind, tellsPresence: Bool, into: Register)
+    /// Loads a constant.
+    case load([UInt8], into: Register)
     /// Goes on only if the register's bytes compare so with `value`.
     case compare(Register, Comparison, value: [UInt8])
     /// Goes on only if the register's bytes are (not) between `from` and `through`.
@@ -53,8 +59,65 @@ public enum Expression: Hashable, Sendable {
     case verdict(Verdict)
     /// Drops the packet and tells its sender.
     case reject(Reject)
+    /// Rewrites source or destination of the packet's connection; it cannot be sent.
+    case translate(Translation)
+    /// Exempts the packet from connection tracking.
+    case notrack
+    /// Hands the packet's connection over to a flowtable; it cannot be sent.
+    case offload(flowtable: String)
+    /// A match or target of xtables, as iptables-nft puts it into rules; it cannot be sent.
+    case xtables(Extension)
     /// A listed expression that this library does not know; it cannot be sent.
     case other(name: String)
+
+    /// How a connection's addresses and ports are rewritten (`nft_nat_attributes`).
+    public struct Translation: Hashable, Sendable {
+        /// What is rewritten.
+        public enum Kind: Hashable, Sendable, CaseIterable {
+            /// The source, to what the registers hold.
+            case source
+            /// The destination, to what the registers hold.
+            case destination
+            /// The destination, to this host.
+            case redirect
+            /// The source, to this host.
+            case masquerade
+        }
+
+        /// What is rewritten.
+        public var kind: Kind
+        /// Where the address lies, or the first of a range; nil: it stays, or is this host's.
+        public var address: Register?
+        /// Where the last address of a range lies.
+        public var lastAddress: Register?
+        /// Where the port lies, or the first of a range; nil: it stays.
+        public var port: Register?
+        /// Where the last port of a range lies.
+        public var lastPort: Register?
+
+        /// Describes a rewriting that no register tells more of.
+        public init(kind: Kind) { self.kind = kind }
+    }
+
+    /// A match or target of xtables (`nft_match_attributes`, `nft_target_attributes`).
+    public struct Extension: Hashable, Sendable {
+        /// Whether it decides, rather than matches.
+        public var isTarget: Bool
+        /// Its name for iptables: `conntrack`, `DNAT`.
+        public var name: String
+        /// The revision of its structure.
+        public var revision: UInt32
+        /// The structure, as the kernel's header `xt_NAME.h` has it.
+        public var info: [UInt8]
+
+        /// Takes the parts.
+        public init(isTarget: Bool, name: String, revision: UInt32, info: [UInt8]) {
+            self.isTarget = isTarget
+            self.name = name
+            self.revision = revision
+            self.info = info
+        }
+    }
 
     /// Where offsets of ``Expression/payload(_:offset:length:into:)`` count from
     /// (`enum nft_payload_bases`).
@@ -64,6 +127,8 @@ public enum Expression: Hashable, Sendable {
 
     /// A property of a packet (`enum nft_meta_keys`).
     public enum MetaKey: UInt32, Hashable, Sendable, CaseIterable {
+        /// 2 bytes in network order: 0x0800, 0x86dd and so on.
+        case etherType = 1
         case mark = 3
         case inputInterface = 4
         case outputInterface = 5
@@ -73,9 +138,16 @@ public enum Expression: Hashable, Sendable {
         case networkProtocol = 15
         /// 1 byte: TCP (6), UDP (17) and so on, behind IPv6's extension headers too.
         case transportProtocol = 16
+        /// 1 byte: `PACKET_HOST` (0) and so on, linux/if_packet.h.
+        case packetType = 19
         /// 4 bytes in the host's order: the interface of a routing domain (VRF) that the packet came
         /// in by, 0 elsewhere. In the hooks input and forward only.
         case domainInterface = 33
+    }
+
+    /// Where an option stands (`enum nft_exthdr_op`).
+    public enum OptionKind: UInt32, Hashable, Sendable, CaseIterable {
+        case ipv6, tcp, ipv4, sctp
     }
 
     /// A property of a connection (`enum nft_ct_keys`).

@@ -81,7 +81,7 @@ extension Connection {
 
     /// The named sets and verdict maps of a table.
     ///
-    /// Sets whose keys have other fields than ``DataType`` knows are left out.
+    /// Sets whose keys cannot be told apart into fields are left out.
     ///
     /// - Throws: `refused` with `ENOENT` if the table is missing; `interrupted` when commits of
     ///   others keep coming in between.
@@ -132,6 +132,17 @@ extension Connection {
         of set: NamedSet,
         _ body: (SetElement) -> Void
     ) throws(NetlinkError) {
+        try forEachElement(of: set, body) { true }
+    }
+
+    /// The same, until `goesOn` says no, which ends it with an error.
+    ///
+    /// The rest of the listing then stays in the socket: the connection is of no use any more.
+    func forEachElement(
+        of set: NamedSet,
+        _ body: (SetElement) -> Void,
+        while goesOn: () -> Bool
+    ) throws(NetlinkError) {
         let request = Request(
             type: Kernel.Message.getElement,
             family: set.table.family.rawValue,
@@ -143,6 +154,7 @@ extension Connection {
         var decoder = ElementDecoder(of: set)
         try ask(request) { (datagram, attributes, _) throws(NetlinkError) in
             try decoder.decode(in: datagram, at: attributes, body)
+            guard goesOn() else { throw .outcomeUnknown(nil) }
         }
     }
 
@@ -221,7 +233,7 @@ extension Connection {
     }
 
     /// Sends a request and hands each object of the answer to `body`: attributes and family.
-    private func ask(
+    func ask(
         _ request: Request,
         _ body: (RawSpan, Range<Int>, UInt8) throws(NetlinkError) -> Void
     ) throws(NetlinkError) {

@@ -183,7 +183,7 @@ public struct Match: Hashable, Sendable {
     ///
     /// Addresses of routing domains (VRF) stand in tables of their own, and count as other hosts'.
     public static let goesToAnotherHost = Match([
-        .routeType(.destination, into: .first),
+        .addressType(.destination, into: .first),
         .compare(.first, .equal, value: native(Expression.RouteType.unicast.rawValue)),
     ])
 

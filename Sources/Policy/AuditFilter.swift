@@ -10,7 +10,7 @@ public struct AuditFilter: Hashable, Sendable {
     public var user: String?
     /// Only events of this kind.
     public var event: AuditKind?
-    /// Only events about this source, alone or among others; as it was written, or in CIDR form.
+    /// Only events about this source, alone or among others: an address or a range.
     public var source: String?
     /// Only events about this request and its grants.
     public var request: Int64?

@@ -88,57 +88,56 @@ public struct AuditRow: Codable, Hashable, Sendable {
     /// way. Python's `json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)`
     /// gives the same.
     public var canonicalForm: [UInt8] {
-        var form = CanonicalForm()
-        form.add(#","address":"#, address)
-        form.add(#","at":"#, at.description)
-        form.add(#","detail":"#, detail)
-        form.add(#","event":"#, event)
-        form.add(#","grant":"#, grant)
-        form.add(#","host":"#, host)
-        form.add(#","login":"#, login)
-        form.add(#","name":"#, name)
-        form.add(#","outcome":"#, outcome)
-        form.add(#","pid":"#, pid)
-        form.add(#","policy":"#, policy)
-        form.add(#","port":"#, port)
-        form.add(#","reason":"#, reason)
-        form.add(#","request":"#, request)
-        form.add(#","requester":"#, requester)
-        form.add(#","requesterName":"#, requesterName)
-        form.add(#","sequence":"#, sequence)
-        form.add(#","session":"#, session)
-        form.add(#","source":"#, source)
-        form.add(#","subject":"#, subject)
-        form.add(#","ticket":"#, ticket)
-        form.add(#","uid":"#, uid)
-        form.add(#","via":"#, via)
-        return form.finish()
-    }
-}
-
-/// A JSON object in the making, whose keys come in their order, each with the comma before it.
-private struct CanonicalForm {
-    private var bytes: [UInt8] = []
-
-    // An event has some 300 bytes.
-    init() { bytes.reserveCapacity(512) }
-
-    /// The object, whose first comma is its bracket.
-    consuming func finish() -> [UInt8] {
-        bytes[0] = UInt8(ascii: "{")
-        bytes.append(UInt8(ascii: "}"))
+        var bytes: [UInt8] = []
+        appendCanonicalForm(to: &bytes)
         return bytes
     }
 
-    mutating func add(_ key: String, _ text: String?) {
+    /// Appends ``canonicalForm``.
+    package func appendCanonicalForm(to bytes: inout [UInt8]) {
+        let start = bytes.count
+        bytes.append(field: #","address":"#, address)
+        bytes.append(literal: #","at":"#)
+        bytes.append(json: at)
+        bytes.append(field: #","detail":"#, detail)
+        bytes.append(field: #","event":"#, event)
+        bytes.append(field: #","grant":"#, grant)
+        bytes.append(field: #","host":"#, host)
+        bytes.append(field: #","login":"#, login)
+        bytes.append(field: #","name":"#, name)
+        bytes.append(field: #","outcome":"#, outcome)
+        bytes.append(field: #","pid":"#, pid)
+        bytes.append(field: #","policy":"#, policy)
+        bytes.append(field: #","port":"#, port)
+        bytes.append(field: #","reason":"#, reason)
+        bytes.append(field: #","request":"#, request)
+        bytes.append(field: #","requester":"#, requester)
+        bytes.append(field: #","requesterName":"#, requesterName)
+        bytes.append(field: #","sequence":"#, sequence)
+        bytes.append(field: #","session":"#, session)
+        bytes.append(field: #","source":"#, source)
+        bytes.append(field: #","subject":"#, subject)
+        bytes.append(field: #","ticket":"#, ticket)
+        bytes.append(field: #","uid":"#, uid)
+        bytes.append(field: #","via":"#, via)
+        // The first comma is its bracket.
+        bytes[start] = UInt8(ascii: "{")
+        bytes.append(UInt8(ascii: "}"))
+    }
+}
+
+extension [UInt8] {
+    /// Appends a key, with the comma before it, and its text; nothing where there is none.
+    fileprivate mutating func append(field key: StaticString, _ text: String?) {
         guard let text else { return }
-        bytes.append(contentsOf: key.utf8)
-        bytes.append(json: text)
+        append(literal: key)
+        append(json: text)
     }
 
-    mutating func add(_ key: String, _ number: (some FixedWidthInteger)?) {
+    /// Appends a key, with the comma before it, and its number; nothing where there is none.
+    fileprivate mutating func append(field key: StaticString, _ number: (some FixedWidthInteger)?) {
         guard let number else { return }
-        bytes.append(contentsOf: key.utf8)
-        bytes.append(contentsOf: String(number).utf8)
+        append(literal: key)
+        append(decimal: number)
     }
 }

@@ -73,7 +73,13 @@ public struct CIDR: TextForm, Comparable {
     }
 
     /// The text form.
-    public var description: String { "\(address)/\(length)" }
+    public var description: String {
+        String(capacity: 43) { bytes in
+            address.appendText(to: &bytes)
+            bytes.append(UInt8(ascii: "/"))
+            bytes.append(decimal: length)
+        }
+    }
 
     /// Whether the address lies in the range.
     public func contains(_ other: IPAddress) -> Bool { contains(Self(other)) }
@@ -115,6 +121,8 @@ extension CIDR {
         ("0.0.0.0/8", "unspecified"), ("127.0.0.0/8", "loopback"), ("224.0.0.0/4", "multicast"),
         ("255.255.255.255/32", "broadcast"), ("240.0.0.0/4", "reserved"),
         ("::/128", "unspecified"), ("::1/128", "loopback"), ("ff00::/8", "multicast"),
+        // What is left of ::/16 was for IPv4-compatible and mapped addresses, and nothing else.
+        ("::/16", "reserved"),
     ].compactMap { text, kind in (try? CIDR(parsing: text)).map { ($0, kind) } }
 
     /// Which kind of address it is where nobody can come from there: `loopback`; nil elsewhere.

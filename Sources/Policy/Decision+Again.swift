@@ -24,8 +24,7 @@ extension PolicySet {
         let duration = request.duration(at: now)
         let strictest = policies.min { $0.maxDuration < $1.maxDuration }
         let violations =
-            openings.compactMap(outdated)
-            + openings.compactMap { Self.violation(ofStrange: $0.source, "sources", for: identity) }
+            lastingViolations(of: request, by: identity)
             + Self.overcrowded(
                 openings.filter { !renews($0) },
                 in: policies,
@@ -34,8 +33,6 @@ extension PolicySet {
             )
             + Self.overcrowded(openings.count, of: identity, active: activeOfDelegate)
             + Self.violations(ofDuration: duration, strictest: strictest)
-            + Self.violations(ofReason: request.ask, for: policies)
-            + Self.violations(ofTicket: request.ask.ticket, for: policies)
         guard violations.isEmpty else { return .refused(violations) }
         let held = roles.roles(of: identity)
         if let refusal = refusal(of: identity, holding: held, toAskUnder: policies) {
@@ -43,6 +40,51 @@ extension PolicySet {
         }
         if let refusal = refusal(ofApprovalsOf: request) { return .notPermitted(refusal) }
         return .open(openings, for: duration, from: nil)
+    }
+
+    /// Why a waiting request can open no more by these policies, whoever agrees to it and whatever
+    /// ends until then; nil where it may.
+    ///
+    /// - Parameters:
+    ///   - request: The request as it is.
+    ///   - identity: Who asked, with the groups of then.
+    ///   - start: When it would open.
+    /// - Returns: The reason, for the one who asked.
+    public func lastingRefusal(
+        of request: WaitingRequest,
+        by identity: Identity,
+        at start: Timestamp
+    ) -> String? {
+        let policies = request.wait.policies.compactMap(policy(named:))
+        let isSettled = request.wait.state == .scheduled
+        var violations = lastingViolations(of: request, by: identity)
+        // As long as approvals are missing, one may shorten it.
+        if isSettled {
+            violations += Self.violations(
+                ofDuration: request.duration(at: start),
+                strictest: policies.min { $0.maxDuration < $1.maxDuration }
+            )
+        }
+        if !violations.isEmpty { return violations.text }
+        let held = roles.roles(of: identity)
+        return refusal(of: identity, holding: held, toAskUnder: policies)
+            ?? (isSettled ? refusal(ofApprovalsOf: request) : nil)
+    }
+
+    /// What is wrong with a waiting request that nothing but another change of the policies mends.
+    private func lastingViolations(
+        of request: WaitingRequest,
+        by identity: Identity
+    ) -> [Violation] {
+        let openings = request.wait.openings
+        let violations =
+            openings.compactMap(outdated)
+            + openings.compactMap { Self.violation(ofStrange: $0.source, "sources", for: identity) }
+        // The request that an extension lengthens has given its reasons.
+        if request.wait.extends != nil { return violations }
+        let policies = request.wait.policies.compactMap(policy(named:))
+        return violations + Self.violations(ofReason: request.ask, for: policies)
+            + Self.violations(ofTicket: request.ask.ticket, for: policies)
     }
 
     /// What is wrong with something that a policy allowed and does not any more.

@@ -99,14 +99,27 @@ public struct Grant: Hashable, Sendable, Identifiable {
 
         /// Reads `17.1`.
         public init(parsing text: String) throws(ParseError) {
-            let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-            let canonical = parts.allSatisfy {
-                (1...19).contains($0.utf8.count) && $0.first != "0" && $0.first != "+"
-            }
-            guard canonical, parts.count == 2, let request = Int64(parts[0]), request > 0,
-                let ordinal = Int(parts[1]), ordinal > 0
+            let bytes = text.utf8
+            guard let point = bytes.firstIndex(of: UInt8(ascii: ".")),
+                let request = Self.number(bytes[..<point]),
+                let ordinal = Self.number(bytes[point...].dropFirst())
             else { throw ParseError(text, "write the id of a grant like 17.1") }
-            self.init(request: request, ordinal: ordinal)
+            self.init(request: request, ordinal: Int(ordinal))
+        }
+
+        /// A number from 1 as `description` writes it.
+        private static func number(_ digits: Substring.UTF8View) -> Int64? {
+            guard (1...19).contains(digits.count), digits.first != UInt8(ascii: "0") else {
+                return nil
+            }
+            var number: Int64 = 0
+            for digit in digits {
+                guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit) else { return nil }
+                let (tens, overflow) = number.multipliedReportingOverflow(by: 10)
+                number = tens &+ Int64(digit - UInt8(ascii: "0"))
+                guard !overflow, number > 0 else { return nil }
+            }
+            return number
         }
 
         /// Reads `17.1`; nil for anything else.
@@ -116,7 +129,13 @@ public struct Grant: Hashable, Sendable, Identifiable {
         }
 
         /// The text form.
-        public var description: String { "\(request).\(ordinal)" }
+        public var description: String {
+            String(capacity: 40) { bytes in
+                bytes.append(decimal: request)
+                bytes.append(UInt8(ascii: "."))
+                bytes.append(decimal: ordinal)
+            }
+        }
 
         /// By request, then place.
         public static func < (a: Self, b: Self) -> Bool {

@@ -59,9 +59,14 @@ public struct IPAddress: TextForm, Comparable {
 
     /// The text form, IPv6 as in RFC 5952.
     public var description: String {
-        switch family {
-        case .ipv4: "\(byte(0)).\(byte(1)).\(byte(2)).\(byte(3))"
-        case .ipv6: groupsText
+        String(capacity: 39) { appendText(to: &$0) }
+    }
+
+    func appendText(to bytes: inout [UInt8]) {
+        guard family == .ipv4 else { return bytes.append(text: groupsText) }
+        for index in 0..<4 {
+            if index > 0 { bytes.append(UInt8(ascii: ".")) }
+            bytes.append(decimal: UInt64(byte(index)))
         }
     }
 

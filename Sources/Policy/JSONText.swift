@@ -3,11 +3,13 @@ extension [UInt8] {
     /// escaped, in the shortest way.
     package mutating func append(json text: String) {
         append(UInt8(ascii: "\""))
-        let start = count
-        append(contentsOf: text.utf8)
-        if self[start...].contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C }) {
-            removeSubrange(start...)
-            for byte in text.utf8 { append(escaped: byte) }
+        var text = text
+        text.withUTF8 { bytes in
+            if unsafe bytes.contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C }) {
+                unsafe bytes.forEach { append(escaped: $0) }
+            } else {
+                unsafe append(contentsOf: bytes)
+            }
         }
         append(UInt8(ascii: "\""))
     }
@@ -31,5 +33,12 @@ extension [UInt8] {
         }
         append(UInt8(ascii: "\\"))
         append(letter)
+    }
+
+    /// Appends an instant as JSON has it.
+    package mutating func append(json instant: Timestamp) {
+        append(UInt8(ascii: "\""))
+        append(instant)
+        append(UInt8(ascii: "\""))
     }
 }

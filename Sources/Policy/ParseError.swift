@@ -46,11 +46,14 @@ extension TextForm {
 }
 
 /// At most 80 characters of a text from outside, without anything that steers a terminal.
-package func printable(_ text: some StringProtocol) -> String {
+package func printable(_ text: some StringProtocol) -> String { printable(text, most: 80) }
+
+/// The beginning of a text from outside, without anything that steers a terminal.
+package func printable(_ text: some StringProtocol, most: Int) -> String {
     // Scalars and not characters: one character can be of any length.
     var result = ""
     for (index, scalar) in text.unicodeScalars.enumerated() {
-        if index == 80 { return result + "..." }
+        if index == most { return result + "..." }
         if scalar.steersOutput {
             result += "\\u{" + String(scalar.value, radix: 16) + "}"
         } else {

@@ -81,7 +81,15 @@ public struct PortRange: TextForm, Comparable {
 
     /// The text form.
     public var description: String {
-        (lower == upper ? "\(lower)" : "\(lower)-\(upper)") + "/\(portProtocol.rawValue)"
+        String(capacity: 15) { bytes in
+            bytes.append(decimal: lower)
+            if lower != upper {
+                bytes.append(UInt8(ascii: "-"))
+                bytes.append(decimal: upper)
+            }
+            bytes.append(UInt8(ascii: "/"))
+            bytes.append(text: portProtocol.rawValue)
+        }
     }
 
     /// How many ports, 1...65535; with `any` each counts once.

@@ -26,32 +26,7 @@ public struct Timestamp: TextForm, Comparable {
     }
 
     /// The text form.
-    public var description: String {
-        let (seconds, fraction) = Self.floorDivide(milliseconds, 1_000)
-        let (days, second) = Self.floorDivide(seconds, 86_400)
-        let (year, month, day) = Self.civil(fromDays: days)
-        // Bytes and not strings: every answer about a grant has four of these.
-        var text: [UInt8] = []
-        text.reserveCapacity(24)
-        if year < 0 { text.append(UInt8(ascii: "-")) }
-        Self.append(year, 4, to: &text)
-        text.append(UInt8(ascii: "-"))
-        Self.append(month, 2, to: &text)
-        text.append(UInt8(ascii: "-"))
-        Self.append(day, 2, to: &text)
-        text.append(UInt8(ascii: "T"))
-        Self.append(second / 3_600, 2, to: &text)
-        text.append(UInt8(ascii: ":"))
-        Self.append(second / 60 % 60, 2, to: &text)
-        text.append(UInt8(ascii: ":"))
-        Self.append(second % 60, 2, to: &text)
-        if fraction != 0 {
-            text.append(UInt8(ascii: "."))
-            Self.append(fraction, 3, to: &text)
-        }
-        text.append(UInt8(ascii: "Z"))
-        return String(decoding: text, as: UTF8.self)
-    }
+    public var description: String { String(capacity: 24) { $0.append(self) } }
 
     /// The earlier first.
     public static func < (a: Self, b: Self) -> Bool { a.milliseconds < b.milliseconds }
@@ -200,10 +175,44 @@ extension Timestamp {
         (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
     }
 
-    /// Appends the digits of a number, with zeros in front where it has fewer.
-    private static func append(_ number: Int64, _ width: Int, to text: inout [UInt8]) {
-        let (tens, ones) = number.magnitude.quotientAndRemainder(dividingBy: 10)
-        if width > 1 || tens > 0 { append(Int64(tens), width - 1, to: &text) }
-        text.append(UInt8(ascii: "0") + UInt8(ones))
+    /// What the text form is made of; only the year can be negative, or have more than four digits.
+    fileprivate var parts:
+        (year: Int64, month: Int64, day: Int64, second: Int64, millisecond: Int64)
+    {
+        let (seconds, millisecond) = Self.floorDivide(milliseconds, 1_000)
+        let (days, second) = Self.floorDivide(seconds, 86_400)
+        let (year, month, day) = Self.civil(fromDays: days)
+        return (year, month, day, second, millisecond)
+    }
+}
+
+extension [UInt8] {
+    /// Appends the text form of an instant: every answer about a grant has four of them.
+    package mutating func append(_ instant: Timestamp) {
+        let (year, month, day, second, millisecond) = instant.parts
+        if (0..<10_000).contains(year) {
+            append(twoDigits: year / 100)
+            append(twoDigits: year % 100)
+        } else {
+            if year < 0 { append(UInt8(ascii: "-")) }
+            let digits = String(year.magnitude)
+            append(text: String(repeating: "0", count: Swift.max(0, 4 - digits.count)) + digits)
+        }
+        append(UInt8(ascii: "-"))
+        append(twoDigits: month)
+        append(UInt8(ascii: "-"))
+        append(twoDigits: day)
+        append(UInt8(ascii: "T"))
+        append(twoDigits: second / 3_600)
+        append(UInt8(ascii: ":"))
+        append(twoDigits: second / 60 % 60)
+        append(UInt8(ascii: ":"))
+        append(twoDigits: second % 60)
+        if millisecond != 0 {
+            append(UInt8(ascii: "."))
+            append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: millisecond / 100))
+            append(twoDigits: millisecond % 100)
+        }
+        append(UInt8(ascii: "Z"))
     }
 }

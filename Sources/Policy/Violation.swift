@@ -17,3 +17,8 @@ public struct Violation: Error, Codable, Hashable, Sendable {
         self.message = message
     }
 }
+
+extension [Violation] {
+    /// What is wrong, in one line.
+    public var text: String { map(\.message).joined(separator: "; ") }
+}

@@ -2,6 +2,7 @@ import API
 import FoundationEssentials
 import NIOCore
 import NIOHTTP1
+import Policy
 
 /// What a request is answered with.
 struct Answer: Sendable {
@@ -71,29 +72,33 @@ struct Answer: Sendable {
     ) -> ByteBuffer {
         var bytes: [UInt8]?
         if case .bytes(let body) = body { bytes = body }
-        // Status line and fields take some 150 bytes.
-        var buffer = allocator.buffer(capacity: 256 + (bytes?.count ?? 0))
-        buffer.writeString("HTTP/1.1 ")
-        buffer.writeString(String(status.code))
-        buffer.writeString(" ")
-        buffer.writeString(status.reasonPhrase)
-        Self.write("content-type", contentType, to: &buffer)
+        // Put together first: each write to the buffer costs more than what is written.
+        var head: [UInt8] = []
+        head.reserveCapacity(256)
+        head.append(literal: "HTTP/1.1 ")
+        head.append(decimal: status.code)
+        head.append(literal: " ")
+        head.append(text: status.reasonPhrase)
+        Self.write("content-type", contentType, to: &head)
         if let bytes {
-            Self.write("content-length", String(bytes.count), to: &buffer)
+            Self.write("content-length", String(bytes.count), to: &head)
         } else if chunked {
-            Self.write("transfer-encoding", "chunked", to: &buffer)
+            Self.write("transfer-encoding", "chunked", to: &head)
         }
-        for field in fields { Self.write(field.name, field.value, to: &buffer) }
-        if closing { Self.write("connection", "close", to: &buffer) }
-        buffer.writeString("\r\n\r\n")
-        if withBody, let bytes { buffer.writeBytes(bytes) }
+        for field in fields { Self.write(field.name, field.value, to: &head) }
+        if closing { Self.write("connection", "close", to: &head) }
+        head.append(literal: "\r\n\r\n")
+        let body = withBody ? bytes ?? [] : []
+        var buffer = allocator.buffer(capacity: head.count + body.count)
+        buffer.writeBytes(head)
+        buffer.writeBytes(body)
         return buffer
     }
 
-    private static func write(_ name: String, _ value: String, to buffer: inout ByteBuffer) {
-        buffer.writeString("\r\n")
-        buffer.writeString(name)
-        buffer.writeString(": ")
-        buffer.writeString(value)
+    private static func write(_ name: String, _ value: String, to head: inout [UInt8]) {
+        head.append(literal: "\r\n")
+        head.append(text: name)
+        head.append(literal: ": ")
+        head.append(text: value)
     }
 }

@@ -10,17 +10,26 @@ extension Call {
 
     /// Reads them.
     func auditFilter() throws(Problem) -> AuditFilter {
-        AuditFilter(
-            since: try instant("since"),
-            until: try instant("until"),
-            policy: query["policy"],
-            user: query["user"],
+        let (since, until) = (try instant("since"), try instant("until"))
+        if let since, let until, since >= until {
+            throw Problem(
+                .badRequest,
+                "cannot read query parameter until=\(until): it is not after since=\(since)"
+            )
+        }
+        return AuditFilter(
+            since: since,
+            until: until,
+            policy: try text("policy"),
+            user: try text("user"),
             event: try parameter(
                 "event",
                 "one of \(AuditKind.allCases.map(\.rawValue).joined(separator: ", "))",
                 AuditKind.init(rawValue:)
             ),
-            source: query["source"],
+            source: try parameter("source", "an address or range, like 192.0.2.1") {
+                (try? CIDR(parsing: $0))?.description
+            },
             request: try parameter("request", "the id of a request", Self.positive),
             before: try parameter("before", "the sequence number of an event", Self.positive),
             limit: try parameter("limit", "a number from 1 to 1000") {
@@ -62,11 +71,38 @@ enum AuditFormat: String, CaseIterable {
     case lines = "application/jsonl"
     case table = "text/csv"
 
-    /// The first of these in the header `Accept` (RFC 9110, section 12.5.1); pages where none is.
+    /// What the header `Accept` prefers of these (RFC 9110, section 12.5.1), of what it prefers
+    /// alike the first that it names; pages where it takes none.
     init(_ headers: HTTPHeaders) {
-        let wanted = headers[canonicalForm: "accept"].lazy
-            .map { $0.prefix { $0 != ";" && $0 != " " }.lowercased() }
-        self = wanted.compactMap(Self.init(rawValue:)).first ?? .page
+        let ranges = headers[canonicalForm: "accept"].map { AcceptedRange($0) }
+        let choices = Self.allCases.compactMap { format -> (Self, quality: Double, place: Int)? in
+            let fitting = ranges.enumerated().filter { $0.element.includes(format.rawValue) }
+            // The range that says most of a type is the one that counts for it.
+            guard let best = fitting.max(by: { $0.element.type.count < $1.element.type.count }),
+                best.element.quality > 0
+            else { return nil }
+            return (format, best.element.quality, best.offset)
+        }
+        self = choices.max { ($0.quality, -$0.place) < ($1.quality, -$1.place) }?.0 ?? .page
+    }
+
+    private struct AcceptedRange {
+        /// As it is matched: `text/csv`, `text/`, or nothing for all.
+        let type: String
+        let quality: Double
+
+        init(_ text: Substring) {
+            let parts = text.split(separator: ";").map { $0.filter { $0 != " " }.lowercased() }
+            let range = parts.first ?? ""
+            type = range == "*/*" ? "" : range.hasSuffix("/*") ? String(range.dropLast()) : range
+            let weight = parts.dropFirst().first { $0.hasPrefix("q=") }
+            // One that cannot be read is not there.
+            quality = weight.map { Double($0.dropFirst(2)) ?? 1 } ?? 1
+        }
+
+        func includes(_ other: String) -> Bool {
+            type.isEmpty || type.hasSuffix("/") ? other.hasPrefix(type) : other == type
+        }
     }
 }
 

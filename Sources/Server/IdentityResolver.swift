@@ -27,6 +27,8 @@ final class IdentityResolver: Sendable {
 
     private struct Entry {
         var names: Task<Names?, Never>
+        /// What came of it, once somebody has waited for it.
+        var known: Names?
         var until: ContinuousClock.Instant
     }
 
@@ -49,16 +51,30 @@ final class IdentityResolver: Sendable {
 
     /// The identity of a peer; nil where its uid has no name.
     func identity(of peer: Peer) async -> Identity? {
-        let ids = peer.credentials
-        let login = peer.process?.loginUID
-        let question = Question.process(uid: ids.uid, gids: ids.gids, login: login)
+        let question = Question(peer)
         guard let names = await task(for: question).value else { return nil }
-        return Identity(
-            subject: .local(uid: ids.uid),
+        entries.withLock { $0[question]?.known = names }
+        return identity(of: peer, names)
+    }
+
+    /// The identity of a peer for which nobody has to wait: the names were looked up just now.
+    func known(_ peer: Peer) -> Identity? {
+        let question = Question(peer)
+        let names = entries.withLock { entries in
+            entries[question].flatMap { $0.until > .now ? $0.known : nil }
+        }
+        return names.map { identity(of: peer, $0) }
+    }
+
+    private func identity(of peer: Peer, _ names: Names) -> Identity {
+        Identity(
+            subject: .local(uid: peer.uid),
             name: names.user,
             groups: names.groups,
             origin: peer.origin(
-                login: login.map { Origin.Login(uid: $0, name: names.login ?? String($0)) }
+                login: peer.process?.loginUID.map {
+                    Origin.Login(uid: $0, name: names.login ?? String($0))
+                }
             )
         )
     }
@@ -98,5 +114,12 @@ final class IdentityResolver: Sendable {
                 return Names(user: $0, groups: Set(groups.compactMap(NameService.group)))
             }
         }
+    }
+}
+
+extension IdentityResolver.Question {
+    fileprivate init(_ peer: Peer) {
+        let ids = peer.credentials
+        self = .process(uid: ids.uid, gids: ids.gids, login: peer.process?.loginUID)
     }
 }

@@ -27,6 +27,19 @@ struct Route: Sendable, CustomStringConvertible {
     /// The query parameters it takes.
     let query: Set<String>
     let handler: Handler
+    /// Begins to answer a call without a task to wait in: what most requests are; nil where there is
+    /// no such way.
+    ///
+    /// It throws, and `reply` is not called, or answers false, where the call is for the handler.
+    let direct: Direct?
+
+    typealias Direct =
+        @Sendable (
+            _ call: Call,
+            _ caller: Caller,
+            _ service: any AccessService,
+            _ reply: @escaping @Sendable (Result<Answer, any Error>) -> Void
+        ) throws -> Bool
 
     /// The path around the part that varies; no end where none does.
     private let start: Substring
@@ -37,6 +50,7 @@ struct Route: Sendable, CustomStringConvertible {
         _ path: String,
         _ operation: Operation,
         query: Set<String> = [],
+        direct: Direct? = nil,
         handler: Handler
     ) {
         self.method = method
@@ -44,6 +58,7 @@ struct Route: Sendable, CustomStringConvertible {
         self.operation = operation
         self.query = query
         self.handler = handler
+        self.direct = direct
         let around = path.split(separator: "{", maxSplits: 1)
         start = around[0]
         end = around.count == 2 ? around[1].drop { $0 != "}" }.dropFirst() : nil
@@ -54,6 +69,7 @@ struct Route: Sendable, CustomStringConvertible {
         _ path: String,
         _ operation: Operation,
         query: Set<String> = [],
+        direct: Direct? = nil,
         answer:
             @escaping @Sendable (
                 _ call: Call,
@@ -61,7 +77,7 @@ struct Route: Sendable, CustomStringConvertible {
                 _ service: any AccessService
             ) async throws -> Answer
     ) {
-        self.init(method, path, operation, query: query, handler: .person(answer))
+        self.init(method, path, operation, query: query, direct: direct, handler: .person(answer))
     }
 
     /// Method and path: `GET /v1/status`.
@@ -180,13 +196,18 @@ extension Call {
                 "one of \(RequestState.list)",
                 RequestState.init(rawValue:)
             ),
-            policy: query["policy"],
-            requester: query["requester"],
+            policy: try text("policy"),
+            requester: try text("requester"),
             before: try parameter("before", "the id of a request", Self.positive),
             limit: try parameter("limit", "a number from 1 to 1000") {
                 Self.positive($0).flatMap { $0 <= 1000 ? Int($0) : nil }
             } ?? 100
         )
+    }
+
+    /// A query parameter that is a name.
+    func text(_ name: String) throws(Problem) -> String? {
+        try parameter(name, "a name, or leave it out") { $0.isEmpty ? nil : $0 }
     }
 
     /// A query parameter that is true or false; false where it is absent.

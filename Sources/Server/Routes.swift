@@ -18,6 +18,13 @@ extension Route {
             }
         ),
 
+        Route(.GET, "/v1/discover", .discover) { _, caller, service in
+            .json(try await service.discover(for: caller))
+        },
+        Route(.GET, "/v1/doctor", .examine) { _, caller, service in
+            .json(try await service.examine(for: caller))
+        },
+
         Route(.GET, "/v1/policies", .listPolicies) { _, caller, service in
             try .json(encoding: try await service.policies(for: caller))
         },
@@ -59,26 +66,38 @@ extension Route {
             try .json(encoding: try await service.reload(by: caller))
         },
 
-        Route(.POST, "/v1/requests", .open, query: ["dry_run"]) { call, caller, service in
-            let ask = try call.document(Ask.init(json:))
-            if try call.flag("dry_run") {
-                return try .json(encoding: try await service.preview(ask, for: caller))
-            }
-            return try await service.open(
-                ask,
-                idempotencyKey: try call.idempotencyKey(),
-                by: caller
-            ) { opened in
-                var answer = Answer.json(opened.request)
-                if opened.request.state.isWaiting {
-                    answer.status = .accepted
-                } else if opened.isNew {
-                    answer.status = .created
+        Route(
+            .POST,
+            "/v1/requests",
+            .open,
+            query: ["dry_run"],
+            direct: { call, caller, service, reply in
+                guard try !call.flag("dry_run") else { return false }
+                service.open(
+                    try call.document(Ask.init(json:)),
+                    idempotencyKey: try call.idempotencyKey(),
+                    by: caller
+                ) { opened in
+                    let answer = Answer(opened: opened)
+                    return { reply(.success(answer)) }
+                } fail: {
+                    reply(.failure($0))
                 }
-                answer.fields = [("location", "/v1/requests/\(opened.request.id)")]
-                return answer
+                return true
+            },
+            answer: { call, caller, service in
+                let ask = try call.document(Ask.init(json:))
+                if try call.flag("dry_run") {
+                    return try .json(encoding: try await service.preview(ask, for: caller))
+                }
+                return try await service.open(
+                    ask,
+                    idempotencyKey: try call.idempotencyKey(),
+                    by: caller,
+                    render: Answer.init(opened:)
+                )
             }
-        },
+        ),
         Route(
             .GET,
             "/v1/requests",
@@ -204,5 +223,18 @@ extension ExtendBody {
                 ]
             )
         }
+    }
+}
+
+extension Answer {
+    /// The answer to a request for access.
+    fileprivate init(opened: Opened) {
+        self = .json(opened.request)
+        if opened.request.state.isWaiting {
+            status = .accepted
+        } else if opened.isNew {
+            status = .created
+        }
+        fields = [("location", "/v1/requests/\(opened.request.id)")]
     }
 }

@@ -10,6 +10,8 @@ public struct ConfigurationStart: Sendable {
     public var origin: ConfigurationOrigin
     /// Why it does not come from the files; nil where it does.
     public var fault: ConfigurationError?
+    /// What was last in force and recorded, where the files are that no more; else nil.
+    public var previous: AgentConfiguration?
     /// The state directory.
     public var stateDirectory: String
 
@@ -36,6 +38,10 @@ public struct ConfigurationStart: Sendable {
             return ConfigurationStart(
                 configuration: files.configuration,
                 origin: .files,
+                previous: LastKnownGood.configuration(
+                    in: directory,
+                    unlike: files.configuration
+                ),
                 stateDirectory: directory
             )
         }

@@ -3,7 +3,7 @@ public import Linux
 
 /// The texts of a configuration that was in force, kept in the state directory for a start at which
 /// the files cannot be used.
-struct LastKnownGood: Codable {
+struct LastKnownGood: Codable, Equatable {
     /// Far more than the files of a host have.
     private static let longest = 64 * 1_024 * 1_024
 
@@ -22,6 +22,29 @@ struct LastKnownGood: Codable {
         }
         return kept
     }
+
+    /// The configuration that was kept, where there is one and its texts are not those of another.
+    static func configuration(
+        in directory: String,
+        unlike other: AgentConfiguration
+    ) -> AgentConfiguration? {
+        guard let kept = try? read(in: directory), kept != LastKnownGood(of: other) else {
+            return nil
+        }
+        let tree = FileTree(label: "", texts: kept.texts)
+        let (configuration, fault) = AgentConfiguration.read(file: kept.file, in: tree)
+        return fault == nil ? configuration : nil
+    }
+
+    /// What is kept of a configuration; nil where it was not read from files.
+    init?(of configuration: AgentConfiguration) {
+        guard let file = configuration.texts.first?.path else { return nil }
+        self.file = file
+        texts = Dictionary(
+            configuration.texts.map { ($0.path, $0.text) },
+            uniquingKeysWith: { $1 }
+        )
+    }
 }
 
 extension AgentConfiguration {
@@ -34,11 +57,7 @@ extension AgentConfiguration {
     /// - Parameter directory: The state directory, which must be there.
     /// - Throws: Why it could not be written; what was kept before is then still there.
     public func keep(in directory: String) throws(SystemError) {
-        guard let file = texts.first?.path else { return }
-        let kept = LastKnownGood(
-            file: file,
-            texts: Dictionary(texts.map { ($0.path, $0.text) }, uniquingKeysWith: { $1 })
-        )
+        guard let kept = LastKnownGood(of: self) else { return }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         // Texts by texts can always be encoded.

@@ -70,9 +70,9 @@ import Testing
         let host = try Host()
         let agent = try await host.agent()
         try await agent.open(ask("ssh", from: "198.51.100.7", for: "10m"))
-        try await agent.open(ask("ssh", from: "::/64", for: "30m"))
+        try await agent.open(ask("ssh", from: "2001:db8::/64", for: "30m"))
         host.clocks.pass(.seconds(20 * 60))
         await agent.clockStepped()
-        try host.expectOpen(["::/64": 10])
+        try host.expectOpen(["2001:db8::/64": 10])
     }
 }

@@ -60,6 +60,22 @@ import Testing
         #expect(try host.audit("configuration-loaded").map(\.subject) == [nil])
     }
 
+    @Test func aStartWithOtherFilesThanWereRecordedIsTold() async throws {
+        let host = try Host()
+        let agent = try await host.agent()
+        let configuration = try host.read()
+        await agent.noteStart(after: nil)
+        #expect(try host.audit("configuration-loaded").isEmpty)
+        #expect(host.remembered.withLock { $0 } == configuration)
+        var old = configuration
+        old.policies.removeLast()
+        await agent.noteStart(after: old)
+        #expect(
+            try host.audit("configuration-loaded").map(\.detail)
+                == ["2 policies; changed before the start; winrm is new"]
+        )
+    }
+
     @Test func saysOfAWholeFileOnlyItsName() async throws {
         let host = try Host()
         let agent = try await host.agent()

@@ -39,7 +39,7 @@ import Testing
             via: delegate,
             origin: .client(address: try IPAddress(parsing: "198.51.100.7"), session: "s1")
         )
-        return Caller(identity: identity, roles: await agent.roles(of: identity))
+        return Caller(identity: identity, roles: agent.roles(of: identity))
     }
 
     @Test func aRemotePersonIsNobodyOfThisHost() async throws {
@@ -203,7 +203,7 @@ import Testing
             groups: [],
             origin: .process(.init(pid: 1))
         )
-        #expect(await agent.roles(of: itself) == [])
+        #expect(agent.roles(of: itself) == [])
         let refused = await problem {
             try await agent.open(
                 ask("ssh", from: "2001:db8::1"),

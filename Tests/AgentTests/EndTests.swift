@@ -11,18 +11,18 @@ import Testing
     @Test func extendingMovesTheEndInLedgerAndKernel() async throws {
         let host = try Host()
         let agent = try await host.agent()
-        let request = try await agent.open(ask("ssh", from: "198.51.100.7", "::/64"))
+        let request = try await agent.open(ask("ssh", from: "198.51.100.7", "2001:db8::/64"))
         let extended = try await agent.extend(request: 1, by: .seconds(1200), by: alice)
         for (old, new) in zip(request.grants, extended.grants) {
             #expect(new.expiresAt == old.expiresAt.map { $0 + .seconds(1200) })
         }
-        try host.expectOpen(["198.51.100.7": 30, "::/64": 30])
+        try host.expectOpen(["198.51.100.7": 30, "2001:db8::/64": 30])
         let tooLong = await problem {
             try await agent.extend(request: 1, by: .seconds(3 * 3600), by: alice)
         }
         #expect(tooLong?.code == .outsidePolicy)
         #expect(tooLong?.violations?.count == 2)
-        try host.expectOpen(["198.51.100.7": 30, "::/64": 30])
+        try host.expectOpen(["198.51.100.7": 30, "2001:db8::/64": 30])
     }
 
     @Test func extendingMovesWhatIsStillLiveOfARequest() async throws {

@@ -32,7 +32,7 @@ import Testing
             via: delegate,
             origin: .client(address: try IPAddress(parsing: "198.51.100.7"), session: "s1")
         )
-        return Caller(identity: identity, roles: await agent.roles(of: identity))
+        return Caller(identity: identity, roles: agent.roles(of: identity))
     }
 
     /// 1 ssh alice, 2 winrm bob, 3 ssh a remote alice, 4 and 5 ssh two of the name carol, 6 ssh dan.

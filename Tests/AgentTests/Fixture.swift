@@ -7,6 +7,7 @@ import Ledger
 import Logging
 import Nftables
 import Policy
+import Survey
 import Synchronization
 import TestSupport
 import Testing
@@ -173,10 +174,20 @@ final class Host: ConfigurationSource {
         )
     }
 
+    /// The state of this host.
+    var reader: any HostReading { NamespaceReader(namespace: namespace) }
+
+    private struct NamespaceReader: HostReading {
+        let namespace: NetworkNamespace
+
+        func read() throws -> HostState { try namespace.run { try ThisHost().read() } }
+    }
+
     /// An agent with a gate of the test's own.
     func agent(
         gate: Gate,
         ledger: Ledger? = nil,
+        reader: (any HostReading)? = nil,
         origin: ConfigurationOrigin = .files,
         fault: ConfigurationError? = nil
     ) async throws -> Agent {
@@ -191,6 +202,7 @@ final class Host: ConfigurationSource {
             gate: FaultyGate(gate: gate, faults: kernel),
             ledger: opened,
             store: FaultyStore(ledger: opened, faults: store),
+            host: reader ?? self.reader,
             clocks: clocks,
             executor: Queue(),
             logger: Logger(label: "agent") { [log] _ in log },

@@ -150,7 +150,7 @@ import Testing
     }
 
     /// What waits under a policy is told with the change: what opens for want of approvals that
-    /// it asked for, and what will be denied.
+    /// it asked for, and what is denied.
     @Test func waitingRequestsThatAChangeConcernsAreTold() async throws {
         let agent = try await host.agent()
         try await agent.set("ssh", #"{"ports":["22/tcp"],"approvals":1}"#)
@@ -181,6 +181,48 @@ import Testing
         host.clocks.pass(.seconds(3_600))
         await agent.grantsEnded()
         #expect(try await agent.request(id: 3, for: dora).state == .denied)
+    }
+
+    /// What can open no more is denied at once, with the reason; what may still change is not.
+    @Test func whatCanOpenNoMoreIsDeniedAtOnce() async throws {
+        let agent = try await host.agent()
+        try await agent.set("ssh", #"{"ports":["22/tcp"],"approvals":1}"#)
+        try await agent.open(ask("ssh", from: "198.51.100.7", for: "2h"))
+        try await agent.open(ask("ssh", from: "198.51.100.200"))
+        let narrowed = try await agent.set(
+            "ssh",
+            """
+            {"ports":["22/tcp"],"approvals":1,"max_duration":"1h",
+                "allowed_sources":["198.51.100.0/25"]}
+            """
+        )
+        #expect(narrowed.document.deniedRequests == ["2"])
+        #expect(try await agent.request(id: 2, for: dora).state == .denied)
+        // Who approves it may shorten it yet.
+        #expect(try await agent.request(id: 1, for: dora).state == .pending)
+        try files.write("policy.d/all.yaml", "policies: [{name: winrm, ports: [5985/tcp]}]")
+        try await agent.reload(by: nil)
+        #expect(
+            try await eventually {
+                try await agent.request(id: 1, for: dora).state == .denied
+            }
+        )
+        let rows = try host.audit("denied")
+        #expect(rows.map(\.request) == [2, 1])
+        for row in rows {
+            #expect(row.subject == nil)
+            #expect("\(row)".contains("policy ssh no longer allows it"), "\(row)")
+        }
+    }
+
+    /// What was kept to start from is older than a change without a row, so that the next start
+    /// tells of it.
+    @Test func aChangeWithoutARowIsNotKept() async throws {
+        let agent = try await host.agent()
+        host.store.fail(commit: .full)
+        _ = try? await agent.set("ssh", #"{"ports":["22/tcp"],"max_duration":"1h"}"#)
+        #expect(await agent.committer.configuration.policies.first?.maxDuration == .seconds(3600))
+        #expect(host.remembered.withLock { $0 } == nil)
     }
 
     @Test func aPolicyThatADelegateNamesIsToBeTakenOutThereFirst() async throws {

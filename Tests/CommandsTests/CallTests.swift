@@ -178,6 +178,15 @@ import Testing
         #expect(agent.calls == [#"POST /v1/requests {"sources":["\#(origin)"],"targets":["ssh"]}"#])
     }
 
+    @Test(arguments: ["--until", "--at"])
+    func aTimeThatIsNoneIsAUsageError(option: String) throws {
+        let agent = try ScriptedAgent()
+        let outcome = try carryOut("open ssh --from 192.0.2.1 \(option) banana", agent: agent)
+        #expect(outcome.errors.hasPrefix("sallyport: cannot read \(option) banana: write a time"))
+        #expect(outcome.status == 64)
+        #expect(agent.calls.isEmpty)
+    }
+
     @Test(
         arguments: [
             ([:], "this is no SSH session"),

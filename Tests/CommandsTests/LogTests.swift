@@ -148,6 +148,7 @@ import Testing
         "log --format xml", "log --request x", "log verify 17", "log --since",
         "log verify --head xyz", "log verify --head beef", "log --since banana",
         "log verify --head \(String(repeating: "g", count: 64))", "log --until banana",
+        "log --source junk", "log --source 10.0.0.1/8", "log --since 1h --until 2h",
     ])
     func isAUsageError(_ line: String) throws {
         let agent = try ScriptedAgent()

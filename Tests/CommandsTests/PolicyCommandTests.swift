@@ -35,7 +35,7 @@ import Testing
                           max_duration 3h -> 1h
                         ended: 17.1, 18.2
                         waiting requests that need no more approvals, and open: 19
-                        waiting requests that are no longer allowed, and will be denied: 20, 21
+                        waiting requests that are no longer allowed, and denied: 20, 21
 
                         """
                 )

@@ -19,10 +19,13 @@ import Testing
     }
 
     @Test func readsTheTimeZone() throws {
-        let agent = try ScriptedAgent(["GET /v1/grants": GrantList(grants: [try grant("17.1")])])
+        // The program reads the real clock: an end that is near any day is told as "tomorrow".
+        let inTenYears = Duration.seconds(3653 * 24 * 3600 + 42 * 60)
+        let grants = GrantList(grants: [try grant("17.1", ends: inTenYears)])
+        let agent = try ScriptedAgent(["GET /v1/grants": grants])
         for (zone, time) in [("UTC", "12:42"), ("Asia/Kathmandu", "18:27"), ("EST5", "07:42")] {
             let run = try sallyport(["list"], ["SALLYPORT_SOCKET": agent.socket, "TZ": zone])
-            #expect(run.output.contains("2026-12-01 \(time) ("))
+            #expect(run.output.contains("2036-12-01 \(time) ("))
         }
     }
 
@@ -239,6 +242,13 @@ import Testing
             found.output.split(separator: "\n").sorted() == offered.split(separator: " ").sorted()
         )
         #expect(found.errors.isEmpty)
+    }
+
+    @Test(arguments: [" ", "=", " = "])
+    func theSocketOfTheLineIsAsked(separator: String) throws {
+        let line = "sallyport --socket\(separator)/a close "
+        #expect(socket(in: line.split(separator: " ").map(String.init)) == "/a")
+        #expect(socket(in: ["sallyport", "close"]) == nil)
     }
 
     @Test func withoutAnAgentNothingIsCompletedAndNothingSaid() throws {

@@ -44,6 +44,17 @@ struct TextTests {
         #expect(time.next(text) == noon + .seconds(minutes * 60))
     }
 
+    @Test(
+        arguments: [
+            ("13:01", 1 - 24 * 60), ("13:00", 0), ("12:59", -1), ("00:00", -13 * 60),
+            ("14:00", 60 - 24 * 60),
+        ] as [(String, Int)]
+    )
+    func ofATrailItIsTheLastOne(text: String, minutes: Int) {
+        let time = TimeTeller(now: noon + .seconds(59), local: oneHourAhead)
+        #expect(time.last(text) == noon + .seconds(minutes * 60))
+    }
+
     @Test(arguments: [
         "", ":", "17", "24:00", "17:60", "17:0", "17:000", "117:00", "+7:00", "17:-1", "17:00:00",
         "5pm", "１７:00", "2026-12-01T17:00:00Z",
@@ -60,6 +71,10 @@ struct TextTests {
                 return oneHourAhead(isAfter ? instant + .seconds(hours * 3600) : instant)
             }
             #expect(time.next("20:30") == noon + .seconds((7 * 60 + 30 - hours * 60) * 60))
+            // And looking back, from a day that began before it did.
+            var later = time
+            later.now = noon + .seconds(6 * 3600)
+            #expect(later.last("12:30") == noon + .seconds(-1800))
         }
     }
 

@@ -75,7 +75,11 @@ import TestSupport
 
     @Test func admitsOneAgentAtATime() throws {
         var first: Ledger? = try folder.open()
-        try refusal(.locked, folder.state + "/ledger.lock")
+        let error = try #require(throws: LedgerError.self) {
+            try Ledger(directory: folder.state, bootID: "boot-1")
+        }
+        #expect(error.code == .locked)
+        #expect(error.description.contains(folder.state + "/ledger.lock"))
         #expect(try first?.recover().nextRequestID == 1)
         first = nil
         _ = try folder.open()

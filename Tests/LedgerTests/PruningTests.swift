@@ -39,6 +39,28 @@ import TestSupport
         #expect(told.first?.detail?.hasPrefix("up to 2048, hash ") == true)
     }
 
+    /// What was begun before is whole or fails: no export has a gap that looks like a forgery.
+    @Test func anExportIsWholeOrFails() async throws {
+        let ledger = try folder.open()
+        try fill(ledger, hours: 2)
+        let now = minutes(600)
+        var early = ledger.allAudit(AuditFilter(), isUnbroken: true).makeAsyncIterator()
+        let late = ledger.allAudit(AuditFilter(), isUnbroken: true)
+        #expect(try await early.next()?.last?.sequence == 256)
+        #expect(try await ledger.prune(before: minutes(61), at: now))
+        await #expect(throws: LedgerError.self) { try await early.next() }
+        // It was asked for before, and begins after.
+        var rows: [AuditRow] = []
+        for try await some in late { rows += some }
+        #expect(rows.first?.sequence == 1_025 && rows.last?.event == "audit-pruned")
+        // What it has read already may go.
+        var reading = ledger.allAudit(AuditFilter(), isUnbroken: true).makeAsyncIterator()
+        for _ in 0..<4 { _ = try await reading.next() }
+        #expect(reading.position == 2_048)
+        #expect(try await ledger.prune(before: minutes(61), at: now))
+        #expect(try await reading.next()?.last?.sequence == 2_049)
+    }
+
     /// What is not of a full block stays, whatever its age.
     @Test func neverTakesAllThereIs() async throws {
         let ledger = try folder.open()

@@ -11,7 +11,20 @@ extension TemporaryFolder {
     var file: String { state + "/ledger.sqlite" }
 
     func open(bootID: String = "boot-1") throws(LedgerError) -> Ledger {
-        try Ledger(directory: state, bootID: bootID)
+        try openLedger(state, bootID: bootID)
+    }
+}
+
+/// Opens a ledger as soon as the one before is let go of, which its own thread may still hold.
+private func openLedger(_ state: String, bootID: String) throws(LedgerError) -> Ledger {
+    let end = ContinuousClock.now + .seconds(20)
+    while true {
+        do throws(LedgerError) {
+            return try Ledger(directory: state, bootID: bootID)
+        } catch {
+            guard error.code == .locked, ContinuousClock.now < end else { throw error }
+            usleep(1000)
+        }
     }
 }
 
@@ -130,7 +143,7 @@ final class SmallDisk: Sendable {
     var state: String { path + "/state" }
 
     func open(bootID: String = "boot-1") throws(LedgerError) -> Ledger {
-        try Ledger(directory: state, bootID: bootID)
+        try openLedger(state, bootID: bootID)
     }
 
     /// Leaves not a byte of the disk that is mounted there.

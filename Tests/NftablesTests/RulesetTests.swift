@@ -68,11 +68,91 @@ import Testing
         return try Connection().rules(in: Table(family: .ip, name: "other"))
     }
     #expect(rules[0].expressions == [.other(name: "quota"), .verdict(.accept)])
-    #expect(rules[1].expressions.last == .other(name: "masq"))
+    #expect(rules[1].expressions.last == .translate(.init(kind: .masquerade)))
     #expect(
         rules[2].expressions.dropFirst(3).first
             == .range(.first, isInverted: true, from: [0, 1], through: [0, 5])
     )
+}
+
+@Test(.blocking) func whatOthersRulesDoIsToldApart() throws {
+    let rules = try inNetworkNamespace {
+        try shell(
+            "nft",
+            "-f",
+            "-",
+            input: """
+                table ip other {
+                    chain pre {
+                        type nat hook prerouting priority dstnat;
+                        fib daddr type local tcp dport 80 dnat to 192.0.2.7:8080
+                        udp dport 53 redirect to :5353
+                    }
+                    chain raw { type filter hook prerouting priority raw; notrack; }
+                    chain c {
+                        tcp option maxseg size 500 accept
+                        ct state { new, untracked } accept
+                    }
+                }
+
+                """
+        ).get()
+        return try Connection().rules(in: Table(family: .ip, name: "other"))
+    }
+    #expect(rules[0].expressions.first == .addressType(.destination, into: .first))
+    #expect(rules[0].expressions.contains(.load([192, 0, 2, 7], into: .first)))
+    guard case .translate(let translation) = rules[0].expressions.last else {
+        Issue.record("no translation: \(rules[0].expressions)")
+        return
+    }
+    #expect(translation.kind == .destination)
+    #expect(translation.address == .first)
+    #expect(translation.port != nil)
+    guard case .translate(let redirection) = rules[1].expressions.last else {
+        Issue.record("no translation: \(rules[1].expressions)")
+        return
+    }
+    #expect(redirection.kind == .redirect)
+    #expect(redirection.port != nil)
+    #expect(rules[2].expressions == [.notrack])
+    #expect(rules[3].expressions.first == .option(.tcp, tellsPresence: false, into: .first))
+    guard case .lookup = rules[4].expressions[1] else {
+        Issue.record("no lookup: \(rules[4].expressions)")
+        return
+    }
+}
+
+@Test(.blocking) func aWholeRulesetHasSetsOfAnyType() throws {
+    let ruleset = try inNetworkNamespace {
+        try shell(
+            "nft",
+            "-f",
+            "-",
+            input: """
+                table inet other {
+                    set states { type ct_state; elements = { new, untracked }; }
+                    set hosts { type ether_addr . ipv4_addr; flags interval; }
+                    map m { type inet_service : verdict; elements = { 22 : accept, * : drop }; }
+                }
+
+                """
+        ).get()
+        return try WholeRuleset.read()
+    }
+    #expect(ruleset.sets.map(\.name) == ["states", "hosts", "m"])
+    #expect(ruleset.sets.map { $0.key.map(\.length) } == [[4], [6, 4], [2]])
+    let table = Table(family: .inet, name: "other")
+    #expect(ruleset.elements[.init("states", in: table)]?.count == 2)
+    // What is not in a map has no key.
+    let rest = ruleset.elements[.init("m", in: table)]?.first { $0.key.count == 0 }
+    #expect(rest?.verdict == .drop)
+}
+
+@Test func aChainOfAHookThatItsFamilyLacksIsRefused() throws {
+    var transaction = Transaction()
+    let table = Table(family: .ip, name: "t")
+    transaction.add(Chain("c", in: table, base: .init(hook: .egress, priority: 0)))
+    #expect(throws: NetlinkError.self) { try Connection().commit(transaction) }
 }
 
 @Test(.blocking) func aRuleIsDeletedByItsHandleOnly() throws {

@@ -199,7 +199,9 @@ func hostPolicies() throws -> PolicySet {
         ("127.0.0.1", "loopback"), ("127.0.0.0/8", "loopback"), ("::1", "loopback"),
         ("::ffff:127.0.0.1", "loopback"), ("0.0.0.0", "unspecified"), ("::", "unspecified"),
         ("224.0.0.1", "multicast"), ("239.1.0.0/16", "multicast"), ("ff02::1", "multicast"),
-        ("::2", nil), ("126.255.255.255", nil), ("128.0.0.0", nil), ("240.0.0.1", "reserved"),
+        ("::2", "reserved"), ("::/64", "reserved"),
+        ("::192.0.2.1", "reserved"), ("64:ff9b::1", nil), ("126.255.255.255", nil),
+        ("128.0.0.0", nil), ("240.0.0.1", "reserved"),
         ("240.0.0.0/4", "reserved"), ("255.255.255.255", "broadcast"), ("223.255.255.255", nil),
         ("0.0.0.0/0", nil), ("::/0", nil),
     ])

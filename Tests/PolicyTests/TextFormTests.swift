@@ -229,6 +229,20 @@ import TestSupport
         }
     }
 
+    @Test(arguments: [0, 7, 10, 1_234_567_890, .max, -1, .min] as [Int64])
+    func digitsAreThoseOfTheNumber(number: Int64) {
+        var bytes: [UInt8] = []
+        bytes.append(decimal: number)
+        #expect(String(decoding: bytes, as: UTF8.self) == String(number))
+    }
+
+    @Test func onlyWhatMustBeIsEscaped() {
+        var bytes: [UInt8] = []
+        bytes.append(json: "a\"b\\c\u{0}\u{8}\u{1F}\n/é\u{7F}🌍")
+        let expected = #""a\"b\\c\u0000\b\u001f\n/é"# + "\u{7F}🌍\""
+        #expect(String(decoding: bytes, as: UTF8.self) == expected)
+    }
+
     @Test func oneRuleSaysWhatSteersATerminal() {
         let steering: [Unicode.Scalar] = [
             "\0", "\t", "\n", "\r", "\u{1B}", "\u{7F}", "\u{85}", "\u{9B}", "\u{AD}", "\u{61C}",

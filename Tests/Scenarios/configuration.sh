@@ -122,3 +122,21 @@ a_policy_changed_by_command_is_in_its_file_and_in_force() {
   let_in "$host4" 9100
   sallyport policy check "$world/policy.d/all.yaml"
 }
+
+# So is a change that the agent was killed amid: it is in force, and has no row.
+files_edited_while_the_agent_is_dead_are_told() {
+  guard_web 1
+  start_agent
+  refused 75 as alice sallyport open web --from "$client4" --for 60s
+  end_agent KILL
+  sed -i 's/name: web,/name: web, allowed_sources: [198.51.100.0\/24],/' "$world/policy.d/all.yaml"
+  start_agent
+  # What waited and can open no more is denied with it.
+  sallyport log --event configuration-loaded --json >"$world/answer"
+  grep -E '"detail" *: *"4 policies; changed before the start; web: allowed_sources' "$world/answer" >/dev/null ||
+    fail "the audit trail does not tell: $(<"$world/answer")"
+  within 5 bash -c 'sallyport log --event denied | grep -F "no longer allows it"'
+  end_agent KILL
+  start_agent
+  [[ $(sallyport log --event configuration-loaded --format jsonl | grep -c .) -eq 1 ]] || fail "it was told twice"
+}

@@ -37,10 +37,9 @@ crumbs() {
   while :; do
     truncate -s "-$((RANDOM % 6 * 4))k" "$state/filler"
     sleep "0.0$((RANDOM % 10))"
-    fill_again
+    fill_disk
   done
 }
-fill_again() { dd if=/dev/zero of="$state/filler" bs=4k conv=notrunc oflag=append 2>/dev/null || true; }
 on_a_full_disk_everything_agrees() {
   local filling disk=full
   command -v sqlite3 >/dev/null || exit 77
@@ -55,7 +54,7 @@ on_a_full_disk_everything_agrees() {
   wait "$filling" 2>/dev/null || true
   nothing_but_what_is_recorded_is_open
   # The agent may or may not be able to start now, and lets in nobody either way.
-  fill_again
+  fill_disk
   launch_agent
   within 5 sallyport list || tail -n 1 "$world/agent.log" | grep -q 'no space is left' || fail "it does not say why"
   end_agent KILL

@@ -55,6 +55,11 @@ inside nft list table inet sallyport | grep 198.51.100.7 >/dev/null || fail "the
 as_alice close --mine
 ! inside nft list table inet sallyport | grep 198.51.100.7 >/dev/null || fail "the kernel still has the grant"
 
+echo "== the host is looked at from within the sandbox"
+inside sallyport doctor --json >"$SD_ROOT/tmp/doctor.json" || [[ $? -eq 70 ]] || fail "doctor does not answer"
+! grep -E '"incomplete"|does not say' "$SD_ROOT/tmp/doctor.json" || fail "the sandbox keeps the agent from looking"
+inside sallyport discover >/dev/null || fail "discover does not answer"
+
 echo "== a policy is changed from within the sandbox"
 inside stat -c '%a %U' /etc/sallyport/policy.d | grep -x '755 sallyport' >/dev/null || fail "the agent may not write policies"
 inside sallyport policy set ssh --max-duration 2h
@@ -79,6 +84,45 @@ echo "policies: [{ name: ssh, ports: [22/tcp], nonsense: 1 }]" >"$policies"
 inside journalctl --no-pager -u sallyportd.service | grep 'sallyport\[.*nonsense' >/dev/null ||
   fail "the journal does not say why the reload was refused"
 as_alice open rdp --from 198.51.100.8 --for 10m
+
+echo "== the journal has each event once, with its fields and priority"
+journal() { inside journalctl --no-pager --output json -u sallyportd.service "$@"; }
+# logged PRIORITY COUNT FIELD=VALUE...: so many entries have the fields, all of that priority.
+logged() {
+  local priority=$1 count=$2 entries
+  shift 2
+  entries=$(journal "$@" SYSLOG_IDENTIFIER=sallyportd)
+  [[ $(grep -c . <<<"$entries") -eq $count && $(grep -c "\"PRIORITY\":\"$priority\"" <<<"$entries") -eq $count ]] ||
+    fail "not $count of priority $priority with $*: $entries"
+}
+refused=0
+as_alice open ssh --from 198.51.100.7 --for 24h --reason "two
+lines" || refused=$?
+[[ $refused -eq 65 ]] || fail "24 h of 2 were not refused"
+told() { journal SALLYPORT_EVENT=refused | grep -q .; }
+within 5 told
+logged 6 1 SALLYPORT_EVENT=agent-started
+logged 6 1 SALLYPORT_EVENT=opened SALLYPORT_SOURCE=198.51.100.7/32 SALLYPORT_POLICY=ssh SALLYPORT_PORT=22/tcp SALLYPORT_NAME=alice
+logged 6 1 SALLYPORT_EVENT=ended SALLYPORT_SOURCE=198.51.100.7/32 SALLYPORT_REQUEST=1 SALLYPORT_GRANT=1.1
+logged 5 1 SALLYPORT_EVENT=policy-changed SALLYPORT_POLICY=ssh
+logged 4 1 SALLYPORT_EVENT=configuration-refused
+logged 5 1 SALLYPORT_EVENT=refused SALLYPORT_NAME=alice SALLYPORT_UID="$(inside id -u alice)"
+logged 6 1 SALLYPORT_HEAD="$(inside sallyport log --json | sed -nE 's|.*"hash" *: *"([0-9a-f]{64})".*|\1|p' | head -n 1)" SALLYPORT_SEQUENCE=1
+journal | python3 -c '
+import collections, json, sys
+entries = [entry for entry in map(json.loads, sys.stdin) if entry["_TRANSPORT"] != "kernel"]
+numbers = [int(entry["SALLYPORT_SEQUENCE"]) for entry in entries if "SALLYPORT_EVENT" in entry]
+assert numbers == list(range(1, len(numbers) + 1)), numbers
+agent = [entry["MESSAGE"] for entry in entries if entry.get("SYSLOG_IDENTIFIER") == "sallyportd"]
+events = {entry["MESSAGE"] for entry in entries if "SALLYPORT_EVENT" in entry}
+twice = [text for text, count in collections.Counter(agent).items() if count > 1 and text in events]
+assert not twice, twice
+# By the protocol with fields, not by standard error as well.
+stray = [entry["MESSAGE"] for entry in entries if entry["_TRANSPORT"] == "stdout" and entry["MESSAGE"] in events]
+assert not stray, stray
+reasons = [entry["SALLYPORT_REASON"] for entry in entries if entry.get("SALLYPORT_EVENT") == "refused"]
+assert reasons == ["two\\u{a}lines"], reasons
+' || fail "the journal does not have each event once"
 
 echo "== started anew with that file, and with none: armed from the last known good"
 for damage in invalid missing; do

@@ -28,12 +28,15 @@ import Testing
             #expect(try client.policy(named: "../a b%") == Samples.policy)
             #expect(try client.reload() == Samples.policies)
             #expect(try client.taggedPolicy(named: "ssh").tag == Samples.tag)
-            for (tag, keeping) in [(nil, false), ("", true), (Samples.tag, false)] {
+            for (condition, keeping) in [
+                (Client.Condition.none, false), (.isAbsent, true),
+                (.isStill(tag: Samples.tag), false),
+            ] {
                 #expect(
                     try client.set(
                         policy: "a/b",
                         to: definition,
-                        replacing: tag,
+                        if: condition,
                         keepingGrants: keeping
                     ) == Samples.policyChange
                 )
@@ -93,7 +96,7 @@ import Testing
             let client = Client(socket: server.path)
             let text = JSONValue.text(String(repeating: "#", count: 8 * 1024 * 1024))
             let error = #expect(throws: ClientError.self) {
-                try client.set(policy: "ssh", to: text, replacing: nil, keepingGrants: false)
+                try client.set(policy: "ssh", to: text, if: .none, keepingGrants: false)
             }
             guard case .problem(let problem)? = error else {
                 Issue.record("\(String(describing: error))")

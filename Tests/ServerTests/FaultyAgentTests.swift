@@ -74,7 +74,7 @@ import TestSupport
             let text = JSONValue.text(String(repeating: "#", count: 1 << 20))
             let duration = ContinuousClock().measure {
                 let error = #expect(throws: ClientError.self) {
-                    try client.set(policy: "ssh", to: text, replacing: nil, keepingGrants: false)
+                    try client.set(policy: "ssh", to: text, if: .none, keepingGrants: false)
                 }
                 #expect(error?.description.contains("gave no answer within 1 s") == true)
             }

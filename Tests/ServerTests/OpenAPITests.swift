@@ -84,6 +84,9 @@ struct OpenAPITests {
         #expect(try values("AuditKind") == AuditKind.allCases.map(\.rawValue))
         let faults = AuditVerification.Fault.Code.allCases
         #expect(try values("AuditFault", "code") == faults.map(\.rawValue))
+        #expect(try values("Finding", "code") == Finding.Code.allCases.map(\.rawValue))
+        #expect(try values("Finding", "severity") == Finding.Severity.allCases.map(\.rawValue))
+        #expect(try values("Service", "state") == ServiceDocument.State.allCases.map(\.rawValue))
     }
 
     @Test func describesEachField() throws {
@@ -97,6 +100,8 @@ struct OpenAPITests {
         try check(Samples.delegation, is: "Delegation")
         try check(AuditPage(events: [Samples.auditRow], next: "17"), is: "AuditPage")
         try check(Samples.verification, is: "AuditVerification")
+        try check(Samples.discovery, is: "Discovery")
+        try check(Samples.examination, is: "Examination")
         try check(ExtendBody(duration: "1h", reason: "r", ticket: "t"), is: "Extend")
         try check(ApproveBody(duration: "1h", revision: 2), is: "Approve")
         try check(DenyBody(reason: "r"), is: "Deny")
@@ -190,6 +195,13 @@ struct OpenAPITests {
         var verification = Samples.verification
         (verification.prunedThrough, verification.given) = (nil, nil)
         try checkRequired(verification, is: "AuditVerification")
+        try checkRequired(DiscoverDocument(services: [], gaps: []), is: "Discovery")
+        try checkRequired(
+            ServiceDocument(port: "22/tcp", state: .configured, reason: "r"),
+            is: "Service"
+        )
+        try checkRequired(DoctorDocument(findings: [], rules: 0), is: "Examination")
+        try checkRequired(Finding(.note, .xdp, "m", advice: "a"), is: "Finding")
         try checkRequired(Ask(targets: [], sources: []), is: "Ask")
         try checkRequired(DenyBody(reason: "r"), is: "Deny")
     }

@@ -10,6 +10,8 @@ final class RecordingService: AccessService {
     enum Asked: Hashable {
         case status
         case delegation(String)
+        case discover
+        case examine
         case policies
         case policy(String)
         case reload
@@ -74,7 +76,7 @@ final class RecordingService: AccessService {
         try await during()
     }
 
-    func roles(of identity: Identity) async -> Set<Role> { roles(identity) }
+    func roles(of identity: Identity) -> Set<Role> { roles(identity) }
 
     func delegate(runningAs user: String) async -> Delegate? {
         delegates.first { $0.user == user }
@@ -92,6 +94,16 @@ final class RecordingService: AccessService {
     func status(for caller: Caller) async throws -> StatusDocument {
         try await note(.status, caller)
         return Samples.status
+    }
+
+    func discover(for caller: Caller) async throws -> DiscoverDocument {
+        try await note(.discover, caller)
+        return Samples.discovery
+    }
+
+    func examine(for caller: Caller) async throws -> DoctorDocument {
+        try await note(.examine, caller)
+        return Samples.examination
     }
 
     func policies(for caller: Caller) async throws -> PolicyList {
@@ -142,6 +154,24 @@ final class RecordingService: AccessService {
         return try render(
             Opened(request: request, isNew: idempotencyKey?.hasSuffix("used") != true)
         )
+    }
+
+    func open(
+        _ ask: Ask,
+        idempotencyKey: String?,
+        by caller: Caller,
+        render: @escaping @Sendable (Opened) throws -> @Sendable () -> Void,
+        fail: @escaping @Sendable (any Error) -> Void
+    ) {
+        Task {
+            do {
+                let key = idempotencyKey
+                let give = try await open(ask, idempotencyKey: key, by: caller, render: render)
+                give()
+            } catch {
+                fail(error)
+            }
+        }
     }
 
     func preview(_ ask: Ask, for caller: Caller) async throws -> PreviewDocument {

@@ -40,6 +40,8 @@ struct Example: CustomTestStringConvertible, Sendable {
     static let all: [Example] =
         [
             Example("GET /v1/status", get("/v1/status"), asks: .status),
+            Example("GET /v1/discover", get("/v1/discover"), asks: .discover),
+            Example("GET /v1/doctor", get("/v1/doctor"), asks: .examine),
             Example("GET /v1/policies", get("/v1/policies"), asks: .policies),
             Example("GET /v1/policies/{name}", get("/v1/policies/ssh"), asks: .policy("ssh")),
             Example("GET /v1/policies/{name}", get("/v1/policies/reload"), asks: .policy("reload")),
@@ -433,6 +435,19 @@ private let endless = "GET /v1/events"
             "cannot read query parameter state=open: write one of "
                 + "pending, scheduled, active, expired, revoked, superseded, denied, cancelled, "
                 + "lapsed, failed"
+        ),
+        (
+            "/v1/requests?policy=",
+            "cannot read query parameter policy=: write a name, or leave it out"
+        ),
+        (
+            "/v1/audit?source=junk",
+            "cannot read query parameter source=junk: write an address or range, like 192.0.2.1"
+        ),
+        (
+            "/v1/audit?since=2026-12-01T17:00:00Z&until=2026-12-01T18:00:00%2B01:00",
+            "cannot read query parameter until=2026-12-01T17:00:00Z: it is not after "
+                + "since=2026-12-01T17:00:00Z"
         ),
         ("/v1/requests?policy=%zz", "cannot read %zz: its percent encoding is wrong"),
         ("/v1/requests?policy=%f", "cannot read %f: its percent encoding is wrong"),

@@ -165,6 +165,39 @@ enum Samples {
         )
     )
 
+    static let discovery = DiscoverDocument(
+        services: [
+            ServiceDocument(
+                port: "8080/tcp",
+                state: .notConfigured,
+                reason: "open to the network: no policy names it",
+                addresses: ["0.0.0.0"],
+                uid: 0,
+                process: "docker-proxy",
+                target: "172.17.0.2:80",
+                rule: "ip nat DOCKER 4",
+                policy: "web",
+                lines: "policies:\n  - name: port-8080-tcp\n    ports: [8080/tcp]\n"
+            )
+        ],
+        gaps: ["the ruleset kept changing while it was read"]
+    )
+    static let examination = DoctorDocument(
+        findings: [
+            Finding(
+                .error,
+                .dropsGranted,
+                "the policy of chain ip filter INPUT drops 22/tcp",
+                advice: "ufw allow 22/tcp",
+                table: "ip filter",
+                chain: "INPUT",
+                handle: 4,
+                ports: ["22/tcp"]
+            )
+        ],
+        rules: 12
+    )
+
     static let preview = PreviewDocument(
         duration: .seconds(2700),
         startsAt: instant,

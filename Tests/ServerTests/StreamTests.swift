@@ -1,6 +1,7 @@
 import API
 import FoundationEssentials
 import NIOCore
+import NIOHTTP1
 import NIOPosix
 import Policy
 import Synchronization
@@ -33,6 +34,19 @@ import TestSupport
 
     private func ask(_ accept: String, _ version: String = "1.1", _ more: String = "") -> String {
         "GET /v1/audit HTTP/\(version)\r\nhost: sallyport\r\naccept: \(accept)\r\n\(more)\r\n"
+    }
+
+    @Test(
+        arguments: [
+            ("text/csv", .table), ("text/csv, application/jsonl", .table), ("*/*", .page),
+            ("application/jsonl;q=0.5, text/csv", .table), ("text/csv;q=0, */*", .page),
+            ("text/csv; q=0.1, application/*;q=0.9", .page), ("text/html, */*;q=0.8", .page),
+            ("application/json;q=0, */*", .lines), ("TEXT/CSV;header=present;q=1", .table),
+            ("text/*", .table), ("image/png", .page), ("text/csv;q=banana", .table), ("", .page),
+        ] as [(String, AuditFormat)]
+    )
+    func theFormatIsTheOneThatIsPreferred(accept: String, format: AuditFormat) {
+        #expect(AuditFormat(["accept": accept]) == format)
     }
 
     /// The body behind the head, without its chunks; nil where the last one is missing.
@@ -236,7 +250,7 @@ import TestSupport
                 == "1,2026-12-01T17:00:00Z,refused,,'=cmd|' /C calc'!A0,,,,,,,,,,,,,,,"
                 + "\"say \"\"hi\"\",\r\nbye\",'-1+1,,a=b,\r\n"
         )
-        for start in ["=", "+", "-", "@", "\t"] {
+        for start in ["=", "+", "-", "@", "\t", "＝", "＠"] {
             row.source = start + "x"
             let line = String(decoding: AuditCSV.line(of: row), as: UTF8.self)
             #expect(line.contains(",'\(start)x,"))

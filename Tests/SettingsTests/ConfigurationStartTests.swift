@@ -93,6 +93,20 @@ import Testing
         #expect(said.hasPrefix(fault), "\(said)")
     }
 
+    /// What the agent did not live to record, the next start finds.
+    @Test func tellsWhatWasInForceBeforeTheFilesWereChanged() throws {
+        let folder = try host()
+        let old = try start(folder).configuration
+        #expect(try start(folder).previous == nil)
+        try old.keep(in: folder.path + "/state")
+        #expect(try start(folder).previous == nil)
+        try folder.write("policy.d/b.yaml", "policies: [{name: more, ports: [2223/tcp]}]")
+        let changed = try start(folder)
+        #expect(changed.previous == old && changed.configuration.policies.count == 2)
+        try changed.configuration.keep(in: folder.path + "/state")
+        #expect(try start(folder).previous == nil)
+    }
+
     @Test(arguments: mistakes.indices)
     func closesAzuresPortsWhereNothingWasEverInForce(mistake: Int) throws {
         let folder = try host()

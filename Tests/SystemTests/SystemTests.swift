@@ -37,6 +37,7 @@ struct SystemTests {
         "nothing_is_armed_where_nothing_was_ever_configured",
         "a_session_outlives_the_reload_that_makes_its_port_managed",
         "a_policy_changed_by_command_is_in_its_file_and_in_force",
+        "files_edited_while_the_agent_is_dead_are_told",
     ])
     func theConfigurationFails(scenario: String) throws { try play("scenario.sh", scenario) }
 
@@ -80,6 +81,15 @@ struct SystemTests {
         "a_router_opens_one_host_behind_it",
     ])
     func packetsMeetTheGate(scenario: String) throws {
+        try play("scenario.sh", scenario)
+    }
+
+    @Test(arguments: [
+        "another_firewall_is_found_and_let_in_by_what_is_advised",
+        "a_side_door_is_found_with_its_rule",
+        "what_listens_is_discovered_in_three_states",
+    ])
+    func theHostIsExamined(scenario: String) throws {
         try play("scenario.sh", scenario)
     }
 

@@ -22,10 +22,10 @@ extension RequestDocument: JSONDocument {
         writer.field("ticket", ticket)
         writer.field("duration", duration)
         writer.field("revision", revision)
-        writer.field("createdAt", createdAt.description)
-        writer.field("startsAt", startsAt?.description)
-        writer.field("pendingUntil", pendingUntil?.description)
-        writer.field("decidedAt", decidedAt?.description)
+        writer.field("createdAt", createdAt)
+        writer.field("startsAt", startsAt)
+        writer.field("pendingUntil", pendingUntil)
+        writer.field("decidedAt", decidedAt)
         writer.field("decidedBy", decidedBy)
         writer.field("decision", decision)
         writer.field("approvals", approvals)
@@ -39,7 +39,7 @@ extension RequestDocument: JSONDocument {
 extension ApprovalDocument: JSONDocument {
     package func writeFields(to writer: inout JSONWriter) {
         writer.field("who", who)
-        writer.field("at", at.description)
+        writer.field("at", at)
         writer.field("duration", duration)
     }
 }
@@ -56,7 +56,7 @@ extension NeedDocument: JSONDocument {
 extension SupersededDocument: JSONDocument {
     package func writeFields(to writer: inout JSONWriter) {
         writer.field("id", id)
-        writer.field("expiresAt", expiresAt.description)
+        writer.field("expiresAt", expiresAt)
     }
 }
 
@@ -71,9 +71,9 @@ extension GrantDocument: JSONDocument {
         writer.field("host", host?.description)
         writer.field("source", source.description)
         writer.field("state", state.rawValue)
-        writer.field("startsAt", startsAt?.description)
-        writer.field("expiresAt", expiresAt?.description)
-        writer.field("endedAt", endedAt?.description)
+        writer.field("startsAt", startsAt)
+        writer.field("expiresAt", expiresAt)
+        writer.field("endedAt", endedAt)
         writer.field("endReason", endReason?.rawValue)
         writer.field("remainingSeconds", remainingSeconds)
         writer.field("packets", packets)

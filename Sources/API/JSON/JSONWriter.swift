@@ -13,35 +13,50 @@ package struct JSONWriter {
     /// The text of one document.
     package static func text(of document: some JSONDocument) -> [UInt8] {
         var writer = Self()
-        // An answer about one grant has some 700 bytes.
-        writer.bytes.reserveCapacity(1024)
+        // An answer about one grant has some 700 bytes. More than a thousand would be too many for
+        // malloc to keep at hand for the next one.
+        writer.bytes.reserveCapacity(960)
         writer.write(document)
         return writer.bytes
     }
 
     /// Writes a field with text; nothing where there is none.
-    mutating func field(_ name: String, _ value: String?) {
+    mutating func field(_ name: StaticString, _ value: String?) {
+        guard let value else { return }
+        self.name(name)
+        bytes.append(json: value)
+    }
+
+    /// Writes a field with an instant; nothing where there is none.
+    mutating func field(_ name: StaticString, _ value: Timestamp?) {
         guard let value else { return }
         self.name(name)
         bytes.append(json: value)
     }
 
     /// Writes a field with a whole number; nothing where there is none.
-    mutating func field(_ name: String, _ value: (some FixedWidthInteger)?) {
+    mutating func field(_ name: StaticString, _ value: (some FixedWidthInteger)?) {
         guard let value else { return }
         self.name(name)
-        bytes.append(contentsOf: String(value).utf8)
+        bytes.append(decimal: value)
+    }
+
+    /// Writes a field that is true or false; nothing where there is none.
+    mutating func field(_ name: StaticString, _ value: Bool?) {
+        guard let value else { return }
+        self.name(name)
+        bytes.append(contentsOf: (value ? "true" : "false").utf8)
     }
 
     /// Writes a field with a document; nothing where there is none.
-    mutating func field(_ name: String, _ value: (some JSONDocument)?) {
+    mutating func field(_ name: StaticString, _ value: (some JSONDocument)?) {
         guard let value else { return }
         self.name(name)
         write(value)
     }
 
     /// Writes a field with a list of documents; nothing where there is none.
-    mutating func field(_ name: String, _ values: [some JSONDocument]?) {
+    mutating func field(_ name: StaticString, _ values: [some JSONDocument]?) {
         guard let values else { return }
         self.name(name)
         bytes.append(UInt8(ascii: "["))
@@ -53,7 +68,7 @@ package struct JSONWriter {
     }
 
     /// Writes a field with a list of texts; nothing where there is none.
-    mutating func field(_ name: String, _ texts: [String]?) {
+    mutating func field(_ name: StaticString, _ texts: [String]?) {
         guard let texts else { return }
         self.name(name)
         bytes.append(UInt8(ascii: "["))
@@ -72,14 +87,13 @@ package struct JSONWriter {
         needsComma = true
     }
 
-    private mutating func name(_ name: String) {
+    private mutating func name(_ name: StaticString) {
         if needsComma { bytes.append(UInt8(ascii: ",")) }
         needsComma = true
         // It is one of ours, and needs no escape.
         bytes.append(UInt8(ascii: "\""))
-        bytes.append(contentsOf: name.utf8)
-        bytes.append(UInt8(ascii: "\""))
-        bytes.append(UInt8(ascii: ":"))
+        bytes.append(literal: name)
+        bytes.append(literal: #"":"#)
     }
 }
 

@@ -66,6 +66,8 @@ package struct ElementDecoder {
             default: break
             }
         }
+        // What is not in the set (`*`) has no key.
+        guard element.key.count > 0 else { return element }
         guard pairs else {
             // A concatenation's lone key is listed as the range from itself to itself.
             if element.keyEnd == element.key { element.keyEnd = nil }

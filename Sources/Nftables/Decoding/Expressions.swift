@@ -46,6 +46,13 @@ private struct ExpressionFields {
         case "limit": try limit(in: datagram)
         case "log": try log(in: datagram)
         case "reject": try reject(in: datagram)
+        case "nat", "redir", "masq": try translation(named: name, in: datagram)
+        case "notrack": .notrack
+        case "exthdr": try option(in: datagram)
+        case "flow_offload":
+            try string(Kernel.OffloadAttribute.flowtable, in: datagram)
+                .map { .offload(flowtable: $0) }
+        case "match", "target": try xtables(isTarget: name == "target", in: datagram)
         default: nil
         }
     }
@@ -80,15 +87,80 @@ private struct ExpressionFields {
 
     private func route(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
         guard let register = try register(Kernel.RouteAttribute.destination, in: datagram),
-            let result = try number(Kernel.RouteAttribute.result, in: datagram),
             let flags = try number(Kernel.RouteAttribute.flags, in: datagram)
         else { return nil }
-        if result == Kernel.routeAddressType, flags & Kernel.routePresence == 0 {
-            return .routeType(.init(rawValue: flags), into: register)
+        switch try number(Kernel.RouteAttribute.result, in: datagram) {
+        case Kernel.routeAddressType:
+            return .addressType(.init(rawValue: flags), into: register)
+        case Kernel.routeInterface:
+            // Asked without presence, it is missing where the interface is 0.
+            return .routeExists(.init(rawValue: flags & ~Kernel.routePresence), into: register)
+        default:
+            return nil
         }
-        // Which interface it is is another question.
-        guard result == Kernel.routeInterface, flags & Kernel.routePresence != 0 else { return nil }
-        return .routeExists(.init(rawValue: flags & ~Kernel.routePresence), into: register)
+    }
+
+    private func translation(
+        named name: String,
+        in datagram: RawSpan
+    ) throws(NetlinkError) -> Expression? {
+        let kind: Expression.Translation.Kind
+        var translation: Expression.Translation
+        switch name {
+        case "masq": return .translate(.init(kind: .masquerade))
+        case "redir":
+            translation = .init(kind: .redirect)
+            translation.port = try register(Kernel.TranslationAttribute.redirectPort, in: datagram)
+            translation.lastPort = try register(
+                Kernel.TranslationAttribute.lastRedirectPort,
+                in: datagram
+            )
+            return .translate(translation)
+        default:
+            switch try number(Kernel.TranslationAttribute.kind, in: datagram) {
+            case Kernel.sourceTranslation: kind = .source
+            case Kernel.destinationTranslation: kind = .destination
+            default: return nil
+            }
+        }
+        translation = .init(kind: kind)
+        translation.address = try register(Kernel.TranslationAttribute.address, in: datagram)
+        translation.lastAddress = try register(
+            Kernel.TranslationAttribute.lastAddress,
+            in: datagram
+        )
+        translation.port = try register(Kernel.TranslationAttribute.port, in: datagram)
+        translation.lastPort = try register(Kernel.TranslationAttribute.lastPort, in: datagram)
+        return .translate(translation)
+    }
+
+    private func option(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
+        // Without a destination it is written or taken away.
+        guard let register = try register(Kernel.OptionAttribute.destination, in: datagram),
+            let kind = Expression.OptionKind(
+                rawValue: try number(Kernel.OptionAttribute.operation, in: datagram) ?? 0
+            )
+        else { return nil }
+        let flags = try number(Kernel.OptionAttribute.flags, in: datagram) ?? 0
+        return .option(kind, tellsPresence: flags & Kernel.optionPresence != 0, into: register)
+    }
+
+    private func xtables(
+        isTarget: Bool,
+        in datagram: RawSpan
+    ) throws(NetlinkError) -> Expression? {
+        guard let name = try string(Kernel.ExtensionAttribute.name, in: datagram),
+            let revision = try number(Kernel.ExtensionAttribute.revision, in: datagram),
+            let info = attributes[Kernel.ExtensionAttribute.info]
+        else { return nil }
+        return .xtables(
+            .init(
+                isTarget: isTarget,
+                name: name,
+                revision: revision,
+                info: try datagram.bytes(in: info.payload)
+            )
+        )
     }
 
     private func compare(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
@@ -147,6 +219,10 @@ private struct ExpressionFields {
 
     private func immediate(in datagram: RawSpan) throws(NetlinkError) -> Expression? {
         guard let data = attributes[Kernel.ImmediateAttribute.data] else { return nil }
+        if let register = try register(Kernel.ImmediateAttribute.destination, in: datagram) {
+            return try value(Kernel.ImmediateAttribute.data, in: datagram)
+                .map { .load($0, into: register) }
+        }
         return try verdict(in: datagram, at: data.payload).map { .verdict($0) }
     }
 

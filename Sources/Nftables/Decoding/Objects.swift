@@ -32,7 +32,7 @@ extension Chain {
     ) throws(NetlinkError) {
         self.init("", in: table)
         var tableName = ""
-        var hook: (number: UInt32, priority: Int32)?
+        var hook: (number: UInt32, priority: Int32, devices: [String])?
         var (policy, kind) = (Policy.accept, "")
         var cursor = AttributeCursor(attributes)
         while let attribute = try cursor.next(in: datagram) {
@@ -50,27 +50,75 @@ extension Chain {
         }
         guard tableName == table.name else { return nil }
         guard let hook else { return }
-        guard let kind = Kind(rawValue: kind), let number = Hook(rawValue: hook.number) else {
-            return nil
-        }
+        guard let kind = Kind(rawValue: kind),
+            let number = Hook(number: hook.number, in: table.family)
+        else { return nil }
         base = Base(kind: kind, hook: number, priority: hook.priority, policy: policy)
+        base?.devices = hook.devices
     }
 
     private static func hook(
         in datagram: RawSpan,
         at range: Range<Int>
-    ) throws(NetlinkError) -> (UInt32, Int32) {
+    ) throws(NetlinkError) -> (UInt32, Int32, [String]) {
         var (number, priority): (UInt32, Int32) = (0, 0)
+        var devices: [String] = []
         var cursor = AttributeCursor(range)
         while let attribute = try cursor.next(in: datagram) {
             switch attribute.type {
             case Kernel.ChainAttribute.hookNumber: number = try datagram.bigEndian32(attribute)
             case Kernel.ChainAttribute.hookPriority:
                 priority = Int32(bitPattern: try datagram.bigEndian32(attribute))
+            case Kernel.ChainAttribute.hookDevice:
+                devices = [try datagram.string(in: attribute.payload)]
+            case Kernel.ChainAttribute.hookDevices:
+                devices = try deviceNames(in: datagram, at: attribute.payload)
             default: break
             }
         }
-        return (number, priority)
+        return (number, priority, devices)
+    }
+}
+
+/// The names within `nft_devices_attributes`.
+private func deviceNames(
+    in datagram: RawSpan,
+    at range: Range<Int>
+) throws(NetlinkError) -> [String] {
+    var names: [String] = []
+    var cursor = AttributeCursor(range)
+    while let device = try cursor.next(in: datagram) {
+        names.append(try datagram.string(in: device.payload))
+    }
+    return names
+}
+
+extension Flowtable {
+    package init?(
+        in datagram: RawSpan,
+        at attributes: Range<Int>,
+        of table: Table
+    ) throws(NetlinkError) {
+        self.init(table: table, name: "", priority: 0, devices: [])
+        var cursor = AttributeCursor(attributes)
+        while let attribute = try cursor.next(in: datagram) {
+            switch attribute.type {
+            case Kernel.FlowtableAttribute.name:
+                name = try datagram.string(in: attribute.payload)
+            case Kernel.FlowtableAttribute.hook:
+                var hook = AttributeCursor(attribute.payload)
+                while let field = try hook.next(in: datagram) {
+                    switch field.type {
+                    case Kernel.FlowtableAttribute.hookPriority:
+                        priority = Int32(bitPattern: try datagram.bigEndian32(field))
+                    case Kernel.FlowtableAttribute.hookDevices:
+                        devices = try deviceNames(in: datagram, at: field.payload)
+                    default: break
+                    }
+                }
+            default: break
+            }
+        }
     }
 }
 
@@ -116,6 +164,7 @@ extension NamedSet {
     ) throws(NetlinkError) {
         self.init("", in: table, key: [])
         var (tableName, keyType, dataType): (String, UInt32, UInt32) = ("", 0, 0)
+        var (keyLength, fieldLengths): (Int, [Int]) = (0, [])
         var cursor = AttributeCursor(attributes)
         while let attribute = try cursor.next(in: datagram) {
             switch attribute.type {
@@ -125,12 +174,18 @@ extension NamedSet {
             case Kernel.SetAttribute.flags:
                 flags = Flags(rawValue: try datagram.bigEndian32(attribute))
             case Kernel.SetAttribute.keyType: keyType = try datagram.bigEndian32(attribute)
+            case Kernel.SetAttribute.keyLength:
+                keyLength = Int(try datagram.bigEndian32(attribute))
             case Kernel.SetAttribute.dataType: dataType = try datagram.bigEndian32(attribute)
             case Kernel.SetAttribute.description:
                 var description = AttributeCursor(attribute.payload)
                 while let field = try description.next(in: datagram) {
-                    guard field.type == Kernel.SetAttribute.size else { continue }
-                    size = try datagram.bigEndian32(field)
+                    switch field.type {
+                    case Kernel.SetAttribute.size: size = try datagram.bigEndian32(field)
+                    case Kernel.SetAttribute.fields:
+                        fieldLengths = try Self.lengths(in: datagram, at: field.payload)
+                    default: break
+                    }
                 }
             case Kernel.SetAttribute.userData:
                 comment = try Nftables.comment(
@@ -147,14 +202,42 @@ extension NamedSet {
         }
         guard tableName == table.name else { return nil }
         mapsToVerdict = flags.rawValue & Kernel.SetFlag.map != 0 && dataType == Kernel.verdictType
+        var numbers: [UInt32] = []
         while keyType != 0 {
-            let number = keyType & 0x3f
-            guard let type = DataType.all.first(where: { $0.number == number }) else { return nil }
-            key.insert(type, at: 0)
+            numbers.insert(keyType & 0x3f, at: 0)
             keyType >>= 6
+        }
+        // Who makes a set need not tell the kernel how its keys are to be printed.
+        if numbers.isEmpty { numbers = [0] }
+        if numbers.count == 1 { fieldLengths = [keyLength] }
+        for (index, number) in numbers.enumerated() {
+            if let type = DataType.all.first(where: { $0.number == number }) {
+                key.append(type)
+            } else if numbers.count == fieldLengths.count {
+                key.append(DataType(number: number, length: fieldLengths[index]))
+            } else {
+                return nil
+            }
         }
         // The rest of the kernel's bits are told by other properties.
         flags.formIntersection([.constant, .interval, .timeout, .dynamic])
+    }
+
+    /// The lengths of the fields of a concatenation, `NFTA_SET_DESC_CONCAT`.
+    private static func lengths(
+        in datagram: RawSpan,
+        at range: Range<Int>
+    ) throws(NetlinkError) -> [Int] {
+        var lengths: [Int] = []
+        var fields = AttributeCursor(range)
+        while let field = try fields.next(in: datagram) {
+            var cursor = AttributeCursor(field.payload)
+            while let attribute = try cursor.next(in: datagram) {
+                guard attribute.type == Kernel.SetAttribute.fieldLength else { continue }
+                lengths.append(Int(try datagram.bigEndian32(attribute)))
+            }
+        }
+        return lengths
     }
 }
 

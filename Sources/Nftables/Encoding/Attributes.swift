@@ -111,6 +111,7 @@ enum Nftnl {
     enum Immediate {
         static let destination = UInt16(NFTNL_EXPR_IMM_DREG)
         static let verdict = UInt16(NFTNL_EXPR_IMM_VERDICT)
+        static let data = UInt16(NFTNL_EXPR_IMM_DATA)
         static let chain = UInt16(NFTNL_EXPR_IMM_CHAIN)
     }
 
@@ -169,6 +170,7 @@ enum Kernel {
         static let newElement = UInt16(NFT_MSG_NEWSETELEM.rawValue)
         static let getElement = UInt16(NFT_MSG_GETSETELEM.rawValue)
         static let deleteElement = UInt16(NFT_MSG_DELSETELEM.rawValue)
+        static let getFlowtable = UInt16(NFT_MSG_GETFLOWTABLE.rawValue)
         static let newGeneration = UInt16(NFT_MSG_NEWGEN.rawValue)
         static let getGeneration = UInt16(NFT_MSG_GETGEN.rawValue)
 
@@ -194,7 +196,10 @@ enum Kernel {
     static let intervalEnd = UInt32(NFT_SET_ELEM_INTERVAL_END.rawValue)
     static let verdictRegister = UInt32(NFT_REG_VERDICT.rawValue)
     static let routeInterface = UInt32(NFT_FIB_RESULT_OIF.rawValue)
+    static let optionPresence = UInt32(NFT_EXTHDR_F_PRESENT.rawValue)
     static let routeAddressType = UInt32(NFT_FIB_RESULT_ADDRTYPE.rawValue)
+    static let sourceTranslation = UInt32(NFT_NAT_SNAT.rawValue)
+    static let destinationTranslation = UInt32(NFT_NAT_DNAT.rawValue)
     static let routePresence = UInt32(NFTA_FIB_F_PRESENT.rawValue)
     static let updateElement = UInt32(NFT_DYNSET_OP_UPDATE.rawValue)
     static let lookupInverted = UInt32(NFT_LOOKUP_F_INV.rawValue)
@@ -247,6 +252,15 @@ extension Kernel {
         static let type = Int(NFTA_CHAIN_TYPE.rawValue)
         static let hookNumber = Int(NFTA_HOOK_HOOKNUM.rawValue)
         static let hookPriority = Int(NFTA_HOOK_PRIORITY.rawValue)
+        static let hookDevice = Int(NFTA_HOOK_DEV.rawValue)
+        static let hookDevices = Int(NFTA_HOOK_DEVS.rawValue)
+    }
+
+    enum FlowtableAttribute {
+        static let name = Int(NFTA_FLOWTABLE_NAME.rawValue)
+        static let hook = Int(NFTA_FLOWTABLE_HOOK.rawValue)
+        static let hookPriority = Int(NFTA_FLOWTABLE_HOOK_PRIORITY.rawValue)
+        static let hookDevices = Int(NFTA_FLOWTABLE_HOOK_DEVS.rawValue)
     }
 
     enum RuleAttribute {
@@ -262,7 +276,10 @@ extension Kernel {
         static let name = Int(NFTA_SET_NAME.rawValue)
         static let flags = Int(NFTA_SET_FLAGS.rawValue)
         static let keyType = Int(NFTA_SET_KEY_TYPE.rawValue)
+        static let keyLength = Int(NFTA_SET_KEY_LEN.rawValue)
         static let dataType = Int(NFTA_SET_DATA_TYPE.rawValue)
+        static let fields = Int(NFTA_SET_DESC_CONCAT.rawValue)
+        static let fieldLength = Int(NFTA_SET_FIELD_LEN.rawValue)
         static let description = Int(NFTA_SET_DESC.rawValue)
         static let size = Int(NFTA_SET_DESC_SIZE.rawValue)
         static let userData = Int(NFTA_SET_USERDATA.rawValue)
@@ -381,6 +398,33 @@ extension Kernel {
     enum RejectAttribute {
         static let type = Int(NFTA_REJECT_TYPE.rawValue)
         static let code = Int(NFTA_REJECT_ICMP_CODE.rawValue)
+    }
+
+    enum TranslationAttribute {
+        static let kind = Int(NFTA_NAT_TYPE.rawValue)
+        static let address = Int(NFTA_NAT_REG_ADDR_MIN.rawValue)
+        static let lastAddress = Int(NFTA_NAT_REG_ADDR_MAX.rawValue)
+        static let port = Int(NFTA_NAT_REG_PROTO_MIN.rawValue)
+        static let lastPort = Int(NFTA_NAT_REG_PROTO_MAX.rawValue)
+        static let redirectPort = Int(NFTA_REDIR_REG_PROTO_MIN.rawValue)
+        static let lastRedirectPort = Int(NFTA_REDIR_REG_PROTO_MAX.rawValue)
+    }
+
+    enum OptionAttribute {
+        static let destination = Int(NFTA_EXTHDR_DREG.rawValue)
+        static let flags = Int(NFTA_EXTHDR_FLAGS.rawValue)
+        static let operation = Int(NFTA_EXTHDR_OP.rawValue)
+    }
+
+    enum OffloadAttribute {
+        static let flowtable = Int(NFTA_FLOW_TABLE_NAME.rawValue)
+    }
+
+    /// Attributes of matches and targets have the same numbers.
+    enum ExtensionAttribute {
+        static let name = Int(NFTA_MATCH_NAME.rawValue)
+        static let revision = Int(NFTA_MATCH_REV.rawValue)
+        static let info = Int(NFTA_MATCH_INFO.rawValue)
     }
 
     enum GenerationAttribute {

@@ -96,7 +96,8 @@ extension Batch {
         }
         if let base = chain.base {
             try handle.set(Nftnl.Chain.type, base.kind.rawValue)
-            handle.set(Nftnl.Chain.hook, base.hook.rawValue)
+            // The defect check has made sure that the family has it.
+            if let hook = base.hook.number(in: family) { handle.set(Nftnl.Chain.hook, hook) }
             handle.set(Nftnl.Chain.priority, UInt32(bitPattern: base.priority))
             handle.set(Nftnl.Chain.policy, base.policy.rawValue)
         }

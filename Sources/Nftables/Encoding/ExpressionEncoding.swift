@@ -20,10 +20,13 @@ extension Expression {
             made.set(Nftnl.Route.destination, register)
             made.set(Nftnl.Route.result, Kernel.routeInterface)
             made.set(Nftnl.Route.flags, key.rawValue | Kernel.routePresence)
-        case .routeType(let key, let register):
+        case .addressType(let key, let register):
             made.set(Nftnl.Route.destination, register)
             made.set(Nftnl.Route.result, Kernel.routeAddressType)
             made.set(Nftnl.Route.flags, key.rawValue)
+        case .load(let bytes, let register):
+            made.set(Nftnl.Immediate.destination, register)
+            try made.set(Nftnl.Immediate.data, bytes)
         case .compare(let register, let comparison, let value):
             made.set(Nftnl.Compare.source, register)
             made.set(Nftnl.Compare.comparison, comparison.rawValue)
@@ -77,7 +80,7 @@ extension Expression {
         case .reject(.icmpx(let code)):
             made.set(Nftnl.Reject.type, Kernel.rejectICMPX)
             made.set(Nftnl.Reject.code, code.rawValue)
-        case .other:
+        case .notrack, .option, .translate, .offload, .xtables, .other:
             break
         }
         return made
@@ -89,7 +92,7 @@ extension Expression {
         case .payload: "payload"
         case .meta: "meta"
         case .connection: "ct"
-        case .routeExists, .routeType: "fib"
+        case .routeExists, .addressType: "fib"
         case .compare: "cmp"
         case .range: "range"
         case .bitwise: "bitwise"
@@ -98,8 +101,18 @@ extension Expression {
         case .counter: "counter"
         case .limit: "limit"
         case .log: "log"
-        case .verdict: "immediate"
+        case .verdict, .load: "immediate"
         case .reject: "reject"
+        case .translate(let translation):
+            switch translation.kind {
+            case .source, .destination: "nat"
+            case .redirect: "redir"
+            case .masquerade: "masq"
+            }
+        case .notrack: "notrack"
+        case .option: "exthdr"
+        case .offload: "flow_offload"
+        case .xtables(let part): part.isTarget ? "target" : "match"
         case .other(let name): name
         }
     }
@@ -124,6 +137,10 @@ extension Expression {
             } else {
                 nil
             }
+        case .load(let bytes, _) where !(1...64).contains(bytes.count):
+            "a constant has 1 to 64 bytes, not \(bytes.count)"
+        case .option, .translate, .offload, .xtables:
+            "the expression \(kernelName) is only listed by this library"
         case .other(let name): "the expression \(name) is not known to this library"
         default: nil
         }

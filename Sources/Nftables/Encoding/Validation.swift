@@ -5,7 +5,9 @@ extension Transaction.Operation {
     var defect: String? {
         switch self {
         case .table(_, let table): table.defect
-        case .chain(_, let chain): chain.table.defect ?? nameDefect(chain.name, of: "chain")
+        case .chain(let verb, let chain):
+            chain.table.defect ?? nameDefect(chain.name, of: "chain")
+                ?? (verb == .delete || verb == .flush ? nil : chain.base?.defect(in: chain.table))
         case .rule(let verb, let rule):
             rule.chain.table.defect ?? nameDefect(rule.chain.name, of: "chain")
                 ?? rule.defect(in: verb)
@@ -35,6 +37,16 @@ func commentDefect(_ comment: String) -> String? {
 
 extension Table {
     fileprivate var defect: String? { nameDefect(name, of: "table") }
+}
+
+extension Chain.Base {
+    fileprivate func defect(in table: Table) -> String? {
+        if hook.number(in: table.family) == nil {
+            return "a table of the family \(table.family) has no hook \(hook)"
+        }
+        let isOfDevices = [.ingress, .egress].contains(hook) || !devices.isEmpty
+        return isOfDevices ? "chains of devices are only listed by this library" : nil
+    }
 }
 
 extension Rule {

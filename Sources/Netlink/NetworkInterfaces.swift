@@ -1,0 +1,215 @@
+internal import CLinux
+internal import Glibc
+
+/// A network interface, and what in it meets packets before netfilter does.
+public struct NetworkInterface: Hashable, Sendable {
+    /// Its number.
+    public var index: UInt32
+    /// Its name.
+    public var name: String
+    /// Whether it is up.
+    public var isUp: Bool
+    /// Whether it is loopback.
+    public var isLoopback: Bool
+    /// Whether a default route leads through it.
+    public var hasDefaultRoute = false
+    /// The number of the XDP program that sees each packet first (`IFLA_XDP_PROG_ID`); nil where
+    /// there is none, 0 where it has no number.
+    public var xdpProgram: UInt32?
+    /// The kinds of the tc filters that see what comes in: `bpf`, `u32`.
+    public var ingressFilters: [String] = []
+    /// Its addresses, each 4 or 16 bytes.
+    public var addresses: [Address] = []
+
+    /// An address of an interface.
+    public struct Address: Hashable, Sendable {
+        /// 4 bytes or 16.
+        public var bytes: [UInt8]
+        /// How many of its bits name the network.
+        public var prefixLength: Int
+        /// Whether it means something on this link alone (`RT_SCOPE_LINK` and narrower).
+        public var isLinkLocal: Bool
+
+        /// Takes the parts.
+        public init(bytes: [UInt8], prefixLength: Int, isLinkLocal: Bool = false) {
+            self.bytes = bytes
+            self.prefixLength = prefixLength
+            self.isLinkLocal = isLinkLocal
+        }
+    }
+
+    /// Describes an interface.
+    public init(index: UInt32, name: String, isUp: Bool = true, isLoopback: Bool = false) {
+        self.index = index
+        self.name = name
+        self.isUp = isUp
+        self.isLoopback = isLoopback
+    }
+
+    /// The interfaces of the calling thread's network namespace (rtnetlink(7)).
+    ///
+    /// Programs that were attached as links of the newer kind (`tcx`, Linux 6.6) are not listed by
+    /// rtnetlink, and thus not here.
+    public static func all() throws(NetlinkError) -> [NetworkInterface] {
+        var socket = try NetlinkSocket.open(.route)
+        var found: [NetworkInterface] = []
+        try socket.dump(type: Int32(RTM_GETLINK), ifinfomsg(), purpose: "list interfaces") {
+            (datagram, body) throws(NetlinkError) in
+            if let interface = try NetworkInterface(in: datagram, at: body) {
+                found.append(interface)
+            }
+        }
+        try readAddresses(of: &found, over: &socket)
+        try readDefaultRoutes(of: &found, over: &socket)
+        try readFilters(of: &found, over: &socket)
+        return found
+    }
+
+    /// Reads a message about an interface (`struct ifinfomsg`, then `IFLA_*`).
+    package init?(in datagram: RawSpan, at body: Range<Int>) throws(NetlinkError) {
+        // u8 family, u8 pad, u16 type, i32 index, u32 flags, u32 change.
+        let start = body.lowerBound
+        guard body.count >= 16 else { throw .malformedReply(offset: start) }
+        let flags = try datagram.uint32(at: start + 8)
+        self.init(
+            index: try datagram.uint32(at: start + 4),
+            name: "",
+            isUp: flags & UInt32(IFF_UP) != 0,
+            isLoopback: flags & UInt32(IFF_LOOPBACK) != 0
+        )
+        var cursor = AttributeCursor(start + 16..<body.upperBound)
+        while let attribute = try cursor.next(in: datagram) {
+            switch attribute.type {
+            case Int(IFLA_IFNAME): name = try datagram.string(in: attribute.payload)
+            case Int(IFLA_XDP):
+                xdpProgram = try Self.xdp(in: datagram, at: attribute.payload)
+            default: break
+            }
+        }
+    }
+
+    private static func xdp(in datagram: RawSpan, at range: Range<Int>) throws(NetlinkError)
+        -> UInt32?
+    {
+        var (isAttached, program): (Bool, UInt32) = (false, 0)
+        var cursor = AttributeCursor(range)
+        while let attribute = try cursor.next(in: datagram) {
+            switch attribute.type {
+            case Int(IFLA_XDP_ATTACHED):
+                isAttached = try datagram.uint8(at: attribute.payload.lowerBound) != 0
+            case Int(IFLA_XDP_PROG_ID):
+                program = try datagram.uint32(at: attribute.payload.lowerBound)
+            default: break
+            }
+        }
+        return isAttached ? program : nil
+    }
+
+    private static func readAddresses(
+        of interfaces: inout [NetworkInterface],
+        over socket: inout NetlinkSocket
+    ) throws(NetlinkError) {
+        try socket.dump(type: Int32(RTM_GETADDR), ifaddrmsg(), purpose: "list addresses") {
+            (datagram, body) throws(NetlinkError) in
+            // u8 family, u8 prefix length, u8 flags, u8 scope, u32 interface.
+            let start = body.lowerBound
+            guard body.count >= 8 else { throw .malformedReply(offset: start) }
+            let index = try datagram.uint32(at: start + 4)
+            var (local, remote): ([UInt8]?, [UInt8]?)
+            var cursor = AttributeCursor(start + 8..<body.upperBound)
+            while let attribute = try cursor.next(in: datagram) {
+                switch attribute.type {
+                case Int(IFA_LOCAL): local = try datagram.bytes(in: attribute.payload)
+                case Int(IFA_ADDRESS): remote = try datagram.bytes(in: attribute.payload)
+                default: break
+                }
+            }
+            // IFA_ADDRESS is the peer's on a point-to-point link; IPv6 has nothing else.
+            guard let bytes = local ?? remote, [4, 16].contains(bytes.count),
+                let place = interfaces.firstIndex(where: { $0.index == index })
+            else { return }
+            interfaces[place].addresses.append(
+                Address(
+                    bytes: bytes,
+                    prefixLength: Int(try datagram.uint8(at: start + 1)),
+                    isLinkLocal: try datagram.uint8(at: start + 3) >= UInt8(RT_SCOPE_LINK.rawValue)
+                )
+            )
+        }
+    }
+
+    private static func readDefaultRoutes(
+        of interfaces: inout [NetworkInterface],
+        over socket: inout NetlinkSocket
+    ) throws(NetlinkError) {
+        for family in [AF_INET, AF_INET6] {
+            var request = rtmsg()
+            request.rtm_family = UInt8(family)
+            try socket.dump(type: Int32(RTM_GETROUTE), request, purpose: "list routes") {
+                (datagram, body) throws(NetlinkError) in
+                // u8 family, u8 destination's length, u8 source's, u8 tos, u8 table, u8 protocol,
+                // u8 scope, u8 type, u32 flags.
+                let start = body.lowerBound
+                guard body.count >= 12 else { throw .malformedReply(offset: start) }
+                guard try datagram.uint8(at: start + 1) == 0,
+                    try datagram.uint8(at: start + 7) == UInt8(RTN_UNICAST)
+                else { return }
+                var cursor = AttributeCursor(start + 12..<body.upperBound)
+                while let attribute = try cursor.next(in: datagram) {
+                    guard attribute.type == Int(RTA_OIF.rawValue) else { continue }
+                    let index = try datagram.uint32(at: attribute.payload.lowerBound)
+                    if let place = interfaces.firstIndex(where: { $0.index == index }) {
+                        interfaces[place].hasDefaultRoute = true
+                    }
+                }
+            }
+        }
+    }
+
+    private static func readFilters(
+        of interfaces: inout [NetworkInterface],
+        over socket: inout NetlinkSocket
+    ) throws(NetlinkError) {
+        // linux/pkt_sched.h: TC_H_CLSACT is also TC_H_INGRESS.
+        var filtered: [UInt32: [UInt32]] = [:]
+        try socket.dump(type: Int32(RTM_GETQDISC), tcmsg(), purpose: "list queues") {
+            (datagram, body) throws(NetlinkError) in
+            let (index, kind) = try queue(in: datagram, at: body)
+            switch kind {
+            case "clsact": filtered[index] = [0xffff_fff2]
+            case "ingress": filtered[index] = [0xffff_0000]
+            default: break
+            }
+        }
+        for place in interfaces.indices {
+            for parent in filtered[interfaces[place].index] ?? [] {
+                var request = tcmsg()
+                request.tcm_ifindex = Int32(bitPattern: interfaces[place].index)
+                request.tcm_parent = parent
+                var kinds: Set<String> = []
+                try socket.dump(type: Int32(RTM_GETTFILTER), request, purpose: "list filters") {
+                    (datagram, body) throws(NetlinkError) in
+                    kinds.insert(try queue(in: datagram, at: body).kind)
+                }
+                interfaces[place].ingressFilters += kinds.sorted()
+            }
+        }
+    }
+
+    /// Interface and kind of `struct tcmsg` and its attributes.
+    private static func queue(
+        in datagram: RawSpan,
+        at body: Range<Int>
+    ) throws(NetlinkError) -> (interface: UInt32, kind: String) {
+        // u8 family, 3 bytes of padding, i32 interface, u32 handle, u32 parent, u32 info.
+        let start = body.lowerBound
+        guard body.count >= 20 else { throw .malformedReply(offset: start) }
+        var kind = ""
+        var cursor = AttributeCursor(start + 20..<body.upperBound)
+        while let attribute = try cursor.next(in: datagram) {
+            guard attribute.type == Int(TCA_KIND) else { continue }
+            kind = try datagram.string(in: attribute.payload)
+        }
+        return (try datagram.uint32(at: start + 4), kind)
+    }
+}
