@@ -1,6 +1,7 @@
 #!/bin/bash
-# Measures what a packet costs at the built agent's gate and prints one table, in nanoseconds: beside no firewall,
-# beside a chain that does nothing but have packets tracked, and beside the best rules we could write by hand.
+# Measures what a packet costs at the built agent's gate and prints tables, in nanoseconds: beside no firewall, beside
+# a chain that does nothing but have packets tracked, and beside the best rules we could write by hand for the same job:
+# sessions that are kept, sessions that are cut, and hosts behind a gateway.
 # Usage: packets.sh FOLDER     FOLDER: the built programs
 set -euo pipefail
 folder=$(realpath "${1:?usage: $0 FOLDER}")
@@ -37,42 +38,89 @@ table inet tracked {
   }
 }
 NFT
-place byhand
-ip netns exec byhand nft -f - <<'NFT'
+grants='192.0.2.7 . udp . 5000 timeout 1h, 192.0.2.8 . udp . 5000 timeout 1h, 192.0.2.8 . tcp . 22 timeout 1h'
+# by_hand NAME RULES: a place with rules written by hand for the managed ports.
+by_hand() {
+  place "$1"
+  ip netns exec "$1" nft -f - <<NFT
 table inet byhand {
   set grants {
     type ipv4_addr . inet_proto . inet_service
     flags timeout
-    elements = { 192.0.2.7 . udp . 5000 timeout 1h, 192.0.2.8 . udp . 5000 timeout 1h, 192.0.2.8 . tcp . 22 timeout 1h }
+    elements = { $grants }
+  }
+  set far {
+    type ipv4_addr . ipv4_addr . inet_proto . inet_service
+    flags timeout
+    elements = { ${grants//192.0.2.[78]/& . 192.0.2.1} }
   }
   chain managed {
+$2
+  }
+  map delivered {
+    type inet_proto . inet_service : verdict
+    elements = { tcp . 22 : goto managed, tcp . 3389 : goto managed, udp . 5000 : goto managed, udp . 5001 : goto managed }
+  }
+  chain delivered {
+    meta l4proto . th dport vmap @delivered
+  }
+  # The same job: what is translated to a managed port, or comes by a VRF or a route of its own, is judged, too.
+  chain input {
+    type filter hook input priority mangle
+    ct status dnat goto delivered
+    meta sdif != 0 goto delivered
     ct state established accept
-    ip saddr . meta l4proto . th dport @grants accept
-    drop
+    fib daddr type unicast goto delivered
   }
   chain prerouting {
     type filter hook prerouting priority mangle
-    meta l4proto . th dport vmap {
+    $3 meta l4proto . th dport vmap {
       tcp . 22 : goto managed, tcp . 3389 : goto managed, udp . 5000 : goto managed, udp . 5001 : goto managed }
   }
 }
 NFT
-place sallyport
-mkdir "$world/policy.d"
-echo "policy_dir: $world/policy.d" >"$world/sallyport.yaml"
-cat >"$world/policy.d/packets.yaml" <<'YAML'
-policies:
-  - { name: admin, ports: [22/tcp, 3389/tcp] }
-  - { name: data, ports: [5000-5001/udp] }
-YAML
-ip netns exec sallyport sallyportd --config "$world/sallyport.yaml" --socket "$world/agent.sock" \
-  --state-dir "$world/state" >"$world/agent.log" 2>&1 &
-ask() { ip netns exec sallyport sallyport --socket "$world/agent.sock" "$@" >/dev/null; }
-within 10 ask status || { cat "$world/agent.log" >&2; exit 1; }
-ask open 5000/udp --from 192.0.2.7 192.0.2.8 --for 1h
-ask open 22/tcp --from 192.0.2.8 --for 1h
+}
+established='ct state established accept'
+granted='ip saddr . meta l4proto . th dport @grants accept'
+refused='iif lo accept
+  fib daddr type unicast accept
+  counter drop'
+by_hand keep-byhand "$established
+  $granted
+  $refused" ''
+by_hand cut-byhand "$granted
+  ct direction reply $established
+  ct state established meta l4proto tcp reject with tcp reset
+  ct state established reject
+  $refused" ''
+by_hand gateway-byhand "$established
+  ip saddr . ip daddr . meta l4proto . th dport @far accept
+  counter drop" 'ip daddr 192.0.2.0/24'
 
-places=(open tracked byhand sallyport)
+# by_agent NAME KEYS HOST: a place with an agent, its policies with more keys, and grants.
+by_agent() {
+  place "$1"
+  mkdir -p "$world/$1/policy.d"
+  echo "policy_dir: $world/$1/policy.d" >"$world/$1/sallyport.yaml"
+  cat >"$world/$1/policy.d/packets.yaml" <<YAML
+policies:
+  - { name: admin, ports: [22/tcp, 3389/tcp]$2 }
+  - { name: data, ports: [5000-5001/udp]$2 }
+YAML
+  ip netns exec "$1" sallyportd --config "$world/$1/sallyport.yaml" --socket "$world/$1/agent.sock" \
+    --state-dir "$world/$1/state" >"$world/$1/agent.log" 2>&1 &
+  ask() { ip netns exec "$1" sallyport --socket "$world/$1/agent.sock" "${@:2}" >/dev/null; }
+  within 10 ask "$1" status || { cat "$world/$1/agent.log" >&2; exit 1; }
+  ask "$1" open "5000/udp$3" --from 192.0.2.7 192.0.2.8 --for 1h
+  ask "$1" open "22/tcp$3" --from 192.0.2.8 --for 1h
+}
+by_agent keep ', udp_sessions: keep' ''
+by_agent cut ', sessions: cut' ''
+by_agent gateway ', udp_sessions: keep, hosts: [192.0.2.0/24]' @192.0.2.1
+
+modes=(keep cut gateway)
+places=(open tracked)
+for mode in "${modes[@]}"; do places+=("$mode-byhand" "$mode"); done
 for place in "${places[@]}"; do
   # What the host answers on its own account would end the flow that is to be measured.
   ip netns exec "$place" nft -f - <<'NFT'
@@ -89,17 +137,26 @@ NFT
 done
 "$world/packets" prime "${places[@]}"
 for place in "${places[@]}"; do
-  ip netns exec "$place" nft add chain inet end prerouting '{ type filter hook prerouting priority 0; policy drop; }'
+  # What a gateway forwards is not delivered here: there the way ends before it is routed.
+  hook=input
+  [[ $place != gateway* ]] || hook=prerouting
+  ip netns exec "$place" nft add chain inet end "$hook" "{ type filter hook $hook priority 0; policy drop; }"
 done
 "$world/packets" measure "$rounds" "${places[@]}" >"$world/costs"
 
-echo "A packet on its way in, ns (median of $rounds bursts; the sending of it is in all numbers)"
-row() { printf '%-34s %12s %10s %16s %10s   %s\n' "$@"; }
-row kind 'no firewall' conntrack 'written by hand' sallyport 'difference'
+echo "A packet on its way in, ns (median of $rounds bursts; its sending is in all numbers; and its routing, but behind a gateway)"
 declare -A name=(
   [unmanaged]='to an unmanaged port' [unmanaged-first]='to an unmanaged port, a new flow' [granted]='granted datagram'
   [granted-syn]='granted handshake' [established]='of an established flow' [refused]='refused'
 )
-while read -r kind open tracked byhand sallyport; do
-  row "${name[$kind]}" "$open" "$tracked" "$byhand" "$sallyport" "$((sallyport - byhand)) beside by hand"
-done <"$world/costs"
+row() { printf '%-34s %12s %10s %16s %10s   %s\n' "$@"; }
+for index in "${!modes[@]}"; do
+  echo
+  row "${modes[index]}" 'no firewall' conntrack 'written by hand' sallyport 'difference'
+  while read -r -a costs; do
+    kind=${costs[0]} costs=("${costs[@]:1}")
+    [[ ${modes[index]} != gateway ]] || costs[0]=- costs[1]=-
+    byhand=${costs[2 + 2 * index]} sallyport=${costs[3 + 2 * index]}
+    row "${name[$kind]}" "${costs[0]}" "${costs[1]}" "$byhand" "$sallyport" "$((sallyport - byhand)) beside by hand"
+  done <"$world/costs"
+done

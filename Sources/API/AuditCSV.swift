@@ -21,7 +21,8 @@ package enum AuditCSV {
         ("pid", { $0.pid.map { "\($0)" } }), ("login", \.login), ("via", \.via),
         ("address", \.address), ("session", \.session), ("request", \.request),
         ("grant", \.grant), ("requester", \.requester), ("requesterName", \.requesterName),
-        ("policy", \.policy), ("port", \.port), ("source", \.source), ("reason", \.reason),
+        ("policy", \.policy), ("port", \.port), ("host", \.host), ("source", \.source),
+        ("reason", \.reason),
         ("ticket", \.ticket), ("outcome", \.outcome), ("detail", \.detail), ("hash", \.hash),
     ]
 

@@ -40,6 +40,8 @@ public struct EndingDocument: Codable, Hashable, Sendable {
     public var policy: String
     /// The ports that are open.
     public var port: PortRange
+    /// The host behind this machine that they are open on; absent for this machine itself.
+    public var host: IPAddress?
     /// The addresses that are let in.
     public var source: CIDR
     /// When it ends.
@@ -55,6 +57,7 @@ public struct EndingDocument: Codable, Hashable, Sendable {
         requesterName = grant.requester.name
         policy = grant.policy
         port = grant.port
+        host = grant.host
         source = grant.source
         expiresAt = grant.end.expiresAt
         self.remainingSeconds = remainingSeconds

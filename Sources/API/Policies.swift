@@ -10,6 +10,8 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
     public var description: String?
     /// Its managed ports.
     public var ports: [PortRange]
+    /// The hosts behind this machine that it is for; absent where it is for this machine itself.
+    public var hosts: [CIDR]?
     /// The ranges a source must lie in.
     public var allowedSources: [CIDR]
     /// The longest duration: `3h`.
@@ -42,7 +44,8 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
     public var enabled: Bool
 
     enum CodingKeys: String, CodingKey {
-        case name, description, ports, requesters, approvals, approvers, reason, sessions, enabled
+        case name, description, ports, hosts, requesters, approvals, approvers, reason, sessions,
+            enabled
         case allowedSources = "allowed_sources"
         case maxDuration = "max_duration"
         case defaultDuration = "default_duration"
@@ -59,6 +62,7 @@ public struct PolicyDocument: Codable, Hashable, Sendable {
         name = policy.name
         description = policy.description
         ports = policy.ports
+        hosts = policy.hosts
         allowedSources = policy.allowedSources
         maxDuration = policy.maxDuration.compactDescription
         defaultDuration = policy.defaultDuration.compactDescription
@@ -101,7 +105,7 @@ public struct PolicyChangeDocument: Codable, Hashable, Sendable {
     /// The waiting requests that it allows no longer, and that are denied.
     public var deniedRequests: [String]
     /// Ports that were managed and are no longer, and so are open to everybody.
-    public var openPorts: [PortRange]
+    public var openPorts: [OpenPort]
     /// What has to be known before it is too late; absent where there is nothing.
     public var warning: String?
 
@@ -113,7 +117,7 @@ public struct PolicyChangeDocument: Codable, Hashable, Sendable {
         endedGrants: [String],
         openedRequests: [String] = [],
         deniedRequests: [String] = [],
-        openPorts: [PortRange]
+        openPorts: [OpenPort]
     ) {
         self.policy = policy
         self.file = file
@@ -126,13 +130,14 @@ public struct PolicyChangeDocument: Codable, Hashable, Sendable {
     }
 }
 
-extension [PortRange] {
+extension [OpenPort] {
     /// What has to be known where these are managed no longer; nil where there are none.
     fileprivate var warning: String? {
         guard !isEmpty else { return nil }
         let list = map(\.description).joined(separator: ", ")
         return
-            "OPEN TO EVERYBODY: \(list) is no longer managed; whoever reaches this host reaches it"
+            "OPEN TO EVERYBODY: \(list) is no longer managed; whoever reaches "
+            + (contains { $0.hosts != nil } ? "these hosts reaches it" : "this host reaches it")
     }
 }
 
@@ -158,7 +163,7 @@ public struct PoliciesChangeDocument: Codable, Hashable, Sendable {
     /// that becomes of waiting requests does so with the confirmation.
     public var deniedRequests: [String]
     /// Ports that were managed and are no longer, and so are open to everybody.
-    public var openPorts: [PortRange]
+    public var openPorts: [OpenPort]
     /// When all this is rolled back unless it is confirmed; absent where it is for good.
     public var confirmUntil: Timestamp?
     /// What has to be known before it is too late; absent where there is nothing.
@@ -170,7 +175,7 @@ public struct PoliciesChangeDocument: Codable, Hashable, Sendable {
         endedGrants: [String],
         openedRequests: [String],
         deniedRequests: [String],
-        openPorts: [PortRange],
+        openPorts: [OpenPort],
         confirmUntil: Timestamp?
     ) {
         self.changes = changes

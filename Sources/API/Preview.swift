@@ -39,6 +39,8 @@ public struct OpeningDocument: Codable, Hashable, Sendable {
     public var policy: String
     /// The ports to open.
     public var port: PortRange
+    /// The host behind this machine to open them on; absent for this machine itself.
+    public var host: IPAddress?
     /// The addresses to let in.
     public var source: CIDR
 
@@ -46,6 +48,7 @@ public struct OpeningDocument: Codable, Hashable, Sendable {
     public init(_ opening: Opening) {
         policy = opening.policy
         port = opening.port
+        host = opening.host
         source = opening.source
     }
 }

@@ -149,6 +149,8 @@ public struct GrantDocument: Codable, Hashable, Sendable {
     public var policy: String
     /// The ports that are opened.
     public var port: PortRange
+    /// The host behind this machine that they are open on; absent for this machine itself.
+    public var host: IPAddress?
     /// The addresses that are let in.
     public var source: CIDR
     /// What has become of it.
@@ -184,6 +186,7 @@ public struct GrantDocument: Codable, Hashable, Sendable {
         reason: String?,
         policy: String,
         port: PortRange,
+        host: IPAddress? = nil,
         source: CIDR,
         state: GrantState,
         startsAt: Timestamp?,
@@ -203,6 +206,7 @@ public struct GrantDocument: Codable, Hashable, Sendable {
         self.reason = reason
         self.policy = policy
         self.port = port
+        self.host = host
         self.source = source
         self.state = state
         self.startsAt = startsAt

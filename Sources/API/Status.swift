@@ -217,6 +217,8 @@ public struct PolicyStatus: Codable, Hashable, Sendable {
     public var description: String?
     /// Its managed ports.
     public var ports: [PortRange]
+    /// The hosts behind this machine that they are of; absent where they are this machine's.
+    public var hosts: [CIDR]?
     /// What becomes of sessions when a grant ends.
     public var sessions: SessionMode
     /// Whether its ports are managed.
@@ -233,6 +235,7 @@ public struct PolicyStatus: Codable, Hashable, Sendable {
         name: String,
         description: String?,
         ports: [PortRange],
+        hosts: [CIDR]? = nil,
         sessions: SessionMode,
         enabled: Bool,
         activeGrants: Int,
@@ -242,6 +245,7 @@ public struct PolicyStatus: Codable, Hashable, Sendable {
         self.name = name
         self.description = description
         self.ports = ports
+        self.hosts = hosts
         self.sessions = sessions
         self.enabled = enabled
         self.activeGrants = activeGrants
@@ -258,11 +262,20 @@ public struct LastAccess: Codable, Hashable, Sendable {
     public var who: WhoDocument
     /// The ports that were opened under the policy.
     public var ports: [PortRange]
+    /// The hosts behind this machine that they were opened on; absent where there are none.
+    public var hosts: [IPAddress]?
     /// The addresses that were let in.
     public var sources: [CIDR]
 
     /// Makes it of its parts.
-    public init(at: Timestamp, who: WhoDocument, ports: [PortRange], sources: [CIDR]) {
+    public init(
+        at: Timestamp,
+        who: WhoDocument,
+        ports: [PortRange],
+        hosts: [IPAddress] = [],
+        sources: [CIDR]
+    ) {
+        self.hosts = hosts.isEmpty ? nil : hosts
         self.at = at
         self.who = who
         self.ports = ports

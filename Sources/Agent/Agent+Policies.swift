@@ -177,7 +177,7 @@ extension Agent {
     }
 
     /// Says loudly which ports are open to everybody now.
-    func warn(ofOpenPorts ports: [PortRange]) {
+    func warn(ofOpenPorts ports: [OpenPort]) {
         for port in ports {
             logger.warning("\(port) is no longer managed: it is open to everybody")
         }

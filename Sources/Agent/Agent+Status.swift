@@ -71,6 +71,7 @@ extension Agent: AccessService {
                     name: policy.name,
                     description: policy.description,
                     ports: policy.ports,
+                    hosts: policy.hosts,
                     sessions: policy.sessions,
                     enabled: policy.enabled,
                     activeGrants: liveGrants,
@@ -211,6 +212,7 @@ extension LastAccess {
             at: at,
             who: WhoDocument(request.requester),
             ports: Set(grants.map(\.port)).sorted(),
+            hosts: Set(grants.compactMap(\.host)).sorted(),
             sources: Set(grants.map(\.source)).sorted()
         )
     }

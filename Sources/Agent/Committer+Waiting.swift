@@ -243,6 +243,7 @@ extension Committer {
                 id: Grant.ID(request: request.id, ordinal: index + 1),
                 policy: opening.policy,
                 port: opening.port,
+                host: opening.host,
                 source: opening.source,
                 requester: requester,
                 startsAt: now.wall,

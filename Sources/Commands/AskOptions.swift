@@ -6,7 +6,7 @@ import Policy
 struct AskOptions: ParsableArguments {
     @Argument(
         help: ArgumentHelp(
-            "A policy's name, or a port as PORT/PROTO (22/tcp).",
+            "A policy's name, or a port as PORT/PROTO (22/tcp); of a host behind this machine with its address (ssh@192.0.2.7).",
             valueName: "target"
         ),
         completion: .custom(completePolicies)

@@ -67,7 +67,7 @@ private func yes(_ answer: PreviewDocument) -> [Line] {
         return Line("  policy \(need.policy) asks for \(count)\(who)")
     }
     let grants = answer.grants.map {
-        Line("  \($0.policy) \($0.port) from \($0.source) for \(answer.duration)")
+        Line("  \($0.policy) \($0.port.text(at: $0.host)) from \($0.source) for \(answer.duration)")
     }
     return [Line(needs.isEmpty ? "yes" : "yes, once others agree", .good)] + grants + needs
 }

@@ -114,7 +114,7 @@ extension Problem {
 }
 
 private func line(_ grant: GrantDocument) -> String {
-    let opening = "\(grant.policy) \(grant.port) from \(grant.source)"
+    let opening = "\(grant.policy) \(grant.port.text(at: grant.host)) from \(grant.source)"
     let sessions = grant.cutSessions.map {
         ", and \(counted($0.count, "session", "sessions")) with it"
     }

@@ -88,7 +88,7 @@ private func ended(_ grant: GrantDocument, _ time: TimeTeller) -> [Table.Cell] {
 
 private func identity(_ grant: GrantDocument) -> [Table.Cell] {
     [
-        Table.Cell(grant.id), Table.Cell(grant.policy), Table.Cell(grant.port.description),
+        Table.Cell(grant.id), Table.Cell(grant.policy), Table.Cell(grant.port.text(at: grant.host)),
         Table.Cell(grant.source.description, brief: grant.source.brief),
         Table.Cell(grant.requester.text, brief: grant.requester.brief),
     ]

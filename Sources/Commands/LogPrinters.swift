@@ -90,7 +90,8 @@ struct TablePrinter: EventPrinter {
     private func cells(_ row: AuditRow) -> [Table.Cell] {
         let source = row.source.map { "from \($0)" }
         let requester = row.requesterName.map { "of \($0)" }
-        let what = [row.policy, row.port, source, requester].compactMap(\.self)
+        let host = row.host.map { "at \($0)" }
+        let what = [row.policy, row.port, host, source, requester].compactMap(\.self)
         let origins = row.source.map { sources in
             brief(
                 sources.split(separator: " ").map {
@@ -99,7 +100,7 @@ struct TablePrinter: EventPrinter {
             )
         }
         // The source first, where nothing is cut.
-        let short = [origins, row.policy, row.port, requester].compactMap(\.self)
+        let short = [origins, row.policy, row.port, host, requester].compactMap(\.self)
         let detail = [row.outcome, row.reason, row.ticket, row.detail].compactMap(\.self)
         return [
             Table.Cell(time.exact(row.at), brief: time.exactBrief(row.at)),

@@ -155,7 +155,8 @@ func openings(_ grants: [GrantDocument]) -> [Line] {
     ])
     return table.lines(
         adding: grants.map {
-            [$0.id, $0.policy, $0.port.description, $0.source.description].map { Table.Cell($0) }
+            [$0.id, $0.policy, $0.port.text(at: $0.host), $0.source.description]
+                .map { Table.Cell($0) }
         }
     )
 }

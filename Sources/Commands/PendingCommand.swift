@@ -51,7 +51,7 @@ private func row(_ request: RequestDocument, _ time: TimeTeller) -> [Table.Cell]
         Table.Cell(request.id),
         Table.Cell(request.requester.text, brief: request.requester.brief),
         Table.Cell(each(request.grants.map(\.policy))),
-        Table.Cell(each(request.grants.map(\.port.description))),
+        Table.Cell(each(request.grants.map { $0.port.text(at: $0.host) })),
         Table.Cell(
             each(request.grants.map(\.source.description)),
             brief: brief(request.grants.map(\.source.brief))

@@ -110,13 +110,19 @@ private func lines(_ list: PolicyList, _ screen: Screen) -> [Line] {
         adding: list.policies.map { policy in
             [
                 Table.Cell(policy.enabled ? policy.name : "\(policy.name) (disabled)"),
-                Table.Cell(policy.ports.map(\.description).joined(separator: ", ")),
+                Table.Cell(portsText(policy.ports, at: policy.hosts)),
                 Table.Cell(policy.maxDuration), Table.Cell(policy.reason.rawValue),
                 Table.Cell(policy.ticketPattern == nil ? "-" : "required"),
                 Table.Cell(policy.description ?? "-"),
             ]
         }
     )
+}
+
+/// `22/tcp, 80/tcp`, or `22/tcp at 192.0.2.0/24` of hosts behind the machine.
+func portsText(_ ports: [PortRange], at hosts: [CIDR]?) -> String {
+    let text = ports.map(\.description).joined(separator: ", ")
+    return hosts.map { "\(text) at \($0.map(\.description).joined(separator: ", "))" } ?? text
 }
 
 private func fields(_ policy: PolicyDocument) -> [(name: String, value: String)] {
@@ -126,6 +132,7 @@ private func fields(_ policy: PolicyDocument) -> [(name: String, value: String)]
         ("description", policy.description ?? "-"),
         ("enabled", policy.enabled ? "yes" : "no"),
         ("ports", policy.ports.map(\.description).joined(separator: ", ")),
+        ("hosts", policy.hosts?.map(\.description).joined(separator: ", ") ?? "this machine"),
         ("allowed_sources", policy.allowedSources.map(\.description).joined(separator: ", ")),
         ("widest_source", "IPv4 /\(widest.ipv4), IPv6 /\(widest.ipv6)"),
         ("max_duration", policy.maxDuration),

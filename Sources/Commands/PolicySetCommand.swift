@@ -162,6 +162,10 @@ func warnings(_ change: PolicyChangeDocument) -> [String] {
 /// The keys of a policy as options.
 struct PolicyKeys: ParsableArguments {
     @Option(help: ArgumentHelp("Managed ports.", valueName: "22/tcp,...")) var ports: String?
+    @Option(
+        help: ArgumentHelp("Hosts behind this machine that it is for.", valueName: "cidr,...")
+    )
+    var hosts: String?
     @Option(help: ArgumentHelp("A sentence for people.", valueName: "text"))
     var description: String?
     @Option(help: ArgumentHelp("Sources that may be asked for.", valueName: "cidr,..."))
@@ -203,7 +207,7 @@ struct PolicyKeys: ParsableArguments {
 
     private var texts: [(key: String, value: String?, isList: Bool)] {
         [
-            ("ports", ports, true), ("description", description, false),
+            ("ports", ports, true), ("hosts", hosts, true), ("description", description, false),
             ("allowed_sources", allowedSources, true), ("max_duration", maxDuration, false),
             ("default_duration", defaultDuration, false), ("requesters", requesters, true),
             ("approvers", approvers, true), ("pending_for", pendingFor, false),

@@ -178,7 +178,7 @@ private func table(
         adding: policies.map { policy in
             [
                 Table.Cell(policy.name),
-                Table.Cell(policy.ports.map(\.description).joined(separator: ", ")),
+                Table.Cell(portsText(policy.ports, at: policy.hosts)),
                 Table.Cell(policy.enabled ? policy.sessions.rawValue : "disabled"),
                 Table.Cell("\(policy.activeGrants)"), Table.Cell("\(policy.requests7d)"),
                 policy.lastAccess.map { cell($0, time) } ?? "-",
@@ -189,7 +189,8 @@ private func table(
 
 private func cell(_ last: LastAccess, _ time: TimeTeller) -> Table.Cell {
     let when = time.relative(last.at)
-    let ports = last.ports.map(\.description).joined(separator: ", ")
+    let hosts = last.hosts.map { " at \($0.map(\.description).joined(separator: ", "))" } ?? ""
+    let ports = last.ports.map(\.description).joined(separator: ", ") + hosts
     let sources = last.sources.prefix(2).map(\.brief).joined(separator: ", ")
     let more = last.sources.count > 2 ? " and \(last.sources.count - 2) more" : ""
     return Table.Cell(

@@ -11,7 +11,7 @@ struct FoundTable {
     /// What the dropping rules have counted.
     var dropped: Counter
     /// The ports that are managed.
-    var numbers: [Transport: Layout.PortNumbers]
+    var numbers: [Layout.Ports.Place: Layout.Ports.Numbers]
 
     /// The sets of grants among them.
     var grantSets: Set<GrantSet> { Set(sets.keys.compactMap(GrantSet.init(name:))) }
@@ -19,11 +19,9 @@ struct FoundTable {
     /// Whether it can be adopted: whether chains and sets are those that this gate would have made.
     var isOurs: Bool {
         guard Set(chains.map(\.place)) == Set(Layout.chains.map(\.place)) else { return false }
-        // These two are made anew with each arming, with the flags that they need then.
-        let remade = [Layout.Ports.mapName, Layout.Ports.udpName]
         let known = Layout.fixedSets + grantSets.map(\.named)
-        return sets.values.allSatisfy { known.contains($0) || remade.contains($0.name) }
-            && (Layout.fixedSets.map(\.name) + remade).allSatisfy { sets[$0] != nil }
+        return sets.values.allSatisfy { known.contains($0) || Layout.Ports.isOne($0.name) }
+            && Layout.fixedSets.allSatisfy { sets[$0.name] != nil }
     }
 }
 
@@ -46,12 +44,14 @@ extension Gate {
         guard try connection.tables().contains(where: Layout.isTable) else { return nil }
         var sets: [String: NamedSet] = [:]
         for set in try connection.sets(in: Layout.table) { sets[set.name] = set }
-        let map = sets[Layout.Ports.mapName]
+        let maps = sets.values.filter { Layout.Ports.isOne($0.name) && $0.mapsToVerdict }
+        var elements: [[SetElement]] = []
+        for map in maps { elements.append(try connection.elements(of: map)) }
         return FoundTable(
             chains: try connection.chains(in: Layout.table),
             sets: sets,
             dropped: try connection.rules(in: Layout.table).dropped,
-            numbers: Layout.numbers(of: try map.map(connection.elements) ?? [])
+            numbers: Layout.Ports.numbers(of: elements)
         )
     }
 
@@ -69,21 +69,27 @@ extension Gate {
         var arming = Arming(
             generation: generation,
             isNew: adopted == nil,
-            newPorts: Layout.numbers(of: ports.mapElements).new(since: adopted?.numbers ?? [:])
+            newPorts: ports.numbers
+                .new(since: adopted?.numbers ?? [:])
         )
         if found != nil && adopted == nil { arming.transaction.delete(table) }
         arming.transaction.add(table)
         for chain in Layout.chains { arming.transaction.add(chain) }
-        if adopted != nil {
+        if let adopted {
             for chain in Layout.chains { arming.transaction.flush(chain) }
-            for set in [ports.map, ports.udp] { arming.transaction.delete(set) }
+            // Made anew with the flags that they need now.
+            for set in adopted.sets.values where Layout.Ports.isOne(set.name) {
+                arming.transaction.delete(set)
+            }
             for family in AddressFamily.allCases {
                 arming.transaction.flush(Layout.breakGlass(family))
             }
         }
-        for set in Layout.fixedSets + [ports.map, ports.udp] { arming.transaction.add(set) }
-        arming.transaction.add(ports.mapElements, to: ports.map)
-        arming.transaction.add(ports.udpElements, to: ports.udp)
+        for set in Layout.fixedSets { arming.transaction.add(set) }
+        for content in ports.all {
+            arming.transaction.add(content.set)
+            arming.transaction.add(content.elements, to: content.set)
+        }
         for family in AddressFamily.allCases {
             arming.transaction.add(
                 breakGlass.withoutCovered.filter { $0.family == family }
@@ -91,7 +97,7 @@ extension Gate {
                 to: Layout.breakGlass(family)
             )
         }
-        try keepSessions(to: arming.newPorts, holding, in: &arming.transaction)
+        try keepSessions(to: arming.newPorts, of: managed, holding, in: &arming.transaction)
         if case .exactly(let plan) = holding, adopted != nil {
             try letGoGranted(plan, in: &arming.transaction)
         }
@@ -123,7 +129,7 @@ extension Gate {
         guard case .exactly(let plan) = holding else { return there }
         var elements: [GrantSet: [SetElement]] = [:]
         for (key, end, label) in plan.elements where end > now {
-            let set = GrantSet(of: key.source)
+            let set = GrantSet(of: key)
             elements[set, default: []].append(
                 set.element(key, until: end, label: label, now: now)
             )
@@ -160,14 +166,16 @@ extension [CIDR] {
     }
 }
 
-extension [Transport: Layout.PortNumbers] {
-    /// The ports that are not among others, or whose sessions now are cut.
+extension [Layout.Ports.Place: Layout.Ports.Numbers] {
+    /// The ports that are not among others, or whose sessions now are cut, wherever.
     fileprivate func new(since old: Self) -> [Transport: Set<UInt16>] {
         var new: [Transport: Set<UInt16>] = [:]
-        for (transport, numbers) in self {
-            let before = old[transport] ?? Layout.PortNumbers()
-            new[transport] = numbers.all.subtracting(before.all)
-                .union(numbers.cut.intersection(before.all).subtracting(before.cut))
+        for (place, numbers) in self {
+            let before = old[place] ?? Layout.Ports.Numbers()
+            new[place.transport, default: []].formUnion(
+                numbers.all.subtracting(before.all)
+                    .union(numbers.cut.intersection(before.all).subtracting(before.cut))
+            )
         }
         return new
     }

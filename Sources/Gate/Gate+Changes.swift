@@ -26,7 +26,7 @@ struct PreparedChanges: ~Copyable {
         // Most are of the same set as the one before.
         var last: (set: GrantSet, named: NamedSet)?
         for change in changes {
-            let set = GrantSet(of: change.key.source)
+            let set = GrantSet(of: change.key)
             let named = last?.set == set ? last?.named ?? set.named : set.named
             last = (set, named)
             if case .close = change {

@@ -11,11 +11,12 @@ extension Gate {
     /// and they may not have said a word since. It alone knows those that pass through.
     func keepSessions(
         to ports: [Transport: Set<UInt16>],
+        of managed: [ManagedPort],
         _ holding: Holding,
         in transaction: inout Transaction
     ) throws(NetlinkError) {
         guard ports.values.contains(where: { !$0.isEmpty }) else { return }
-        let table = try sessionTable { flow in
+        let table = try sessionTable(of: managed) { flow in
             Transport(rawValue: flow.transport)
                 .map { ports[$0]?.contains(flow.destinationPort) == true } ?? false
         }
@@ -43,8 +44,8 @@ extension Gate {
     ) throws(NetlinkError) -> Bool {
         if case .exactly(let plan) = holding { return !plan.grants(lettingIn: session).isEmpty }
         let sets = withState(\.grantSets)
-        for key in session.elementKeys where sets.contains(GrantSet(of: key.source)) {
-            let set = GrantSet(of: key.source)
+        for key in session.elementKeys where sets.contains(GrantSet(of: key)) {
+            let set = GrantSet(of: key)
             if try connection.element(set.key(of: key), in: set.named) != nil { return true }
         }
         return false
@@ -55,9 +56,10 @@ extension Gate {
     /// Only where the table was made from nothing without a plan: then all that ran became earlier.
     func letGoGranted(_ plan: Plan, in transaction: inout Transaction) throws(NetlinkError) {
         guard withState(\.madeWithoutPlan), plan.count > 0 else { return }
+        let managed = withState(\.managed)
         for family in AddressFamily.allCases {
             let granted = try earlierKeys(family).filter { key in
-                Layout.flow(of: key).flatMap { Session(arriving: $0) }
+                Layout.flow(of: key).flatMap { Session(arriving: $0, isFar: managed.isFar($0)) }
                     .map { !plan.grants(lettingIn: $0).isEmpty } ?? false
             }
             transaction.delete(granted.map { SetElement($0) }, from: Layout.earlier(family))

@@ -16,15 +16,7 @@ extension Gate {
         to ports: Set<TransportPort>? = nil
     ) throws(GateError) -> [FoundSession] {
         do throws(NetlinkError) {
-            let managed = withState(\.managed)
-            let found = try sessionTable(only: ports) { flow in
-                managed.contains {
-                    $0.range.lower <= flow.destinationPort && flow.destinationPort <= $0.range.upper
-                        && $0.range.portProtocol.transports.contains {
-                            $0.rawValue == flow.transport
-                        }
-                }
-            }.sessions()
+            let found = try sessionTable(of: withState(\.managed), only: ports).sessions()
             guard let ports else { return found }
             return found.filter { ports.contains(TransportPort(of: $0.session)) }
         } catch {
@@ -33,9 +25,15 @@ extension Gate {
     }
 
     /// Reads what is needed to tell sessions.
+    ///
+    /// - Parameters:
+    ///   - managed: The ports that they may go to.
+    ///   - ports: Only those that go to one of these; nil for all.
+    ///   - isMeant: Only those that come in as such a flow.
     func sessionTable(
+        of managed: [ManagedPort],
         only ports: Set<TransportPort>? = nil,
-        isJudged: @escaping (Flow) -> Bool
+        where isMeant: @escaping (Flow) -> Bool = { _ in true }
     ) throws(NetlinkError) -> SessionTable {
         var entries: [ConntrackEntry] = []
         if let ports, ports.count <= 4 {
@@ -54,13 +52,20 @@ extension Gate {
                 earlier.formUnion(try earlierKeys(family).compactMap(Layout.flow(of:)))
             }
         }
+        let own = try addresses.list()
         return SessionTable(
             sockets: try served(),
             entries: entries,
             listening: try sockets.listeningPorts(),
-            own: try addresses.list(),
+            own: own,
             earlier: earlier,
-            isJudged: isJudged
+            isJudged: { flow in
+                let isManaged =
+                    managed.isFar(flow)
+                    || own.contains(flow.destination) && managed.hasHere(flow)
+                return isManaged && isMeant(flow)
+            },
+            isFar: managed.isFar
         )
     }
 
@@ -176,6 +181,26 @@ extension Gate {
             // Another agent's, whose it is as long as that lives.
             try? connection.commit(removal)
         }
+    }
+}
+
+extension [ManagedPort] {
+    /// Whether a flow goes to a port that is managed on a host behind this machine.
+    func isFar(_ flow: Flow) -> Bool {
+        guard let destination = IPAddress(bytes: flow.destination) else { return false }
+        return contains { port in
+            port.hosts?.contains { $0.contains(destination) } == true && port.has(flow)
+        }
+    }
+
+    /// Whether a flow goes to a port that is managed on this machine, if it goes there.
+    fileprivate func hasHere(_ flow: Flow) -> Bool { contains { $0.hosts == nil && $0.has(flow) } }
+}
+
+extension ManagedPort {
+    fileprivate func has(_ flow: Flow) -> Bool {
+        range.lower <= flow.destinationPort && flow.destinationPort <= range.upper
+            && range.portProtocol.transports.contains { $0.rawValue == flow.transport }
     }
 }
 

@@ -47,7 +47,7 @@ extension Gate {
 
     /// What an element let in since it was put into the kernel; nil where it is not in the kernel.
     public func traffic(of key: ElementKey) throws(GateError) -> Traffic? {
-        let set = GrantSet(of: key.source)
+        let set = GrantSet(of: key)
         do throws(NetlinkError) {
             return try connection.element(set.key(of: key), in: set.named)?.counter.map {
                 Traffic(packets: $0.packets, bytes: $0.bytes)
@@ -88,8 +88,10 @@ extension Gate {
                 Array(have.dropFirst(ofGrants.count)) == want
             else { return "the rules of the chain \(chain.name) are not what they should be" }
         }
-        for (set, elements) in [(ports.map, ports.mapElements), (ports.udp, ports.udpElements)] {
-            guard try Set(connection.elements(of: set).map(\.bare)) == Set(elements) else {
+        for content in ports.all {
+            guard
+                try Set(connection.elements(of: content.set).map(\.bare)) == Set(content.elements)
+            else {
                 return "the managed ports in the kernel are not those of the policies"
             }
         }

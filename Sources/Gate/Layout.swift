@@ -17,6 +17,13 @@ enum Layout {
         in: table,
         base: .init(hook: .prerouting, priority: Gate.priority, policy: .accept)
     )
+    /// Has judged what is delivered to this machine though `prerouting` did not take it for this
+    /// machine's, or took it for another port's: see ``delivered``.
+    static let input = Chain(
+        "input",
+        in: table,
+        base: .init(hook: .input, priority: -150, policy: .accept)
+    )
     /// Lets in what belongs to a running session, of managed ports whose sessions outlive their
     /// grant, and has the rest judged.
     static let keep = Chain("keep", in: table)
@@ -24,25 +31,41 @@ enum Layout {
     static let judge = Chain("judge", in: table)
     /// The same for each packet, of managed ports whose sessions end with their grant.
     static let cut = Chain("cut", in: table)
+    /// The rest of both: what has a right without a grant, and what is not this machine's to refuse.
+    static let others = Chain("others", in: table)
+
+    /// Ports that are managed on hosts behind this machine: finds the host.
+    static let far = Chain("far", in: table)
+    /// As ``keep``, ``judge``, ``cut`` and ``others``, for hosts behind this machine.
+    static let farKeep = Chain("far_keep", in: table)
+    static let farJudge = Chain("far_judge", in: table)
+    static let farCut = Chain("far_cut", in: table)
+    static let farOthers = Chain("far_others", in: table)
+
     /// Remembers who is let in to ports whose sessions are cut, whenever a flow begins.
     static let admit = Chain("admit", in: table)
     /// Lets in what answers a flow that began here, and returns with the rest.
     static let answers = Chain("answers", in: table)
-    /// Lets in what has a right without a grant, and has the rest refused.
-    static let others = Chain("others", in: table)
-    /// Refuses: the sessions that ran, so that their ends hear of it, and all else without a word.
+    /// Lets in what has a right without a grant, and returns with the rest.
+    static let entitled = Chain("entitled", in: table)
+    /// Returns with what is not this machine's, but for forged beginnings of flows.
+    static let passing = Chain("passing", in: table)
+    /// Refuses without a word what did not run.
     static let refuse = Chain("refuse", in: table)
+    /// Refuses sessions that ran, so that their ends hear of it.
+    static let ended = Chain("ended", in: table)
+    /// Judges what is delivered here under the number it is delivered to, and refuses what is not
+    /// let in.
+    static let strict = Chain("strict", in: table)
+    /// The judging of ``strict``: lets in what is not managed, and returns with what is to be refused.
+    static let here = Chain("here", in: table)
 
     /// Chains in the order they can be added: each before what leads to it.
-    static let chains = [refuse, others, answers, admit, judge, keep, cut, prerouting]
-
-    /// The chain of a session mode.
-    private static func chain(of mode: SessionMode) -> Chain {
-        switch mode {
-        case .keep: keep
-        case .cut: cut
-        }
-    }
+    static let chains = [
+        ended, refuse, passing, entitled, answers, admit, others, judge, keep, cut, farOthers,
+        farJudge, farKeep,
+        farCut, far, here, strict, prerouting, input,
+    ]
 
     /// The sources that are always let in.
     static func breakGlass(_ family: AddressFamily) -> NamedSet {
@@ -99,7 +122,7 @@ enum Layout {
     }
 
     /// The rules of all chains but those of the sets of grants, which stand in front of `judge` and
-    /// `cut`.
+    /// `cut`, and of `far_judge` and `far_cut`.
     ///
     /// - Parameters:
     ///   - ports: What is managed.
@@ -113,54 +136,122 @@ enum Layout {
         dropped: Counter,
         telling: Bool
     ) -> [Rule] {
+        let forged = forged(ports)
+        let managed = [Expression].protocolPort(verdictMap: ports.managed.set)
+        let judging =
+            judging(keep, judge, cut, otherwise: others)
+            + judging(farKeep, farJudge, farCut, otherwise: farOthers)
+        let refused: [Expression] = [.verdict(.goto(refuse.name))]
+        let rights: [Expression] = [.verdict(.jump(entitled.name))]
+        return [Rule(in: prerouting, [], then: managed)]
+            + forged.map { Rule(in: prerouting, $0, then: [.counter(), .verdict(.drop)]) }
+            + judging + admitting + answering + entitling(families)
+            // Their ports are managed, and so they have not met the rules of `prerouting`.
+            + forged.map { Rule(in: passing, $0, then: [.counter(), .verdict(.drop)]) }
+            + [
+                Rule(in: others, [], then: rights),
+                Rule(in: others, [.goesToAnotherHost], then: [.verdict(.goto(passing.name))]),
+                Rule(in: others, [], then: refused),
+                Rule(in: farOthers, [], then: rights),
+                Rule(in: farOthers, [], then: refused),
+            ] + finding(ports) + delivered(managed) + refusals(dropped, telling)
+    }
+
+    /// Datagrams that begin a flow from a managed port, by a way that does not lead to their source.
+    ///
+    /// Established is also what answers a flow from a managed port of this host, or of one behind
+    /// it. Such a flow must have begun there: whoever could begin it from elsewhere, with a forged
+    /// source, would have his next datagram taken for the answer. What goes to a managed port is
+    /// judged anyhow, wherever from, and so is each handshake of TCP.
+    private static func forged(_ ports: Ports) -> [[Match]] {
+        guard !ports.udp.elements.isEmpty else { return [] }
+        return Transport.allCases.filter(\.isDatagrams).map { transport in
+            [
+                .transportProtocol(transport.rawValue), .beginsConnection,
+                .sourcePort(in: ports.udp.set), .hasNoRouteBack,
+            ]
+        }
+    }
+
+    /// The chains of the two session modes, and the one of the grants.
+    private static func judging(
+        _ keep: Chain,
+        _ judge: Chain,
+        _ cut: Chain,
+        otherwise others: Chain
+    ) -> [Rule] {
         let judged: [Expression] = [.verdict(.goto(judge.name))]
         let otherwise: [Expression] = [.verdict(.goto(others.name))]
-        var rules = [Rule(in: prerouting, [], then: .protocolPort(verdictMap: ports.map))]
-        if !ports.udpElements.isEmpty {
-            // Established is also what answers a flow from a managed port of this host, or of one
-            // behind it. Such a flow must have begun there: whoever could begin it from elsewhere,
-            // with a forged source, would have his next datagram taken for the answer. What goes to
-            // a managed port is judged anyhow, wherever from, and so is each handshake of TCP.
-            let udp = Match.transportProtocol(Transport.udp.rawValue)
-            rules.append(
-                Rule(
-                    in: prerouting,
-                    [udp, .beginsConnection, .sourcePort(in: ports.udp), .hasNoRouteBack],
-                    then: [.counter(), .verdict(.drop)]
-                )
-            )
-        }
         // A SYN is judged whatever conntrack says: it counts one to an established connection as long
         // as it holds an entry of the same four numbers, and each handshake needs a live grant.
         let opens = Match.tcpFlags(.syn, of: [.syn, .ack])
-        rules.append(Rule(in: keep, [opens], then: judged))
-        // Never "related": a conntrack helper's expectation must not open a managed port. All else
-        // is judged, also what conntrack does not track: judging only its "original" direction would
-        // let untracked and invalid packets walk in.
-        rules.append(Rule(in: keep, [.connection(.established)], then: letIn))
-        rules.append(Rule(in: keep, [], then: judged))
-        rules.append(Rule(in: judge, [], then: otherwise))
-        rules.append(Rule(in: cut, [.isReply], then: [.verdict(.jump(answers.name))]))
-        rules.append(Rule(in: cut, [], then: otherwise))
-        rules += admitting + answering
-        rules.append(Rule(in: others, [.inputIsLoopback], then: letIn))
-        for family in AddressFamily.allCases where families.contains(family) {
-            let always = Match.source(family.match, in: breakGlass(family))
-            rules.append(Rule(in: others, [always], then: letIn))
+        return [
+            Rule(in: keep, [opens], then: judged),
+            // Never "related": a conntrack helper's expectation must not open a managed port. All
+            // else is judged, also what conntrack does not track: judging only its "original"
+            // direction would let untracked and invalid packets walk in.
+            Rule(in: keep, [.connection(.established)], then: letIn),
+            Rule(in: keep, [], then: judged),
+            Rule(in: judge, [], then: otherwise),
+            Rule(in: cut, [.isReply], then: [.verdict(.jump(answers.name))]),
+            Rule(in: cut, [], then: otherwise),
+        ]
+    }
+
+    /// What is let in without a grant.
+    private static func entitling(_ families: Set<AddressFamily>) -> [Rule] {
+        let always = AddressFamily.allCases.filter(families.contains).map { family in
+            Rule(in: entitled, [.source(family.match, in: breakGlass(family))], then: letIn)
         }
-        for family in AddressFamily.allCases {
+        let ran = AddressFamily.allCases.flatMap { family in
             // Of TCP what runs, and nothing that opens a session anew.
             let runs = Match.tcpFlags(.ack, of: [.syn, .ack])
             let isEarlier = Match.session(family.match, in: earlier(family))
             let datagrams = Transport.allCases.filter(\.isDatagrams).map {
                 Match.transportProtocol($0.rawValue)
             }
-            for match in [runs] + datagrams {
-                rules.append(Rule(in: others, [match, isEarlier], then: letIn))
-            }
+            return ([runs] + datagrams).map { Rule(in: entitled, [$0, isEarlier], then: letIn) }
         }
-        rules.append(Rule(in: others, [], then: [.verdict(.goto(refuse.name))]))
-        return rules + refusals(dropped, telling)
+        return [Rule(in: entitled, [.inputIsLoopback], then: letIn)] + always + ran
+    }
+
+    /// Which host behind this machine a packet goes to: the longest prefix that fits has it.
+    private static func finding(_ ports: Ports) -> [Rule] {
+        ports.hosts.map { hosts in
+            Rule(
+                in: far,
+                [],
+                then: .destinationPrefixProtocolPort(
+                    hosts.family.match,
+                    prefixLength: hosts.prefixLength,
+                    verdictMap: hosts.content.set
+                )
+            )
+        } + [
+            Rule(in: far, [], then: .protocolPort(verdictMap: ports.own.set)),
+            Rule(in: far, [], then: letIn),
+        ]
+    }
+
+    /// What is delivered here and has to be judged once more.
+    ///
+    /// `prerouting` judges what the table of local addresses knows to be for this machine, under the
+    /// number it comes with. It does not see where translation leads, knows no addresses of routing
+    /// domains (VRF), and no routes to this machine in other tables. None of that can make a managed
+    /// port of this machine reachable without a grant for its own number.
+    private static func delivered(_ managed: [Expression]) -> [Rule] {
+        let judged: [Expression] = [.verdict(.goto(strict.name))]
+        return [
+            Rule(in: input, [.isTranslated], then: judged),
+            Rule(in: input, [.cameThroughADomain], then: judged),
+            // Asking for routes costs more than all else: of other flows the first packet is judged.
+            Rule(in: input, [.connection(.established)], then: letIn),
+            Rule(in: input, [.goesToAnotherHost], then: judged),
+            Rule(in: strict, [], then: [.verdict(.jump(here.name))]),
+            Rule(in: strict, [], then: [.verdict(.goto(refuse.name))]),
+            Rule(in: here, [], then: managed),
+            Rule(in: here, [], then: letIn),
+        ]
     }
 
     private static let letIn: [Expression] = [.verdict(.accept)]
@@ -199,32 +290,25 @@ enum Layout {
     ///
     /// Of sessions that keep their grant only SYNs come here while conntrack knows them.
     private static func refusals(_ dropped: Counter, _ telling: Bool) -> [Rule] {
-        let ran = Match.connection(.established)
-        let tcp = Match.transportProtocol(Transport.tcp.rawValue)
+        let drop: [Expression] = [.counter(), .verdict(.drop)]
         let datagrams = Transport.allCases.filter(\.isDatagrams).map { transport in
             Rule(
-                in: refuse,
-                [ran, .transportProtocol(transport.rawValue)],
+                in: ended,
+                [.transportProtocol(transport.rawValue)],
                 then: [.counter(), .reject(.icmpx(.portUnreachable))]
             )
         }
+        let tcp = Match.transportProtocol(Transport.tcp.rawValue)
         return [
-            Rule(
-                in: refuse,
-                [ran, .tcpFlags(.syn, of: [.syn, .ack])],
-                then: [.counter(), .verdict(.drop)]
-            ),
+            Rule(in: refuse, [.connection(.established)], then: [.verdict(.goto(ended.name))])
+        ] + refusing(in: refuse, [], dropped: dropped, telling: telling) + [
+            Rule(in: ended, [.tcpFlags(.syn, of: [.syn, .ack])], then: drop),
             // How a client whose session was refused tells the service, which goes on sending.
-            Rule(in: refuse, [ran, .tcpFlags(.rst, of: .rst)], then: letIn),
-            Rule(in: refuse, [ran, tcp], then: [.counter(), .reject(.tcpReset)]),
-        ] + datagrams + refusing(in: refuse, [], dropped: dropped, telling: telling)
+            Rule(in: ended, [.tcpFlags(.rst, of: .rst)], then: letIn),
+            Rule(in: ended, [tcp], then: [.counter(), .reject(.tcpReset)]),
+        ] + datagrams + [Rule(in: ended, [], then: drop)]
     }
 
-    /// The managed ports of a protocol, and those of them whose sessions are cut.
-    struct PortNumbers {
-        var all: Set<UInt16> = []
-        var cut: Set<UInt16> = []
-    }
 
     /// Drops what matches, and counts it; what begins a connection is told of before.
     static func refusing(
@@ -253,96 +337,6 @@ enum Layout {
             Rule(in: chain, matches + [$0], then: tell)
         }
     }
-
-    /// The managed ports, as sets of the kernel.
-    struct Ports {
-        static let mapName = "managed"
-        static let udpName = "managed_udp"
-
-        /// The verdict map from protocol and port to the chain of the port's session mode:
-        /// everybody else's traffic pays this one lookup.
-        let map: NamedSet
-        let mapElements: [SetElement]
-        /// The managed UDP ports, for packets that come from one.
-        let udp: NamedSet
-        let udpElements: [SetElement]
-
-        /// How many ports are listed one by one.
-        ///
-        /// A packet finds its port among them at once, but in 160 ns more where there are ranges:
-        /// the kernel then takes a set of another kind (pipapo).
-        private static let mostListed = 1024
-
-        init(_ managed: [ManagedPort]) {
-            let count = managed.reduce(0) {
-                $0 + $1.range.count * $1.range.portProtocol.transports.count
-            }
-            let flags: NamedSet.Flags = count > Self.mostListed ? .interval : []
-            map = NamedSet(
-                Self.mapName,
-                in: table,
-                key: [.transportProtocol, .port],
-                flags: flags,
-                mapsToVerdict: true
-            )
-            udp = NamedSet(Self.udpName, in: table, key: [.port], flags: flags)
-            let ranges = managed.flatMap { port -> [ManagedPort] in
-                guard flags.isEmpty else { return [port] }
-                return (port.range.lower...port.range.upper).compactMap { number in
-                    PortRange(number, number, port.range.portProtocol)
-                        .map { range in
-                            var one = port
-                            one.range = range
-                            return one
-                        }
-                }
-            }
-            mapElements = ranges.flatMap { port in
-                port.range.portProtocol.transports.map {
-                    let mode = port.sessions(of: $0)
-                    return element(port.range, of: $0, verdict: .goto(chain(of: mode).name))
-                }
-            }
-            udpElements = ranges.map(\.range)
-                .filter { $0.portProtocol.transports.contains(.udp) }
-                .map { element($0) }
-        }
-    }
-
-    /// An element for a port, or for several in a row.
-    private static func element(
-        _ port: PortRange,
-        of transport: Transport? = nil,
-        verdict: Verdict? = nil
-    ) -> SetElement {
-        func key(_ number: UInt16) -> Key {
-            var key = Key()
-            if let transport { key.append(field: transport.rawValue) }
-            key.append(field: number)
-            return key
-        }
-        return SetElement(
-            key(port.lower),
-            through: port.lower == port.upper ? nil : key(port.upper),
-            verdict: verdict
-        )
-    }
-
-    /// The ports of elements of the verdict map.
-    static func numbers(of elements: [SetElement]) -> [Transport: PortNumbers] {
-        var numbers: [Transport: PortNumbers] = [:]
-        for element in elements {
-            guard let transport = Transport(rawValue: element.key[0]) else { continue }
-            let (low, high) = (port(element.key), port(element.keyEnd ?? element.key))
-            guard low <= high else { continue }
-            numbers[transport, default: PortNumbers()].all.formUnion(low...high)
-            guard element.verdict == .goto(cut.name) else { continue }
-            numbers[transport, default: PortNumbers()].cut.formUnion(low...high)
-        }
-        return numbers
-    }
-
-    private static func port(_ key: Key) -> UInt16 { UInt16(key[4]) << 8 | UInt16(key[5]) }
 
     /// The element of a break-glass set for a source.
     static func element(alwaysLettingIn source: CIDR) -> SetElement {

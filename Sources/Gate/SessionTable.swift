@@ -33,6 +33,8 @@ struct SessionTable {
     var earlier: Set<Flow>
     /// Whether the gate judges what comes in as this.
     var isJudged: (Flow) -> Bool
+    /// Whether that goes to a host behind this machine that a policy names.
+    var isFar: (Flow) -> Bool
 
     func sessions() -> [FoundSession] {
         var found: [FoundSession] = []
@@ -56,6 +58,7 @@ struct SessionTable {
             let judged = [entry?.original ?? incoming, incoming].first(where: isJudged)
             guard let judged else { continue }
             var session = FoundSession(arriving: judged, behind: incoming, isServedHere: true)
+            session?.session.isFar = isFar(judged)
             session?.socket = socket
             session?.entry = entry
             session?.arrivals = Array(arrivals)
@@ -78,6 +81,7 @@ struct SessionTable {
                 behind: reply.reversed,
                 isServedHere: isServedHere
             )
+            session?.session.isFar = isFar(original)
             session?.entry = entry
             session?.arrivals = [original]
             session?.identity += " conntrack \(entry.id)"
@@ -121,7 +125,7 @@ extension FoundSession {
 
 extension Session {
     /// A session by what comes in for it; nil for a protocol that is not managed.
-    init?(arriving flow: Flow) {
+    init?(arriving flow: Flow, isFar: Bool = false) {
         guard let transport = Transport(rawValue: flow.transport),
             let client = IPAddress(bytes: flow.source),
             let destination = IPAddress(bytes: flow.destination)
@@ -129,7 +133,8 @@ extension Session {
         self.init(
             transport: transport,
             client: HostPort(address: client, port: flow.sourcePort),
-            destination: HostPort(address: destination, port: flow.destinationPort)
+            destination: HostPort(address: destination, port: flow.destinationPort),
+            isFar: isFar
         )
     }
 }

@@ -22,6 +22,7 @@ extension AuditRow {
         Column("requester_name", "TEXT") { Field($0.requesterName) },
         Column("policy", "TEXT") { Field($0.policy) },
         Column("port", "TEXT") { Field($0.port) },
+        Column("host", "TEXT") { Field($0.host) },
         Column("source", "TEXT") { Field($0.source) },
         Column("reason", "TEXT") { Field($0.reason) },
         Column("ticket", "TEXT") { Field($0.ticket) },
@@ -55,12 +56,13 @@ extension AuditRow {
         requesterName = fields[13].text
         policy = fields[14].text
         port = fields[15].text
-        source = fields[16].text
-        reason = fields[17].text
-        ticket = fields[18].text
-        outcome = fields[19].text
-        detail = fields[20].text
-        hash = fields[21].text ?? ""
+        host = fields[16].text
+        source = fields[17].text
+        reason = fields[18].text
+        ticket = fields[19].text
+        outcome = fields[20].text
+        detail = fields[21].text
+        hash = fields[22].text ?? ""
     }
 
     /// What the hash is where the event before has this one.

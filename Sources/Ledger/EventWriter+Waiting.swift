@@ -10,11 +10,11 @@ extension EventWriter {
         try db.run(Schema.insertWait, Schema.waitColumns.map { $0.field(request) })
         for (index, opening) in wait.openings.enumerated() {
             try db.run(
-                "INSERT INTO unopened VALUES (?, ?, ?, ?)",
+                "INSERT INTO unopened VALUES (?, ?, ?, ?, ?)",
                 [
                     .integer(try Grant.ID(request: request.id, ordinal: index + 1).row()),
                     .text(opening.policy), .text(opening.port.description),
-                    .text(opening.source.description),
+                    Field(opening.host?.description), .text(opening.source.description),
                 ]
             )
         }
@@ -111,8 +111,9 @@ extension EventWriter {
     ) throws {
         let targets = try db.run(Schema.selectTargets, [.integer(id)])
         try append(kind, by: actor) { row in
-            row.tell(of: id, by: targets[3].text, targets[4].text)
-            (row.policy, row.port, row.source) = (targets[0].text, targets[1].text, targets[2].text)
+            row.tell(of: id, by: targets[4].text, targets[5].text)
+            (row.policy, row.port) = (targets[0].text, targets[1].text)
+            (row.host, row.source) = (targets[2].text, targets[3].text)
             fill(&row)
         }
     }

@@ -71,11 +71,13 @@ struct EventWriter {
         }
         for grant in request.grants {
             let port = grant.port.description
+            let host = grant.host?.description
             let source = grant.source.description
             try db.run(
                 Schema.insertLive,
                 [
-                    .integer(grant.id.row()), .text(grant.policy), .text(port), .text(source),
+                    .integer(grant.id.row()), .text(grant.policy), .text(port),
+                    Field(host), .text(source),
                     .text(grant.requester.subject.description), .text(grant.requester.name),
                     Field(grant.requester.via), Field(grant.startsAt), Field(grant.end.expiresAt),
                     grant.end.deadlineField, .integer(boot),
@@ -85,6 +87,7 @@ struct EventWriter {
                 (row.request, row.grant) = (String(request.id), grant.id.description)
                 row.policy = grant.policy
                 row.port = port
+                row.host = host
                 row.source = source
                 row.reason = request.ask.reason
                 row.ticket = request.ask.ticket
@@ -138,12 +141,13 @@ struct EventWriter {
         _ grounds: Grounds = Grounds()
     ) throws {
         let live = try db.run(
-            "SELECT policy, port, source, subject, name FROM live WHERE id = ?",
+            "SELECT policy, port, host, source, subject, name FROM live WHERE id = ?",
             [.integer(try id.row())]
         )
         try append(kind, by: actor) { row in
-            row.tell(of: id, by: live[3].text, live[4].text)
-            (row.policy, row.port, row.source) = (live[0].text, live[1].text, live[2].text)
+            row.tell(of: id, by: live[4].text, live[5].text)
+            (row.policy, row.port) = (live[0].text, live[1].text)
+            (row.host, row.source) = (live[2].text, live[3].text)
             row.reason = grounds.reason
             row.ticket = grounds.ticket
             row.outcome = outcome.rawValue

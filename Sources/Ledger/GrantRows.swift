@@ -6,7 +6,7 @@ internal import Policy
 /// Ports, policies and people repeat from row to row: each text is read once and then shared.
 struct GrantRows {
     private static let grantColumns = [
-        "id", "policy", "port", "source", "starts_at", "expires_at", "deadline",
+        "id", "policy", "port", "host", "source", "starts_at", "expires_at", "deadline",
     ]
     private static let count = grantColumns.count
     /// The columns of `live` that `liveGrant(from:)` takes.
@@ -42,12 +42,13 @@ struct GrantRows {
                 id: id,
                 policy: policies.insert(try row.decode(atIndex: 1)).memberAfterInsert,
                 port: try port(row.decode(atIndex: 2)),
-                source: try CIDR(parsing: row.decode(atIndex: 3)),
+                host: try host(row.decode(atIndex: 3)),
+                source: try CIDR(parsing: row.decode(atIndex: 4)),
                 requester: requester,
-                startsAt: Timestamp(milliseconds: try row.decode(atIndex: 4)),
+                startsAt: Timestamp(milliseconds: try row.decode(atIndex: 5)),
                 end: GrantEnd(
-                    expiresAt: Timestamp(milliseconds: try row.decode(atIndex: 5)),
-                    deadline: BootTime(milliseconds: try row.decode(atIndex: 6))
+                    expiresAt: Timestamp(milliseconds: try row.decode(atIndex: 6)),
+                    deadline: BootTime(milliseconds: try row.decode(atIndex: 7))
                 )
             )
         } catch let error as ParseError {
@@ -135,6 +136,11 @@ struct GrantRows {
         let port = try PortRange(parsing: text)
         ports[text] = port
         return port
+    }
+
+    private func host(_ text: String?) throws(ParseError) -> IPAddress? {
+        guard let text else { return nil }
+        return try IPAddress(parsing: text)
     }
 
     static func damaged(_ id: Grant.ID, _ what: String) -> LedgerError {

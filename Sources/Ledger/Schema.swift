@@ -8,7 +8,7 @@ internal import Policy
 /// reasons are the words of the API, so that the file can be read with the `sqlite3` program while
 /// the agent runs:
 ///
-///     SELECT request, ordinal, port, source, state, datetime(expires_at / 1000, 'unixepoch')
+///     SELECT request, ordinal, port, host, source, state, datetime(expires_at / 1000, 'unixepoch')
 ///     FROM grants;
 enum Schema {
     /// `PRAGMA user_version` of a file with these tables.
@@ -119,6 +119,7 @@ enum Schema {
             id INTEGER PRIMARY KEY,
             policy TEXT NOT NULL,
             port TEXT NOT NULL,
+            host TEXT, -- behind this machine; null: this machine itself
             source TEXT NOT NULL
         ) STRICT;
 
@@ -127,6 +128,7 @@ enum Schema {
             id INTEGER PRIMARY KEY,
             policy TEXT NOT NULL,
             port TEXT NOT NULL,
+            host TEXT, -- behind this machine; null: this machine itself
             source TEXT NOT NULL,
             subject TEXT NOT NULL,
             name TEXT NOT NULL,
@@ -141,6 +143,7 @@ enum Schema {
             id INTEGER PRIMARY KEY,
             policy TEXT NOT NULL,
             port TEXT NOT NULL,
+            host TEXT, -- behind this machine; null: this machine itself
             source TEXT NOT NULL,
             starts_at INTEGER NOT NULL,
             expires_at INTEGER NOT NULL,
@@ -165,12 +168,12 @@ enum Schema {
 
         CREATE VIEW grants AS
             SELECT id, id / \(ordinalLimit) AS request, id % \(ordinalLimit) AS ordinal,
-                policy, port, source, starts_at, expires_at, deadline,
+                policy, port, host, source, starts_at, expires_at, deadline,
                 'active' AS state, NULL AS ended_at, NULL AS end_reason
             FROM live
             UNION ALL
             SELECT id, id / \(ordinalLimit), id % \(ordinalLimit),
-                policy, port, source, starts_at, expires_at, 0,
+                policy, port, host, source, starts_at, expires_at, 0,
                 state, ended_at, end_reason
             FROM ended;
 
@@ -203,10 +206,10 @@ enum Schema {
         INSERT INTO approvals VALUES (?, ?, \(marks(approvalColumns.count)))
         """
     static let insertAudit = insert(into: "audit", AuditRow.columns)
-    static let insertLive = "INSERT INTO live VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    static let insertLive = "INSERT INTO live VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     static let insertEnded = """
         INSERT INTO ended
-        SELECT id, policy, port, source, starts_at, expires_at, ?2, ?3, ?4 FROM live WHERE id = ?1
+        SELECT id, policy, port, host, source, starts_at, expires_at, ?2, ?3, ?4 FROM live WHERE id = ?1
         """
     static let insertUse = "INSERT OR REPLACE INTO uses VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     /// Gives a request the state of the grant that ended just now, where that was the last, and
@@ -226,10 +229,10 @@ enum Schema {
     /// Whether a row is of the request that is bound first.
     static let isOfRequest = "id > ?1 * \(ordinalLimit) AND id < (?1 + 1) * \(ordinalLimit)"
 
-    /// What a request is to open: policies, ports and sources, each once; and who asked for it.
+    /// What a request is to open: policies, ports, hosts and sources, each once; and who asked for it.
     static let selectTargets =
         "SELECT "
-        + ["policy", "port", "source"].map { column in
+        + ["policy", "port", "host", "source"].map { column in
             """
             (SELECT group_concat(\(column), ' ')
                 FROM (SELECT DISTINCT \(column) FROM unopened WHERE \(isOfRequest)))

@@ -39,14 +39,16 @@ enum WaitRows {
     private static func openings(_ db: Database, of request: Int64) throws -> [Opening] {
         let statement = try db.cachedStatement(
             sql: """
-                SELECT policy, port, source FROM unopened WHERE \(Schema.isOfRequest) ORDER BY id
+                SELECT policy, port, source, host FROM unopened WHERE \(Schema.isOfRequest) ORDER BY id
                 """
         )
         return try Row.fetchAll(statement, arguments: [request]).map { row in
             do {
+                let host: String? = try row.decode(atIndex: 3)
                 return Opening(
                     policy: try row.decode(atIndex: 0),
                     port: try PortRange(parsing: row.decode(atIndex: 1)),
+                    host: try host.map { text throws(ParseError) in try IPAddress(parsing: text) },
                     source: try CIDR(parsing: row.decode(atIndex: 2))
                 )
             } catch let error as ParseError {

@@ -75,6 +75,23 @@ public struct Match: Hashable, Sendable {
         )
     }
 
+    /// The source's prefix, destination, protocol and destination port are in a set:
+    /// `ip saddr & 255.255.255.0 . ip daddr . meta l4proto . th dport @grants`.
+    public static func sourcePrefixDestinationProtocolPort(
+        _ family: AddressFamily,
+        prefixLength: Int,
+        in set: NamedSet
+    ) -> Match {
+        let behind = Register.first.advanced(pastBytes: family.addressLength)
+        return Match(
+            Match.family(family).expressions
+                + loadSource(family, prefixLength: prefixLength)
+                + loadDestination(family, prefixLength: family.addressLength * 8, into: behind)
+                + loadProtocolPort(into: behind.advanced(pastBytes: family.addressLength))
+                + [.lookup(.first, set: set.name)]
+        )
+    }
+
     /// What ``sourcePrefixProtocolPort(_:prefixLength:in:)`` looks for is put into a set for so long,
     /// or stays there for so long: `update @clients { ip saddr . meta l4proto . th dport }`.
     ///
@@ -224,6 +241,19 @@ public struct Match: Hashable, Sendable {
 }
 
 extension Array where Element == Expression {
+    /// What the map says of the destination's prefix, the protocol and the destination port:
+    /// `ip daddr & 255.255.255.0 . meta l4proto . th dport vmap @hosts`.
+    public static func destinationPrefixProtocolPort(
+        _ family: Match.AddressFamily,
+        prefixLength: Int,
+        verdictMap map: NamedSet
+    ) -> [Expression] {
+        let behind = Register.first.advanced(pastBytes: family.addressLength)
+        return Match.family(family).expressions
+            + loadDestination(family, prefixLength: prefixLength, into: .first)
+            + loadProtocolPort(into: behind) + [.verdictMap(.first, map: map.name)]
+    }
+
     /// A statement: does what a verdict map says of protocol and destination port,
     /// `meta l4proto . th dport vmap @modes`.
     ///
@@ -267,6 +297,25 @@ private func loadSource(_ family: Match.AddressFamily, prefixLength: Int) -> [Ex
     let mask = mask(prefixLength, bytes: length)
     let zero = [UInt8](repeating: 0, count: length)
     return [load, .bitwise(.first, into: .first, mask: mask, xor: zero)]
+}
+
+private func loadDestination(
+    _ family: Match.AddressFamily,
+    prefixLength: Int,
+    into register: Register
+) -> [Expression] {
+    let length = family.addressLength
+    // RFC 791, 3.1 and RFC 8200, 3: the destination follows the source.
+    let load = Expression.payload(
+        .network,
+        offset: family.sourceOffset + UInt32(length),
+        length: UInt32(length),
+        into: register
+    )
+    guard prefixLength < length * 8 else { return [load] }
+    let mask = mask(prefixLength, bytes: length)
+    let zero = [UInt8](repeating: 0, count: length)
+    return [load, .bitwise(register, into: register, mask: mask, xor: zero)]
 }
 
 private func loadProtocolPort(into register: Register) -> [Expression] {

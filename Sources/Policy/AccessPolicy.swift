@@ -38,6 +38,8 @@ public struct AccessPolicy: Hashable, Sendable {
     public var description: String?
     /// The managed ports.
     public var ports: [PortRange]
+    /// The hosts behind this machine that it is for, none within another; nil: this machine itself.
+    public var hosts: [CIDR]?
     /// The sources that may be asked for.
     public var allowedSources: [CIDR]
     /// The longest time one request may open.
@@ -84,6 +86,7 @@ public struct AccessPolicy: Hashable, Sendable {
         name: String,
         description: String? = nil,
         ports: [PortRange],
+        hosts: [CIDR]? = nil,
         allowedSources: [CIDR] = anySource,
         maxDuration: Duration = .seconds(3 * 3_600),
         defaultDuration: Duration? = nil,
@@ -103,6 +106,7 @@ public struct AccessPolicy: Hashable, Sendable {
         self.name = name
         self.description = description
         self.ports = ports
+        self.hosts = hosts
         self.allowedSources = allowedSources
         self.maxDuration = maxDuration
         self.defaultDuration = defaultDuration ?? maxDuration

@@ -1,6 +1,6 @@
 /// What a person asks, as it was written: nothing in it has been checked.
 public struct Ask: Hashable, Sendable {
-    /// Policy names, or ports like `22/tcp`.
+    /// Policy names, or ports like `22/tcp`; either with a host behind this machine, `ssh@192.0.2.7`.
     public var targets: [String]
     /// Addresses or ranges that are to be let in.
     public var sources: [String]
@@ -41,18 +41,26 @@ public struct Opening: Hashable, Sendable {
     public var policy: String
     /// The ports to open.
     public var port: PortRange
+    /// The host behind this machine to open them on; nil: this machine itself.
+    public var host: IPAddress?
     /// The range to let in.
     public var source: CIDR
 
     /// Takes what a grant will open.
-    public init(policy: String, port: PortRange, source: CIDR) {
+    public init(policy: String, port: PortRange, host: IPAddress? = nil, source: CIDR) {
         self.policy = policy
         self.port = port
+        self.host = host
         self.source = source
     }
 
     /// What a grant opens.
     public init(_ grant: Grant) {
-        self.init(policy: grant.policy, port: grant.port, source: grant.source)
+        self.init(
+            policy: grant.policy,
+            port: grant.port,
+            host: grant.host,
+            source: grant.source
+        )
     }
 }

@@ -36,6 +36,8 @@ public struct AuditRow: Codable, Hashable, Sendable {
     public var policy: String?
     /// The ports.
     public var port: String?
+    /// The host behind this machine that they are of; several where a request is for several.
+    public var host: String?
     /// The source; several where a refused request named several.
     public var source: String?
     /// Why, in the words of who did it.
@@ -100,6 +102,7 @@ public struct AuditRow: Codable, Hashable, Sendable {
         bytes.append(field: #","detail":"#, detail)
         bytes.append(field: #","event":"#, event)
         bytes.append(field: #","grant":"#, grant)
+        bytes.append(field: #","host":"#, host)
         bytes.append(field: #","login":"#, login)
         bytes.append(field: #","name":"#, name)
         bytes.append(field: #","outcome":"#, outcome)

@@ -92,19 +92,26 @@ extension PolicySet {
         if let policy = policy(named: opening.policy), policy.allows(opening) { return nil }
         return Violation(
             field: "targets",
-            value: opening.port.description,
+            value: opening.port.text(at: opening.host),
             allowed: "a new request",
-            message: "cannot open \(opening.port) for \(opening.source): policy \(opening.policy) "
+            message:
+                "cannot open \(opening.port.text(at: opening.host)) for \(opening.source): policy \(opening.policy) "
                 + "no longer allows it"
         )
     }
 }
 
 extension AccessPolicy {
-    /// Whether it is for this port and source, whoever asks.
+    /// Whether it is for this port, host and source, whoever asks.
     func allows(_ opening: Opening) -> Bool {
-        enabled && ports.contains { $0.contains(opening.port) }
+        enabled && ports.contains { $0.contains(opening.port) } && isFor(opening.host)
             && allowedSources.contains { $0.contains(opening.source) }
             && opening.source.prefixLength >= widestSource.prefixLength(opening.source.family)
+    }
+
+    /// Whether it is for a host behind this machine, or where none is named, for this machine itself.
+    func isFor(_ host: IPAddress?) -> Bool {
+        guard let host else { return hosts == nil }
+        return hosts?.contains { $0.contains(host) } ?? false
     }
 }

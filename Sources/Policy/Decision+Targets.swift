@@ -1,8 +1,9 @@
 extension PolicySet {
-    /// A port to open and the policy that manages it.
+    /// A port to open, of which host, and the policy that manages it.
     struct Target: Hashable {
         var policy: String
         var port: PortRange
+        var host: IPAddress?
     }
 
     /// Finds the policies and ports that the targets of a request mean, each once.
@@ -27,16 +28,17 @@ extension PolicySet {
         }
         for (index, text) in targets.prefix(RequestLimits.targets).enumerated() {
             let field = "targets[\(index)]"
-            switch text.contains("/") ? managed(port: text, field) : managed(name: text, field) {
+            switch managed(text, field) {
             case .failure(let violation):
                 violations.append(violation)
-            case .success(let (policy, range)):
+            case .success(let (policy, range, host)):
                 if !policies.contains(where: { $0.name == policy.name }) { policies.append(policy) }
                 for port in range {
+                    let target = Target(policy: policy.name, port: port, host: host)
                     if let violation = tooWide(port, text, field) {
                         violations.append(violation)
-                    } else if seen.insert(Target(policy: policy.name, port: port)).inserted {
-                        ports.append(Target(policy: policy.name, port: port))
+                    } else if seen.insert(target).inserted {
+                        ports.append(target)
                     }
                 }
             }
@@ -44,11 +46,76 @@ extension PolicySet {
         return (ports, policies, violations)
     }
 
-    private typealias Managed = (policy: AccessPolicy, ports: [PortRange])
+    private typealias Managed = (policy: AccessPolicy, ports: [PortRange], host: IPAddress?)
 
-    private func managed(name: String, _ field: String) -> Result<Managed, Violation> {
+    /// Finds what `ssh`, `22/tcp`, `ssh@192.0.2.7` or `22/tcp@192.0.2.7` means.
+    private func managed(_ text: String, _ field: String) -> Result<Managed, Violation> {
+        let parts = text.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
+        let what = String(parts[0])
+        guard parts.count > 1 else {
+            return what.contains("/")
+                ? managed(port: what, at: nil, field) : managed(name: what, at: nil, field)
+        }
+        do throws(ParseError) {
+            if parts[1].contains("/") { throw ParseError(String(parts[1]), "that is a range") }
+            let host = try IPAddress(parsing: String(parts[1]))
+            return what.contains("/")
+                ? managed(port: what, at: host, field) : managed(name: what, at: host, field)
+        } catch {
+            let value = printable(text)
+            return .failure(
+                Violation(
+                    field: field,
+                    value: value,
+                    allowed: error.suggestion.map { "\(printable(what))@\($0)" }
+                        ?? "\(printable(what))@ADDRESS",
+                    message: "cannot open \(value): behind @ stands the address of one host: "
+                        + error.message
+                )
+            )
+        }
+    }
+
+    /// A policy with what of it is asked for, or why it is not for that host.
+    private func managed(
+        _ ports: [PortRange],
+        of policy: AccessPolicy,
+        _ what: String,
+        at host: IPAddress?,
+        _ field: String
+    ) -> Result<Managed, Violation> {
+        if policy.isFor(host) { return .success((policy, ports, host)) }
+        let (allowed, why): (String, String)
+        if let hosts = policy.hosts {
+            let example = "\(what)@\(hosts[0].address)"
+            allowed = "\(what)@ and an address of \(listed(hosts))"
+            why =
+                host == nil
+                ? "policy \(policy.name) is for hosts behind this machine, \(listed(hosts)); "
+                    + "name one, like \(example)"
+                : "policy \(policy.name) is for \(listed(hosts)) only"
+        } else {
+            allowed = what
+            why = "policy \(policy.name) is for this machine itself; ask for \(what)"
+        }
+        let value = host.map { "\(what)@\($0)" } ?? what
+        return .failure(
+            Violation(
+                field: field,
+                value: value,
+                allowed: allowed,
+                message: "cannot open \(value): \(why)"
+            )
+        )
+    }
+
+    private func managed(
+        name: String,
+        at host: IPAddress?,
+        _ field: String
+    ) -> Result<Managed, Violation> {
         if let policy = policy(named: name), policy.enabled {
-            return .success((policy, policy.ports))
+            return managed(policy.ports, of: policy, name, at: host, field)
         }
         let value = printable(name)
         if policy(named: name) != nil {
@@ -76,7 +143,11 @@ extension PolicySet {
         )
     }
 
-    private func managed(port text: String, _ field: String) -> Result<Managed, Violation> {
+    private func managed(
+        port text: String,
+        at host: IPAddress?,
+        _ field: String
+    ) -> Result<Managed, Violation> {
         let port: PortRange
         do {
             port = try PortRange(parsing: text)
@@ -90,9 +161,11 @@ extension PolicySet {
                 )
             )
         }
-        let enabled = policies.lazy.filter(\.enabled)
-        if let policy = enabled.first(where: { $0.ports.contains { $0.contains(port) } }) {
-            return .success((policy, [port]))
+        let managing = policies.filter { policy in
+            policy.enabled && policy.ports.contains { $0.contains(port) }
+        }
+        if let policy = managing.first(where: { $0.isFor(host) }) ?? managing.first {
+            return managed([port], of: policy, port.description, at: host, field)
         }
         let part = managedRanges.lazy.compactMap { $0.intersection(port) }.first?.description
         return .failure(

@@ -38,6 +38,7 @@ extension PolicySet {
         let policies = targets.policies
         let sources = Self.read(sources: ask.sources, of: identity, for: policies)
         let (openings, sizes) = Self.openings(of: targets.ports, for: sources.ranges)
+        let unreachable = Self.violations(ofFamilies: targets.ports, for: sources.ranges)
         let time = Self.time(of: ask, for: policies, at: now)
         let violations =
             targets.violations + sizes
@@ -48,7 +49,7 @@ extension PolicySet {
                 active: active
             )
             + Self.overcrowded(openings.count, of: identity, active: activeOfDelegate)
-            + sources.violations + time.violations
+            + sources.violations + unreachable + time.violations
             + Self.violations(ofReason: ask, for: policies)
             + Self.violations(ofTicket: ask.ticket, for: policies)
         guard violations.isEmpty, let duration = time.duration else { return .refused(violations) }
@@ -107,9 +108,37 @@ extension PolicySet {
         }
         guard violations.isEmpty else { return ([], violations) }
         let openings = ports.flatMap { target in
-            sources.map { Opening(policy: target.policy, port: target.port, source: $0) }
+            sources.map {
+                Opening(
+                    policy: target.policy,
+                    port: target.port,
+                    host: target.host,
+                    source: $0
+                )
+            }
         }
         return (openings, [])
+    }
+
+    /// The sources of another family than a host has.
+    private static func violations(
+        ofFamilies targets: [Target],
+        for sources: [CIDR]
+    ) -> [Violation] {
+        sources.compactMap { source in
+            let host = targets.lazy.compactMap(\.host).first { $0.family != source.family }
+            return host.map { host in
+                let (wanted, other) = host.family == .ipv4 ? ("IPv4", "IPv6") : ("IPv6", "IPv4")
+                return Violation(
+                    field: "sources",
+                    value: source.description,
+                    allowed: "an \(wanted) source",
+                    message:
+                        "cannot open \(host) for \(source): from \(other) nothing comes to it; "
+                        + "ask for an \(wanted) source"
+                )
+            }
+        }
     }
 
     /// The policies under which the requester would hold too many grants.

@@ -6,12 +6,28 @@ public struct ElementKey: Hashable, Sendable {
     public var transport: Transport
     /// The port.
     public var port: UInt16
+    private let far: Far?
 
-    /// Takes the three parts of a key.
-    public init(source: CIDR, transport: Transport, port: UInt16) {
+    /// Takes the parts of a key.
+    public init(source: CIDR, transport: Transport, port: UInt16, host: IPAddress? = nil) {
         self.source = source
         self.transport = transport
         self.port = port
+        far = host.map(Far.init)
+    }
+
+    /// The host behind this machine that is reached; nil for this machine itself.
+    public var host: IPAddress? { far?.host }
+
+    /// Apart, because there are as many keys as grants, and most are for this machine.
+    private final class Far: Hashable, Sendable {
+        let host: IPAddress
+
+        init(host: IPAddress) { self.host = host }
+
+        static func == (one: Far, other: Far) -> Bool { one.host == other.host }
+
+        func hash(into hasher: inout Hasher) { hasher.combine(host) }
     }
 }
 

@@ -69,7 +69,7 @@ extension PolicySet {
                         allowed: "a new request",
                         message:
                             "cannot extend grant \(grant.id): policy \(grant.policy) no longer "
-                            + "allows \(grant.port) from \(grant.source)"
+                            + "allows \(grant.port.text(at: grant.host)) from \(grant.source)"
                     )
                 )
                 continue

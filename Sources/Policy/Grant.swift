@@ -149,6 +149,8 @@ public struct Grant: Hashable, Sendable, Identifiable {
     public var policy: String
     /// The ports that are open.
     public var port: PortRange
+    /// The host behind this machine that they are open on; nil: this machine itself.
+    public var host: IPAddress?
     /// The range that is let in.
     public var source: CIDR
     /// Who asked.
@@ -164,6 +166,7 @@ public struct Grant: Hashable, Sendable, Identifiable {
         id: ID,
         policy: String,
         port: PortRange,
+        host: IPAddress? = nil,
         source: CIDR,
         requester: Requester,
         startsAt: Timestamp,
@@ -172,6 +175,7 @@ public struct Grant: Hashable, Sendable, Identifiable {
         self.id = id
         self.policy = policy
         self.port = port
+        self.host = host
         self.source = source
         self.requester = requester
         self.startsAt = startsAt

@@ -50,9 +50,12 @@ extension PolicySet {
         breakGlass: [CIDR],
         grants: some Sequence<Grant>
     ) -> Bool {
-        guard let port = PortRange(port, port, .tcp), managedRanges.contains(where: port.overlaps)
+        guard let port = PortRange(port, port, .tcp),
+            managedPorts.contains(where: { $0.hosts == nil && $0.range.overlaps(port) })
         else { return true }
         return breakGlass.contains { $0.contains(source) }
-            || grants.contains { $0.source.contains(source) && $0.port.overlaps(port) }
+            || grants.contains {
+                $0.host == nil && $0.source.contains(source) && $0.port.overlaps(port)
+            }
     }
 }

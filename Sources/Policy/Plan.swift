@@ -70,13 +70,19 @@ public struct Plan: Sendable {
     /// How many live grants a delegate has asked for.
     public func activeCount(via delegate: String) -> Int { delegateCounts[delegate] ?? 0 }
 
-    /// The newest live grant of a person for exactly this port and source.
-    public func live(port: PortRange, source: CIDR, of subject: Subject) -> Grant.ID? {
+    /// The newest live grant of a person for exactly this port, host and source.
+    public func live(
+        port: PortRange,
+        host: IPAddress? = nil,
+        source: CIDR,
+        of subject: Subject
+    ) -> Grant.ID? {
         // Whoever holds the whole range holds its first port.
         let key = ElementKey(
             source: source,
             transport: port.portProtocol.transports[0],
-            port: port.lower
+            port: port.lower,
+            host: host
         )
         return holders[key]?.lazy.compactMap { self[$0.id] }
             .filter { $0.port == port && $0.requester.subject == subject }.map(\.id).max()
@@ -84,7 +90,8 @@ public struct Plan: Sendable {
 
     /// The live grant of a person that makes room for a new one; nil where none does.
     public func renewed(by opening: Opening, of subject: Subject) -> Grant? {
-        live(port: opening.port, source: opening.source, of: subject).flatMap { self[$0] }
+        live(port: opening.port, host: opening.host, source: opening.source, of: subject)
+            .flatMap { self[$0] }
     }
 
     /// All elements the kernel should hold, in no particular order.
@@ -303,7 +310,7 @@ extension Grant {
     public var elementKeys: [ElementKey] {
         port.portProtocol.transports.flatMap { transport in
             (port.lower...port.upper).map {
-                ElementKey(source: source, transport: transport, port: $0)
+                ElementKey(source: source, transport: transport, port: $0, host: host)
             }
         }
     }

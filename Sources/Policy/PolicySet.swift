@@ -5,7 +5,7 @@ public struct PolicySet: Hashable, Sendable {
     /// Who holds which role.
     public let roles: RoleTable
 
-    /// Takes policies that agree with each other: no name and no port twice.
+    /// Takes policies that agree with each other: no name and no port of a destination twice.
     public init(policies: [AccessPolicy], roles: RoleTable) {
         self.policies = policies
         self.roles = roles
@@ -18,30 +18,6 @@ public struct PolicySet: Hashable, Sendable {
 
     var managedRanges: [PortRange] { policies.filter(\.enabled).flatMap(\.ports) }
 
-    /// The ports that are managed here and by the other set no longer, in their order.
-    public func ports(notManagedBy other: PolicySet) -> [PortRange] {
-        Transport.allCases.flatMap { transport in
-            let (mine, others) = (ports(of: transport), other.ports(of: transport))
-            var ranges: [PortRange] = []
-            for port in UInt16(1)...UInt16.max where mine[Int(port)] && !others[Int(port)] {
-                let isNext = ranges.last.map { Int($0.upper) + 1 == Int(port) } ?? false
-                let lower = isNext ? ranges.removeLast().lower : port
-                let range = PortRange(lower, port, transport == .tcp ? .tcp : .udp)
-                if let range { ranges.append(range) }
-            }
-            return ranges
-        }
-    }
-
-    /// Of each port whether it is managed.
-    private func ports(of transport: Transport) -> [Bool] {
-        var ports = [Bool](repeating: false, count: 65_536)
-        for range in managedRanges where range.portProtocol.transports.contains(transport) {
-            for port in range.lower...range.upper { ports[Int(port)] = true }
-        }
-        return ports
-    }
-
     /// The ports that are closed unless granted: those of the enabled policies.
     public var managedPorts: [ManagedPort] {
         policies.filter(\.enabled).flatMap { policy in
@@ -49,7 +25,8 @@ public struct PolicySet: Hashable, Sendable {
                 ManagedPort(
                     range: $0,
                     sessions: policy.sessions,
-                    udpSessions: policy.udpSessions
+                    udpSessions: policy.udpSessions,
+                    hosts: policy.hosts
                 )
             }
         }
@@ -64,10 +41,18 @@ public struct ManagedPort: Hashable, Sendable {
     public var sessions: SessionMode
     /// The same of UDP and UDP-Lite.
     public var udpSessions: SessionMode
+    /// The hosts behind this machine that they are closed for; nil: this machine itself.
+    public var hosts: [CIDR]?
 
-    /// Takes ports and the modes of their policy.
-    public init(range: PortRange, sessions: SessionMode, udpSessions: SessionMode) {
+    /// Takes ports, and modes and destinations of their policy.
+    public init(
+        range: PortRange,
+        sessions: SessionMode,
+        udpSessions: SessionMode,
+        hosts: [CIDR]? = nil
+    ) {
         self.range = range
+        self.hosts = hosts
         self.sessions = sessions
         self.udpSessions = udpSessions
     }

@@ -24,6 +24,7 @@ extension AccessPolicy {
             Entry(key: "name", value: word(name), isDefault: false),
             entry("description", \.description) { $0.map(quoted) },
             Entry(key: "ports", value: yaml(ports.map(\.description)), isDefault: false),
+            entry("hosts", \.hosts) { $0.map { yaml($0.map { quoted("\($0)") }) } },
             entry("allowed_sources", \.allowedSources) { yaml($0.map { quoted("\($0)") }) },
             entry("max_duration", \.maxDuration) { $0.compactDescription },
             Entry(

@@ -2,24 +2,32 @@
 public enum Transport: UInt8, Hashable, Sendable, CaseIterable {
     case tcp = 6
     case udp = 17
+    case sctp = 132
+    case udpLite = 136
 
     /// Whether it sends single datagrams.
-    public var isDatagrams: Bool { self == .udp }
+    public var isDatagrams: Bool { self == .udp || self == .udpLite }
 
-    /// How policies write it.
-    public var portProtocol: PortProtocol { self == .tcp ? .tcp : .udp }
+    /// How policies write it; they have no word for SCTP and UDP-Lite alone.
+    public var portProtocol: PortProtocol {
+        switch self {
+        case .tcp: .tcp
+        case .udp: .udp
+        case .sctp, .udpLite: .any
+        }
+    }
 }
 
 /// The protocol of a managed port as policies write it.
 public enum PortProtocol: String, Codable, Hashable, Sendable, CaseIterable {
     case tcp, udp, any
 
-    /// The transport protocols meant: `any` is both.
+    /// The transport protocols meant: `any` is all of them.
     public var transports: [Transport] {
         switch self {
         case .tcp: [.tcp]
         case .udp: [.udp]
-        case .any: [.tcp, .udp]
+        case .any: Transport.allCases
         }
     }
 }
@@ -95,6 +103,11 @@ public struct PortRange: TextForm, Comparable {
 
     /// How many ports, 1...65535; with `any` each counts once.
     public var count: Int { Int(upper) - Int(lower) + 1 }
+
+    /// The text form, with the host behind this machine where there is one: `22/tcp@192.0.2.7`.
+    public func text(at host: IPAddress?) -> String {
+        host.map { "\(self)@\($0)" } ?? description
+    }
 
     /// Whether all of the other range lies in this one; `any` contains tcp and udp.
     public func contains(_ other: PortRange) -> Bool {

@@ -117,12 +117,16 @@ extension Plan {
     public func grant(lettingIn connection: SeenConnection) -> Grant? {
         for length in (0...connection.source.family.bits).reversed() {
             guard let source = CIDR(connection.source, prefixLength: length) else { continue }
-            let key = ElementKey(
-                source: source,
-                transport: connection.transport,
-                port: connection.port
-            )
-            if let id = holders(of: key).max() { return self[id] }
+            // One behind this machine, or this machine itself: the gate judges it as one of both.
+            for host in [connection.destination, nil] {
+                let key = ElementKey(
+                    source: source,
+                    transport: connection.transport,
+                    port: connection.port,
+                    host: host
+                )
+                if let id = holders(of: key).max() { return self[id] }
+            }
         }
         return nil
     }

@@ -33,6 +33,8 @@ public struct Session: Hashable, Sendable {
     public var isServedHere: Bool
     /// Whether it is let in because it is older than the gate, or than what its port's policy says.
     public var isEarlier: Bool
+    /// Whether it goes to a host behind this machine that a policy names.
+    public var isFar: Bool
     /// When it began; nil where the kernel does not note that.
     public var startedAt: Timestamp?
     /// Packets and bytes in both directions; nil where the kernel does not count them.
@@ -59,7 +61,8 @@ public struct Session: Hashable, Sendable {
         destination: HostPort,
         server: HostPort? = nil,
         isServedHere: Bool = true,
-        isEarlier: Bool = false
+        isEarlier: Bool = false,
+        isFar: Bool = false
     ) {
         self.transport = transport
         self.client = client
@@ -67,6 +70,7 @@ public struct Session: Hashable, Sendable {
         self.server = server ?? destination
         self.isServedHere = isServedHere
         self.isEarlier = isEarlier
+        self.isFar = isFar
     }
 
     /// The port that it goes to.
@@ -74,11 +78,19 @@ public struct Session: Hashable, Sendable {
         PortRange(destination.port, destination.port, transport.portProtocol)
     }
 
+    /// The host of elements that let it in; nil for this machine itself.
+    fileprivate var host: IPAddress? { isFar ? destination.address : nil }
+
     /// Every element that lets it in, the narrowest first.
     public var elementKeys: [ElementKey] {
         (0...client.address.family.bits).reversed().compactMap { length in
             CIDR(client.address, prefixLength: length).map {
-                ElementKey(source: $0, transport: transport, port: destination.port)
+                ElementKey(
+                    source: $0,
+                    transport: transport,
+                    port: destination.port,
+                    host: host
+                )
             }
         }
     }
@@ -107,7 +119,7 @@ extension ElementKey {
     /// Whether it lets a session in, as long as it is open.
     public func letsIn(_ session: Session) -> Bool {
         transport == session.transport && port == session.destination.port
-            && source.contains(session.client.address)
+            && source.contains(session.client.address) && host == session.host
     }
 }
 
@@ -122,7 +134,13 @@ extension PolicySet {
     /// The policy that manages the port of a session; nil where none does.
     public func policy(managing session: Session) -> AccessPolicy? {
         guard let port = session.port else { return nil }
-        return policies.first { $0.enabled && $0.ports.contains { $0.contains(port) } }
+        return policies.first { policy in
+            let goesThere =
+                session.isFar
+                ? policy.hosts?.contains { $0.contains(session.destination.address) } == true
+                : policy.hosts == nil
+            return policy.enabled && goesThere && policy.ports.contains { $0.contains(port) }
+        }
     }
 }
 

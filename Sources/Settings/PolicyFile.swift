@@ -10,7 +10,8 @@ struct PlacedPolicy {
 
 extension AccessPolicy {
     private static let keys = [
-        "name", "description", "ports", "allowed_sources", "max_duration", "default_duration",
+        "name", "description", "ports", "hosts", "allowed_sources", "max_duration",
+        "default_duration",
         "widest_source", "requesters", "approvals", "approvers", "pending_for", "reason",
         "reason_min_length", "ticket_pattern", "sessions", "udp_sessions",
         "max_active_per_requester", "enabled",
@@ -33,6 +34,7 @@ extension AccessPolicy {
             ports: ports?.map(\.range) ?? []
         )
         policy.description = fields["description"]?.text()
+        policy.hosts = fields["hosts"].map(readHosts)
         if let sources = fields["allowed_sources"] {
             policy.allowedSources =
                 sources.nonEmptyList("[10.0.0.0/8]") { $0.value(CIDR.self) } ?? []
@@ -77,6 +79,23 @@ extension AccessPolicy {
             return nil
         }
         return name
+    }
+
+    /// Reads destinations, of which none may lie in another.
+    private static func readHosts(_ field: Field) -> [CIDR] {
+        var hosts: [CIDR] = []
+        let read = field.nonEmptyList("[192.0.2.0/24]") { item -> CIDR? in
+            guard let range = item.value(CIDR.self) else { return nil }
+            if let kind = range.nobodysKind {
+                item.fault("no host behind this machine has \(kind) addresses")
+            } else if let other = hosts.first(where: { $0.overlaps(range) }) {
+                item.fault("\(range) overlaps \(other) of the same policy")
+            } else {
+                hosts.append(range)
+            }
+            return range
+        }
+        return read ?? []
     }
 
     private static func readDurations(_ fields: [String: Field], into policy: inout AccessPolicy) {
@@ -168,6 +187,33 @@ func refuseConflicts(among policies: [PlacedPolicy], _ faults: Faults) {
         faults
     )
 
+    refuseOverlaps(among: policies.filter { $0.policy.hosts == nil }, faults)
+    // Those of hosts may have the same ports where they have no host in common.
+    let gateways = policies.filter { $0.policy.hosts != nil }
+    for (index, late) in gateways.enumerated() {
+        refuseOverlaps(among: [late], faults)
+        for early in gateways[..<index] {
+            let shared = (late.policy.hosts ?? []).first { host in
+                early.policy.hosts?.contains { $0.overlaps(host) } ?? false
+            }
+            guard let shared else { continue }
+            for port in late.ports {
+                guard let other = early.ports.first(where: { $0.range.overlaps(port.range) })
+                else { continue }
+                faults.add(
+                    port.place,
+                    port.key,
+                    "\(port.range) overlaps \(other.range) of policy \(early.policy.name) at "
+                        + "\(other.place), and both are for \(shared); a port of a host can be in "
+                        + "one policy only"
+                )
+            }
+        }
+    }
+}
+
+/// Finds ports that belong to several policies for the same destinations, or twice to one.
+private func refuseOverlaps(among policies: [PlacedPolicy], _ faults: Faults) {
     // In the order of the ports a range can only overlap one before it that reaches far enough;
     // of those the one that reaches farthest is remembered for each protocol.
     let ports = policies.enumerated().flatMap { index, placed in

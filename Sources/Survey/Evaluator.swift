@@ -243,7 +243,8 @@ struct Evaluator {
                     decide(hit.verdict ?? .continue, met, narrowed, &step)
                     if hit.truth == .yes, match == .yes, hit.verdict?.endsRule ?? false { return }
                 }
-            case .counter, .log: break
+            // A set that rules fill has room.
+            case .counter, .log, .update: break
             case .limit(let limit):
                 // Those within the limit are meant.
                 truth = limit.isInverted ? .no : .yes

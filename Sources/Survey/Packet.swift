@@ -117,8 +117,8 @@ struct Packet {
         case .transportProtocol: number
         case .etherType: Value(family == .ipv4 ? 0x0800 : 0x86dd, length: 2)
         case .packetType: Value(0, length: 1)
-        case .domainInterface: Value(0, length: 4)
-        case .mark: Value(0, length: 4)
+        // Of a packet that came in by an interface of no routing domain.
+        case .mark, .domainInterface: Value(0, length: 4)
         case .inputInterface: Self.index(input)
         case .inputInterfaceName: Self.name(input)
         case .outputInterface: Self.index(output)

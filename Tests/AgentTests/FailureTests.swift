@@ -181,7 +181,7 @@ import Testing
         try await host.otherConnection().write {
             try $0.execute(
                 sql: """
-                    INSERT INTO live SELECT id + 1, policy, port, source, subject, name, via,
+                    INSERT INTO live SELECT id + 1, policy, port, host, source, subject, name, via,
                         starts_at, expires_at, deadline, boot FROM live
                     """
             )

@@ -88,7 +88,7 @@ import Testing
             file: gone.file,
             changes: [],
             endedGrants: [],
-            openPorts: sshPolicy.ports
+            openPorts: sshPolicy.ports.map { OpenPort(port: $0) }
         )
         let printed = try carryOut("policy remove ssh", ["DELETE /v1/policies/ssh": gone])
         #expect(printed.output == "policy ssh removed (/etc/sallyport/policy.d/all.yaml)\n")

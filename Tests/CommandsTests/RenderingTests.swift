@@ -267,6 +267,7 @@ struct RenderingTests {
                         description               SSH for operators
                         enabled                   yes
                         ports                     22/tcp
+                        hosts                     this machine
                         allowed_sources           0.0.0.0/0, ::/0
                         widest_source             IPv4 /24, IPv6 /64
                         max_duration              3h

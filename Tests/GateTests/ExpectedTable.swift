@@ -43,8 +43,16 @@ let expectedTable = """
     \t\telements = { tcp . 22 : goto keep,
     \t\t\t     tcp . 5000 : goto keep,
     \t\t\t     udp . 5000 : goto cut,
+    \t\t\t     sctp . 5000 : goto keep,
+    \t\t\t     udplite . 5000 : goto cut,
     \t\t\t     tcp . 5001 : goto keep,
-    \t\t\t     udp . 5001 : goto cut }
+    \t\t\t     udp . 5001 : goto cut,
+    \t\t\t     sctp . 5001 : goto keep,
+    \t\t\t     udplite . 5001 : goto cut }
+    \t}
+
+    \tmap own {
+    \t\ttype inet_proto . inet_service : verdict
     \t}
 
     \tset managed_udp {
@@ -71,27 +79,41 @@ let expectedTable = """
     \t\tflags timeout
     \t\tcounter
     \t\telements = { 2001:db8:: . tcp . 5000 counter comment "3.1 alice",
-    \t\t\t     2001:db8:: . udp . 5000 counter comment "3.1 alice" }
+    \t\t\t     2001:db8:: . udp . 5000 counter comment "3.1 alice",
+    \t\t\t     2001:db8:: . sctp . 5000 counter comment "3.1 alice",
+    \t\t\t     2001:db8:: . udplite . 5000 counter comment "3.1 alice" }
+    \t}
+
+    \tchain ended {
+    \t\ttcp flags syn / syn,ack counter drop
+    \t\ttcp flags & rst == rst accept
+    \t\tmeta l4proto tcp counter reject with tcp reset
+    \t\tmeta l4proto udp counter reject
+    \t\tmeta l4proto udplite counter reject
+    \t\tcounter drop
     \t}
 
     \tchain refuse {
-    \t\tct state established tcp flags syn / syn,ack counter drop
-    \t\tct state established tcp flags & rst == rst accept
-    \t\tct state established meta l4proto tcp counter reject with tcp reset
-    \t\tct state established meta l4proto udp counter reject
+    \t\tct state established goto ended
     \t\ttcp flags syn / syn,ack limit rate 50/second burst 100 packets log group 21328
     \t\tmeta l4proto != tcp limit rate 50/second burst 100 packets log group 21328
     \t\tcounter drop
     \t}
 
-    \tchain others {
+    \tchain passing {
+    \t\tct status ! confirmed udp sport @managed_udp fib saddr . iif oif missing counter drop
+    \t\tct status ! confirmed udplite sport @managed_udp fib saddr . iif oif missing counter drop
+    \t}
+
+    \tchain entitled {
     \t\tiif "lo" accept
     \t\tip saddr @breakglass4 accept
     \t\ttcp flags ack / syn,ack ip saddr . tcp sport . ip daddr . tcp dport . meta l4proto @earlier4 accept
     \t\tip saddr . udp sport . ip daddr . udp dport . meta l4proto @earlier4 accept
+    \t\tip saddr . udplite sport . ip daddr . udplite dport . meta l4proto @earlier4 accept
     \t\ttcp flags ack / syn,ack ip6 saddr . tcp sport . ip6 daddr . tcp dport . meta l4proto @earlier6 accept
     \t\tip6 saddr . udp sport . ip6 daddr . udp dport . meta l4proto @earlier6 accept
-    \t\tgoto refuse
+    \t\tip6 saddr . udplite sport . ip6 daddr . udplite dport . meta l4proto @earlier6 accept
     \t}
 
     \tchain answers {
@@ -104,6 +126,12 @@ let expectedTable = """
     \t\tct status ! confirmed update @clients4 { ip saddr . meta l4proto . th dport } accept
     \t\tct status ! confirmed update @clients6 { ip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport } accept
     \t\taccept
+    \t}
+
+    \tchain others {
+    \t\tjump entitled
+    \t\tfib daddr type unicast goto passing
+    \t\tgoto refuse
     \t}
 
     \tchain judge {
@@ -127,10 +155,54 @@ let expectedTable = """
     \t\tgoto others
     \t}
 
+    \tchain far_others {
+    \t\tjump entitled
+    \t\tgoto refuse
+    \t}
+
+    \tchain far_judge {
+    \t\tgoto far_others
+    \t}
+
+    \tchain far_keep {
+    \t\ttcp flags syn / syn,ack goto far_judge
+    \t\tct state established accept
+    \t\tgoto far_judge
+    \t}
+
+    \tchain far_cut {
+    \t\tct direction reply jump answers
+    \t\tgoto far_others
+    \t}
+
+    \tchain far {
+    \t\tmeta l4proto . th dport vmap @own
+    \t\taccept
+    \t}
+
+    \tchain here {
+    \t\tmeta l4proto . th dport vmap @managed
+    \t\taccept
+    \t}
+
+    \tchain strict {
+    \t\tjump here
+    \t\tgoto refuse
+    \t}
+
     \tchain prerouting {
     \t\ttype filter hook prerouting priority mangle; policy accept;
     \t\tmeta l4proto . th dport vmap @managed
     \t\tct status ! confirmed udp sport @managed_udp fib saddr . iif oif missing counter drop
+    \t\tct status ! confirmed udplite sport @managed_udp fib saddr . iif oif missing counter drop
+    \t}
+
+    \tchain input {
+    \t\ttype filter hook input priority mangle; policy accept;
+    \t\tct status dnat goto strict
+    \t\tmeta sdif != 0 goto strict
+    \t\tct state established accept
+    \t\tfib daddr type unicast goto strict
     \t}
     }
 

@@ -45,14 +45,15 @@ struct ForgeryTests {
     private func isBelieved(
         _ hosts: Hosts,
         at address: String,
-        by service: Endpoint
+        by service: Endpoint,
+        from port: UInt16 = 7777
     ) throws -> Bool {
         let lure = lure(for: address)
         // From managed port and own address to the lure, which the host sends back on the cable.
-        try forge(hosts, from: address, 5000, to: lure, 7777)
+        try forge(hosts, from: address, 5000, to: lure, port)
         return try hosts.client.run {
             try shell("ip", "address", "add", lure, "dev", "lo", "nodad").get()
-            let answer = try Endpoint.datagrams(lure, 7777)
+            let answer = try Endpoint.datagrams(lure, port)
             try answer.send("answer", to: address, port: 5000)
             return service.hears("answer", withinMilliseconds: 150)
         }
@@ -64,7 +65,9 @@ struct ForgeryTests {
         let inner = try hosts.innerHost()
         try hosts.host.run { try filterReversePaths(filter) }
         let service = try inner.run { try Endpoint.datagrams(address, 5000) }
-        let gate = try hosts.armedGate()
+        let gate = try hosts.armedGate(
+            Hosts.ports("5000-5010/any", at: ["10.0.0.0/24", "fd00::/64"])
+        )
         #expect(try !isBelieved(hosts, at: address, by: service))
         withExtendedLifetime(gate) {}
     }
@@ -77,6 +80,16 @@ struct ForgeryTests {
         #expect(try !isBelieved(hosts, at: "2001:db8::1", by: service))
         #expect(try gate.inspect().fault == nil)
         // The forged one, and the answer.
+        #expect(try gate.inspect().droppedPackets == 2)
+    }
+
+    /// Between two managed numbers, of which the second is another host's.
+    @Test func anAnswerToADatagramForgedFromOneManagedPortToAnotherIsJudged() throws {
+        let hosts = try Hosts()
+        _ = try hosts.innerHost()
+        let service = try hosts.host.run { try Endpoint.datagrams("2001:db8::1", 5000) }
+        let gate = try hosts.armedGate()
+        #expect(try !isBelieved(hosts, at: "2001:db8::1", by: service, from: 5001))
         #expect(try gate.inspect().droppedPackets == 2)
     }
 

@@ -1,5 +1,6 @@
 import Gate
 import Glibc
+import Linux
 import Policy
 import TestSupport
 import Testing
@@ -9,9 +10,36 @@ struct Hosts {
     static let managed = ports("22/tcp", "5000-5010/any")
 
     /// Managed ports whose sessions, but those of UDP, outlive their grant.
-    static func ports(_ texts: String..., sessions: SessionMode = .keep) -> [ManagedPort] {
+    static func ports(
+        _ texts: String...,
+        sessions: SessionMode = .keep,
+        at hosts: [String]? = nil
+    ) -> [ManagedPort] {
         texts.compactMap { try? PortRange(parsing: $0) }
-            .map { ManagedPort(range: $0, sessions: sessions, udpSessions: .cut) }
+            .map {
+                ManagedPort(
+                    range: $0,
+                    sessions: sessions,
+                    udpSessions: .cut,
+                    hosts: hosts?.compactMap { try? CIDR(parsing: $0) }
+                )
+            }
+    }
+
+    /// Whether the kernel has a kind of network device.
+    static func knows(_ kind: String, _ options: String...) -> Bool {
+        nonisolated(unsafe) var isKnown = false
+        // Conditions of tests are asked for on threads of Swift's own.
+        guard
+            let thread = try? OwnThread.start({
+                let made = try? inNetworkNamespace {
+                    try shell(["ip", "link", "add", "probe", "type", kind] + options).status == 0
+                }
+                isKnown = made ?? false
+            })
+        else { return false }
+        thread.join()
+        return isKnown
     }
 
     let host: NetworkNamespace
@@ -62,12 +90,7 @@ struct Hosts {
 
     /// A socket of the host that takes connections.
     func listener(on port: UInt16, at address: String = "198.51.100.1") throws -> Endpoint {
-        try host.run {
-            let socket = try Endpoint(isIPv6: address.contains(":"))
-            try socket.bind(to: address, port: port)
-            try socket.listen()
-            return socket
-        }
+        try listener(on: port, at: address, in: host)
     }
 
     /// A connection between client and host, as its two ends.
@@ -84,7 +107,12 @@ struct Hosts {
             try #require(try socket.connect(to: address, port: port, withinMilliseconds: 1000))
             return socket
         }
-        return (end, try listener.accept())
+        // Others may wait to be accepted before it.
+        let port = end.port(ofPeer: false)
+        while true {
+            let other = try listener.accept()
+            if other.port(ofPeer: true) == port { return (end, other) }
+        }
     }
 
     /// A namespace whose link-local addresses can be used at once, too.
@@ -96,7 +124,8 @@ struct Hosts {
         return namespace
     }
 
-    /// A host behind `host`, at 10.0.0.2 and fd00::2, that can be reached through it.
+    /// A host behind `host`, at 10.0.0.2 and fd00::2, and at 10.0.0.3 and fd00::3, that can be
+    /// reached through it.
     func innerHost() throws -> NetworkNamespace {
         let inner = try Self.namespace()
         try host.connect(
@@ -104,7 +133,7 @@ struct Hosts {
             ["10.0.0.1/24", "fd00::1/64"],
             to: inner,
             "eth0",
-            ["10.0.0.2/24", "fd00::2/64"]
+            ["10.0.0.2/24", "10.0.0.3/24", "fd00::2/64", "fd00::3/64"]
         )
         try inner.run {
             try shell("ip", "route", "add", "default", "via", "10.0.0.1").get()
@@ -121,6 +150,18 @@ struct Hosts {
             try forward()
         }
         return inner
+    }
+
+    /// A namespace's socket that takes connections.
+    func listener(on port: UInt16, at address: String, in place: NetworkNamespace) throws
+        -> Endpoint
+    {
+        try place.run {
+            let socket = try Endpoint(isIPv6: address.contains(":"))
+            try socket.bind(to: address, port: port)
+            try socket.listen()
+            return socket
+        }
     }
 
     /// Has the host's conntrack forget all it knows.
@@ -177,6 +218,7 @@ extension Grant {
     init(
         _ request: Int64,
         _ port: String,
+        at host: String? = nil,
         from source: String,
         endsIn milliseconds: Int64 = 60_000,
         by user: String = "alice"
@@ -185,6 +227,7 @@ extension Grant {
             id: ID(request: request, ordinal: 1),
             policy: "test",
             port: try PortRange(parsing: port),
+            host: try host.map(IPAddress.init(parsing:)),
             source: try CIDR(parsing: source),
             requester: Requester(subject: .local(uid: 1000), name: user),
             startsAt: Timestamp(milliseconds: 0),
@@ -249,10 +292,10 @@ final class Endpoint: Sendable {
     let descriptor: Int32
     private let family: Int32
 
-    init(isIPv6: Bool = false, isUDP: Bool = false) throws {
+    init(isIPv6: Bool = false, isUDP: Bool = false, number: Int32 = 0, isRaw: Bool = false) throws {
         family = isIPv6 ? AF_INET6 : AF_INET
-        let type = isUDP ? SOCK_DGRAM : SOCK_STREAM
-        descriptor = socket(family, Int32(type.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        let type = isRaw ? SOCK_RAW : isUDP ? SOCK_DGRAM : SOCK_STREAM
+        descriptor = socket(family, Int32(type.rawValue) | Int32(SOCK_CLOEXEC.rawValue), number)
         try check(descriptor, "socket")
         var yes: Int32 = 1
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, 4)
@@ -295,6 +338,18 @@ final class Endpoint: Sendable {
 
     func listen() throws { try check(Glibc.listen(descriptor, 64), "listen") }
 
+    /// The port of the socket, or of the one that it is connected to.
+    func port(ofPeer: Bool) -> UInt16 {
+        var address = sockaddr_in6()
+        var size = socklen_t(MemoryLayout<sockaddr_in6>.size)
+        let name = ofPeer ? getpeername : getsockname
+        _ = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { name(descriptor, $0, &size) }
+        }
+        // In both families the port stands behind the family.
+        return UInt16(bigEndian: address.sin6_port)
+    }
+
     func accept() throws -> Endpoint {
         let accepted = Glibc.accept(descriptor, nil, nil)
         try check(accepted, "accept")
@@ -302,8 +357,12 @@ final class Endpoint: Sendable {
     }
 
     /// A datagram socket of an address and a port.
-    static func datagrams(_ address: String, _ port: UInt16) throws -> Endpoint {
-        let socket = try Endpoint(isIPv6: address.contains(":"), isUDP: true)
+    static func datagrams(
+        _ address: String,
+        _ port: UInt16,
+        number: Int32 = 0
+    ) throws -> Endpoint {
+        let socket = try Endpoint(isIPv6: address.contains(":"), isUDP: true, number: number)
         try socket.bind(to: address, port: port)
         return socket
     }

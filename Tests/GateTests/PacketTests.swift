@@ -152,32 +152,6 @@ struct PacketTests {
         #expect(service.hears("still here", withinMilliseconds: limit) == isAnswered)
     }
 
-    /// The gate judges by source and port alone.
-    @Test func aRoutersGrantOpensThePortOnEveryHostBehindIt() throws {
-        let hosts = try Hosts()
-        let inner = try hosts.innerHost()
-        let services = try [
-            hosts.listener(on: 22),
-            inner.run {
-                let socket = try Endpoint()
-                try socket.bind(to: "10.0.0.2", port: 22)
-                try socket.listen()
-                return socket
-            },
-        ]
-        let gate = try hosts.armedGate()
-        var plan = Plan()
-        for isOpen in [false, true] {
-            if isOpen {
-                try gate.perform([.open(Grant(1, "22/tcp", from: "198.51.100.7"))], in: &plan)
-            }
-            for address in ["198.51.100.1", "10.0.0.2"] {
-                #expect(try hosts.connects(to: 22, at: address) == isOpen)
-            }
-        }
-        withExtendedLifetime(services) {}
-    }
-
     /// A handshake that is let in may be completed as long as the host answers it, about a minute.
     @Test func aHandshakeThatBeganInTimeMayEndLater() throws {
         let hosts = try Hosts()

@@ -88,6 +88,8 @@ import Testing
             lines(plan.apply([opened([wide])]).changes) == [
                 "::/0 tcp 5985 ->7 1.1 alice", "::/0 tcp 5986 ->7 1.1 alice",
                 "::/0 udp 5985 ->7 1.1 alice", "::/0 udp 5986 ->7 1.1 alice",
+                "::/0 sctp 5985 ->7 1.1 alice", "::/0 sctp 5986 ->7 1.1 alice",
+                "::/0 udpLite 5985 ->7 1.1 alice", "::/0 udpLite 5986 ->7 1.1 alice",
             ]
         )
     }
@@ -156,7 +158,7 @@ import Testing
 
     @Test func keysAndSubjectsAreSmall() {
         #expect(MemoryLayout<CIDR>.stride == 24)
-        #expect(MemoryLayout<ElementKey>.stride == 24)
+        #expect(MemoryLayout<ElementKey>.stride == 32)
         #expect(MemoryLayout<Subject>.stride == 8)
     }
 }

@@ -36,6 +36,7 @@ enum Samples {
         name: "ssh",
         description: "SSH for operators",
         ports: parsed([PortRange].self, "22/tcp"),
+        hosts: parsed([CIDR].self, "203.0.113.0/24"),
         requesters: [.group("ops")],
         approvers: [.group("leads")],
         ticketPattern: parsed([TicketPattern].self, "^OPS-[0-9]+$")[0]
@@ -50,7 +51,7 @@ enum Samples {
         endedGrants: ["17.1"],
         openedRequests: ["18"],
         deniedRequests: ["19"],
-        openPorts: parsed([PortRange].self, "22/tcp")
+        openPorts: parsed([OpenPort].self, "22/tcp")
     )
 
     static let grant = GrantDocument(
@@ -60,6 +61,7 @@ enum Samples {
         reason: "disk full",
         policy: "ssh",
         port: parsed([PortRange].self, "22/tcp")[0],
+        host: parsed([IPAddress].self, "203.0.113.2")[0],
         source: parsed([CIDR].self, "192.0.2.7/32")[0],
         state: .expired,
         startsAt: instant,
@@ -177,6 +179,7 @@ enum Samples {
                 name: "ssh",
                 description: "SSH for operators",
                 ports: parsed([PortRange].self, "22/tcp"),
+                hosts: parsed([CIDR].self, "203.0.113.0/24"),
                 sessions: .keep,
                 enabled: true,
                 activeGrants: 1,
@@ -185,6 +188,7 @@ enum Samples {
                     at: instant,
                     who: who,
                     ports: parsed([PortRange].self, "22/tcp"),
+                    hosts: parsed([IPAddress].self, "203.0.113.2"),
                     sources: parsed([CIDR].self, "192.0.2.7/32")
                 )
             )
@@ -248,6 +252,7 @@ enum Samples {
             Opening(
                 policy: "ssh",
                 port: parsed([PortRange].self, "22/tcp")[0],
+                host: parsed([IPAddress].self, "203.0.113.2")[0],
                 source: parsed([CIDR].self, "192.0.2.7/32")[0]
             )
         ],
@@ -262,7 +267,8 @@ enum Samples {
         (row.address, row.session) = ("198.51.100.7", "k3J9")
         (row.request, row.grant) = ("17", "17.1")
         (row.requester, row.requesterName) = ("unix:1000", "alice")
-        (row.policy, row.port, row.source) = ("ssh", "22/tcp", "192.0.2.7/32")
+        (row.policy, row.port, row.host) = ("ssh", "22/tcp", "203.0.113.2")
+        row.source = "192.0.2.7/32"
         (row.reason, row.ticket) = ("disk full", "OPS-1")
         (row.outcome, row.detail) = ("revoked", "closed-by-admin")
         row.hash = AuditRow.firstHash
@@ -306,6 +312,7 @@ enum Samples {
             id: Grant.ID(request: 17, ordinal: 1),
             policy: "ssh",
             port: parsed([PortRange].self, "22/tcp")[0],
+            host: parsed([IPAddress].self, "203.0.113.2")[0],
             source: parsed([CIDR].self, "192.0.2.7/32")[0],
             requester: Requester(subject: .local(uid: 1000), name: "alice"),
             startsAt: instant,

@@ -247,7 +247,7 @@ import TestSupport
         (row.ticket, row.detail) = ("-1+1", "a=b")
         #expect(
             String(decoding: AuditCSV.line(of: row), as: UTF8.self)
-                == "1,2026-12-01T17:00:00Z,refused,,'=cmd|' /C calc'!A0,,,,,,,,,,,,,,"
+                == "1,2026-12-01T17:00:00Z,refused,,'=cmd|' /C calc'!A0,,,,,,,,,,,,,,,"
                 + "\"say \"\"hi\"\",\r\nbye\",'-1+1,,a=b,\r\n"
         )
         for start in ["=", "+", "-", "@", "\t", "＝", "＠"] {

@@ -72,14 +72,14 @@ import Testing
         ("max-duration: 3h", "max-duration: unknown key; did you mean max_duration?"),
         (
             "color: red",
-            "color: unknown key; known are name, description, ports, allowed_sources, "
-                + "max_duration, default_duration, widest_source, requesters, approvals, approvers, "
+            "color: unknown key; known are name, description, ports, hosts, "
+                + "allowed_sources, max_duration, default_duration, widest_source, requesters, approvals, approvers, "
                 + "pending_for, reason, reason_min_length, ticket_pattern, sessions, "
                 + "udp_sessions, max_active_per_requester, enabled"
         ),
         (
             "<<: {enabled: true}",
-            "<<: unknown key; known are name, description, ports, "
+            "<<: unknown key; known are name, description, ports, hosts, "
                 + "allowed_sources, max_duration, default_duration, widest_source, requesters, "
                 + "approvals, approvers, pending_for, reason, reason_min_length, ticket_pattern, "
                 + "sessions, udp_sessions, max_active_per_requester, enabled"
@@ -313,6 +313,34 @@ import Testing
                 "p.yaml:3:23: policies[1].ports[0]: 5010/any overlaps 5000-5010/tcp of policy a at p.yaml:2:23; a port can be in one policy only",
                 "p.yaml:4:12: policies[2].name: a is the name of the policy at p.yaml:2:12 already",
                 "p.yaml:4:23: policies[2].ports[0]: 5001/tcp overlaps 5000-5010/tcp of policy a at p.yaml:2:23; a port can be in one policy only",
+            ]
+        )
+    }
+
+    @Test func aPortMayBeOfSeveralPoliciesWhoseHostsDiffer() throws {
+        let text = """
+            policies:
+              - {name: a, ports: [22/tcp]}
+              - {name: b, ports: [22/any], hosts: [192.0.2.0/24, "2001:db8::/32"]}
+              - {name: c, ports: [22/tcp], hosts: [198.51.100.0/24]}
+            """
+        #expect(faults(text) == [])
+        let more =
+            text + """
+
+                  - {name: d, ports: [80/tcp, 20-30/tcp], hosts: [192.0.2.7/32]}
+                  - {name: e, ports: [80/tcp, 80/any], hosts: [10.0.0.0/8, 10.1.0.0/16, 127.0.0.1]}
+                  - {name: f, ports: [81/tcp], hosts: []}
+                  - {name: g, ports: [82/tcp], hosts: [10.0.0.1/8]}
+                """
+        #expect(
+            faults(more) == [
+                "p.yaml:5:31: policies[3].ports[1]: 20-30/tcp overlaps 22/any of policy b at p.yaml:3:23, and both are for 192.0.2.7/32; a port of a host can be in one policy only",
+                "p.yaml:6:31: policies[4].ports[1]: 80/any overlaps 80/tcp of the same policy",
+                "p.yaml:6:60: policies[4].hosts[1]: 10.1.0.0/16 overlaps 10.0.0.0/8 of the same policy",
+                "p.yaml:6:73: policies[4].hosts[2]: no host behind this machine has loopback addresses",
+                "p.yaml:7:39: policies[5].hosts: must not be empty",
+                "p.yaml:8:40: policies[6].hosts[0]: cannot read \"10.0.0.1/8\": bits are set behind the prefix; write 10.0.0.0/8 for the range or 10.0.0.1/32 for the one address; did you mean 10.0.0.0/8?",
             ]
         )
     }

@@ -100,6 +100,7 @@ struct SystemTests {
         "a_published_container_port_is_gated",
         "datagrams_and_fragments_are_gated",
         "the_hosts_own_connections_pass",
+        "a_router_opens_one_host_behind_it",
     ])
     func packetsMeetTheGate(scenario: String) throws {
         try play("scenario.sh", scenario)

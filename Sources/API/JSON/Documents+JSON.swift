@@ -68,6 +68,7 @@ extension GrantDocument: JSONDocument {
         writer.field("reason", reason)
         writer.field("policy", policy)
         writer.field("port", port.description)
+        writer.field("host", host?.description)
         writer.field("source", source.description)
         writer.field("state", state.rawValue)
         writer.field("startsAt", startsAt)
