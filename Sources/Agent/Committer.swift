@@ -503,7 +503,7 @@ actor Committer {
         isRecordingUses = true
         Task { [weak self] in
             // Others that end meanwhile share it.
-            try? await Task.sleep(for: .milliseconds(100))
+            try? await Task.sleep(for: .milliseconds(10))
             try? await self?.recordUses()
         }
     }

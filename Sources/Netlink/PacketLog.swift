@@ -74,6 +74,10 @@ public struct PacketLog: ~Copyable, Sendable {
                 guard received != nil else { return }
             } catch .outcomeUnknown {
                 continue
+            } catch .malformedReply {
+                // Several packets end with an NLMSG_DONE in whose body the kernel writes nothing
+                // (__nfulnl_send, nfnetlink_log.c); what was in front of it was handed on.
+                continue
             }
         }
     }
