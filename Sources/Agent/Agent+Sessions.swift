@@ -52,16 +52,14 @@ extension Agent {
             )
         }
         try await end([known])
-        let grant = known.grants.first
         try await record(
             Notice(
                 .cut,
                 by: caller.identity.person,
+                about: known.grants.first,
                 policy: known.document.policy,
+                port: known.document.port.description,
                 source: session.client.address.description,
-                grant: grant?.id,
-                requester: grant?.requester,
-                port: known.document.port,
                 detail:
                     "\(session.client) to \(session.destination), \(known.document.standing.rawValue)"
             )
@@ -102,11 +100,10 @@ extension Agent {
                 Notice(
                     .cut,
                     by: caller.identity.person,
+                    about: grant,
                     policy: grant.policy,
+                    port: grant.port.description,
                     source: grant.source.description,
-                    grant: grant.id,
-                    requester: grant.requester,
-                    port: grant.port,
                     detail: Session.ended(ended.map(\.found.session))
                 )
             )

@@ -98,8 +98,8 @@ extension Committer {
             let notice = Notice(
                 .cut,
                 policy: configuration.policySet.policy(managing: session)?.name,
+                port: session.port?.description,
                 source: session.client.address.description,
-                port: session.port,
                 detail: Session.ended(sessions)
             )
             submit(

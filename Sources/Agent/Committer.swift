@@ -844,6 +844,8 @@ actor Committer {
 private struct RefusedWhileDisarmed: Pending {
     let pending: any Pending
 
+    var since: ContinuousClock.Instant { pending.since }
+
     func decide(in committer: isolated Committer, at now: Moment) -> Verdict { .refused }
 
     func render() {}

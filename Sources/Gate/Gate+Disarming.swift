@@ -28,10 +28,10 @@ extension Gate {
     /// Whether a session runs to this host, as the kernel's socket table has it.
     public func isRunning(_ session: OwnSession) throws(GateError) -> Bool {
         do throws(NetlinkError) {
-            return try SocketDiagnostics.connections().contains {
-                $0.localPort == session.port && $0.remotePort == session.sourcePort
-                    && IPAddress(bytes: $0.remoteAddress) == session.source
-                    && IPAddress(bytes: $0.localAddress) == session.host
+            return try sockets.connections().map(\.incoming).contains {
+                $0.destinationPort == session.port && $0.sourcePort == session.sourcePort
+                    && IPAddress(bytes: $0.source) == session.source
+                    && IPAddress(bytes: $0.destination) == session.host
             }
         } catch {
             throw GateError(error)

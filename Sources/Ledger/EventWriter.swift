@@ -47,6 +47,7 @@ struct EventWriter {
                 if let grant = notice.grant {
                     let requester = grant.requester
                     row.tell(of: grant.id, by: "\(requester.subject)", requester.name)
+                    row.host = grant.host?.description
                 }
                 row.policy = notice.policy
                 row.port = notice.port
@@ -54,11 +55,6 @@ struct EventWriter {
                     .joined(separator: " ")
                 row.reason = notice.reason
                 row.detail = notice.detail
-                row.port = notice.port?.description
-                if let grant = notice.grant {
-                    let requester = notice.requester
-                    row.tell(of: grant, by: requester?.subject.description, requester?.name)
-                }
             }
         }
     }

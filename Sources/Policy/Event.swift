@@ -59,12 +59,6 @@ public struct Notice: Hashable, Sendable {
     public var port: String?
     /// The sources it is about, as they were named.
     public var source: String?
-    /// The grant it is about.
-    public var grant: Grant.ID?
-    /// Who holds the grant.
-    public var requester: Requester?
-    /// The port it is about.
-    public var port: PortRange?
     /// Why, in the words of who did it.
     public var reason: String?
     /// What else there is to know, for people.
@@ -78,9 +72,6 @@ public struct Notice: Hashable, Sendable {
         policy: String? = nil,
         port: String? = nil,
         source: String? = nil,
-        grant: Grant.ID? = nil,
-        requester: Requester? = nil,
-        port: PortRange? = nil,
         reason: String? = nil,
         detail: String? = nil
     ) {
@@ -90,9 +81,6 @@ public struct Notice: Hashable, Sendable {
         self.policy = policy
         self.port = port
         self.source = source
-        self.grant = grant
-        self.requester = requester
-        self.port = port
         self.reason = reason
         self.detail = detail
     }

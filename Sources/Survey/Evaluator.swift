@@ -243,8 +243,7 @@ struct Evaluator {
                     decide(hit.verdict ?? .continue, met, narrowed, &step)
                     if hit.truth == .yes, match == .yes, hit.verdict?.endsRule ?? false { return }
                 }
-            // A set that rules fill has room.
-            case .counter, .log, .update: break
+            case .counter, .log: break
             case .limit(let limit):
                 // Those within the limit are meant.
                 truth = limit.isInverted ? .no : .yes

@@ -117,8 +117,8 @@ final class KernelFaults: Sendable {
 
     /// Asked at each call.
     let fault = Mutex<@Sendable (Call) -> Fault?>({ _ in nil })
-    /// The sessions that run to this host.
-    let sessions = Mutex<Set<OwnSession>>([])
+    /// The sessions of callers that run to this host.
+    let shells = Mutex<Set<OwnSession>>([])
     /// What break-glass sources have let in; nil for what the kernel has counted.
     let breakGlass = Mutex<[(source: CIDR, packets: UInt64)]?>(nil)
     /// The sessions that there are; nil for those that the kernel knows.
@@ -211,7 +211,7 @@ struct FaultyGate: GateControl {
     }
 
     func isRunning(_ session: OwnSession) throws(GateError) -> Bool {
-        faults.sessions.withLock { $0.contains(session) }
+        faults.shells.withLock { $0.contains(session) }
     }
 
     func forgetEndedSessions() throws(GateError) { try gate.forgetEndedSessions() }

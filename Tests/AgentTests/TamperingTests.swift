@@ -89,7 +89,7 @@ import Testing
             )
         }
         let plan = Plan(live: grants)
-        let managed = [ManagedPort(range: port, sessions: .keep)]
+        let managed = [ManagedPort(range: port, sessions: .keep, udpSessions: .cut)]
         try gate.arm(managed: managed, breakGlass: [], holding: .exactly(plan)) {
             host.clocks.now().boot
         }

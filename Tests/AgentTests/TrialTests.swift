@@ -334,7 +334,7 @@ import Testing
     @Test func aChangeThatClosesTheCallersOwnPortIsRefused() async throws {
         let agent = try await host.agent()
         let session = try OwnSession(parsing: Self.session)
-        host.kernel.sessions.withLock { _ = $0.insert(session) }
+        host.kernel.shells.withLock { _ = $0.insert(session) }
         try await agent.open(ask("ssh", from: "198.51.100.0/24"))
         let definition = JSONValue.object([
             .init("ports", .list([.text("22/tcp")])),
@@ -358,7 +358,7 @@ import Testing
         var keeping = try terms()
         keeping.keepsGrants = true
         _ = try await set(keeping)
-        host.kernel.sessions.withLock { $0 = [] }
+        host.kernel.shells.withLock { $0 = [] }
         _ = try await set(terms())
         #expect(try host.stored(1) == ["active/-"])
     }
@@ -366,7 +366,7 @@ import Testing
     @Test func whoInsistsMay() async throws {
         let agent = try await host.agent()
         let session = try OwnSession(parsing: Self.session)
-        host.kernel.sessions.withLock { _ = $0.insert(session) }
+        host.kernel.shells.withLock { _ = $0.insert(session) }
         try await agent.open(ask("ssh", from: "198.51.100.7"))
         let change = try await agent.apply(Self.new, on: terms(force: true))
         #expect(change.endedGrants == ["1.1"])
@@ -381,7 +381,7 @@ import Testing
         )
         let agent = try await host.agent()
         let session = try OwnSession(parsing: Self.session)
-        host.kernel.sessions.withLock { _ = $0.insert(session) }
+        host.kernel.shells.withLock { _ = $0.insert(session) }
         try Self.old.write(toFile: path, atomically: false, encoding: .utf8)
         let refused = await problem { try await agent.reload(on: terms(), by: dora) }
         #expect(refused?.code == .wouldLockOut)
@@ -471,7 +471,7 @@ import Testing
         var agent: Agent? = try await host.agent()
         _ = try await agent?.disarm(by: dora)
         let session = try OwnSession(parsing: Self.session)
-        host.kernel.sessions.withLock { _ = $0.insert(session) }
+        host.kernel.shells.withLock { _ = $0.insert(session) }
         var terms = try terms()
         terms.confirmWithin = .seconds(60)
         let refused = await problem { [terms] in try await agent?.arm(on: terms, by: dora) }

@@ -239,7 +239,7 @@ enum Samples {
         endedGrants: ["17.1"],
         openedRequests: ["18"],
         deniedRequests: ["19"],
-        openPorts: parsed([PortRange].self, "3389/tcp"),
+        openPorts: parsed([OpenPort].self, "3389/tcp"),
         confirmUntil: instant
     )
     static let confirmation = ConfirmationDocument(confirmed: .policies, endedGrants: ["17.1"])
