@@ -45,8 +45,8 @@ public struct Finding: Codable, Hashable, Sendable {
         case mayDropGranted = "may-drop-granted"
         /// A managed port is rewritten before the gate sees it.
         case hidesPort = "hides-port"
-        /// A port that is not managed leads to one that is.
-        case sideDoor = "side-door"
+        /// A port that is not managed leads to one that is, and is judged as that one.
+        case judgedBehind = "judged-behind"
         /// Connections to a managed port are not tracked.
         case notTracked = "not-tracked"
         /// A managed port is accepted in front of the gate, to no effect.

@@ -22,11 +22,9 @@ public struct SystemClocks: Clocks {
         bootID = try firstLine(of: "/proc/sys/kernel/random/boot_id")
     }
 
-    /// Both clocks, one right after the other.
+    /// Both clocks at the same time.
     public func now() -> Moment {
-        Moment(
-            wall: Timestamp(milliseconds: SystemClock.wall.milliseconds),
-            boot: BootTime(milliseconds: SystemClock.boot.milliseconds)
-        )
+        let (wall, boot) = SystemClock.both()
+        return Moment(wall: Timestamp(milliseconds: wall), boot: BootTime(milliseconds: boot))
     }
 }

@@ -10,11 +10,27 @@ public enum SystemClock: Sendable {
     case boot
 
     /// What it shows, in milliseconds: since 1970, or since boot.
-    public var milliseconds: Int64 {
+    public var milliseconds: Int64 { nanoseconds / 1_000_000 }
+
+    /// What both show at the same time, in milliseconds.
+    ///
+    /// As long as the wall clock is not set they stay as far apart as they were: the fractions of
+    /// their milliseconds differ, and cut off from each they would let it seem set by one.
+    public static func both() -> (wall: Int64, boot: Int64) {
+        var (before, wall, after) = (boot.nanoseconds, Self.wall.nanoseconds, boot.nanoseconds)
+        // A thread that was kept from it between the two has read different times.
+        for _ in 0..<8 where after - before > 20_000 {
+            (before, wall, after) = (boot.nanoseconds, Self.wall.nanoseconds, boot.nanoseconds)
+        }
+        let apart = (wall - (before + after) / 2 + 500_000) / 1_000_000
+        return (before / 1_000_000 + apart, before / 1_000_000)
+    }
+
+    private var nanoseconds: Int64 {
         var time = timespec()
         // Fails for an unknown clock only.
         _ = unsafe clock_gettime(number, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 
     fileprivate var number: clockid_t { self == .wall ? CLOCK_REALTIME : CLOCK_BOOTTIME }

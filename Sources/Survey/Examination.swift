@@ -258,12 +258,11 @@ public struct Examination {
             ).sorted().map(\.description)
             let name = all.map { "\($0.ports.text)/\($0.transport)" }.list
             return Finding(
-                .error,
-                .sideDoor,
+                .note,
+                .judgedBehind,
                 "\(door.chain.path) handle \(door.rule.handle ?? 0) leads \(name) to "
-                    + "\(managed.list): the gate judges it as \(name), which is not managed, so it "
-                    + "is open",
-                advice: "let a policy manage \(name) as well, or remove the rule",
+                    + "\(managed.list): whoever comes by it needs a grant for that",
+                advice: "nothing, or remove the rule: it opens no managed port",
                 table: door.chain.table.path,
                 chain: door.chain.name,
                 handle: door.rule.handle,

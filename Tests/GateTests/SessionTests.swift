@@ -106,7 +106,14 @@ struct SessionTests {
 
         /// A gate that manages the port as it arrives.
         func gate(_ mode: SessionMode) throws -> Gate {
-            try hosts.armedGate(Hosts.ports("\(way.port)/tcp", sessions: mode))
+            let isForwarded = way.address == way.server
+            return try hosts.armedGate(
+                Hosts.ports(
+                    "\(way.port)/tcp",
+                    sessions: mode,
+                    at: isForwarded ? ["10.0.0.0/8", "fd00::/8"] : nil
+                )
+            )
         }
     }
 
@@ -115,7 +122,12 @@ struct SessionTests {
         let scene = try Scene(way)
         let gate = try scene.gate(mode)
         var plan = Plan()
-        let grant = try Grant(1, "\(way.port)/tcp", from: way.client)
+        let grant = try Grant(
+            1,
+            "\(way.port)/tcp",
+            at: way.address == way.server ? way.address : nil,
+            from: way.client
+        )
         try gate.perform([.open(grant)], in: &plan)
         let (ends, stays) = try (scene.session(), scene.session())
         #expect(ends.client.says("hello", to: ends.server))

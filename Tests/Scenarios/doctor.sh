@@ -36,7 +36,7 @@ NFT
   let_in "$host4" 8080
 }
 
-a_side_door_is_found_with_its_rule() {
+a_way_past_the_number_is_judged_and_told() {
   serve_tcp 8080
   start_agent
   on_host nft -f - <<'NFT'
@@ -50,12 +50,14 @@ NFT
   local handle
   handle=$(on_host nft -a list chain ip nat PREROUTING | sed -nE 's/.*redirect.*# handle ([0-9]+)/\1/p')
   kept_out "$host4" 8080
+  kept_out "$host4" 9999
+  examined 0
+  found "note judged-behind: ip nat PREROUTING handle $handle"
+  ask web --from "$client4" --for 60s >/dev/null
   let_in "$host4" 9999
-  examined 70
-  found "error side-door: ip nat PREROUTING handle $handle"
   on_host nft delete rule ip nat PREROUTING handle "$handle"
   examined 0
-  not_found side-door
+  not_found judged-behind
 }
 
 what_listens_is_discovered_in_three_states() {

@@ -56,7 +56,7 @@ struct IptablesTests {
         #expect(services.map(\.port) == ["22/tcp", "2222/tcp", "8080/tcp"])
         #expect(services.map(\.target) == [nil, "this host:25", "172.17.0.2:80"])
         let found = examination.document().findings
-        #expect(found.map(\.code) == [.sideDoor])
+        #expect(found.map(\.code) == [.judgedBehind])
         #expect(found.map(\.chain) == ["DOCKER"])
     }
 }

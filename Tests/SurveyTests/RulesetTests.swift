@@ -190,26 +190,26 @@ import Testing
             "error hides-port ip t pre THIS: 22/tcp"
         ),
         Case(
-            "a side door",
+            "another way in",
             """
             table ip t {
               chain pre { type nat hook prerouting priority dstnat; tcp dport 2222 redirect to :22 comment "this"; }
             }
             """,
-            "error side-door ip t pre THIS: 22/tcp"
+            "note judged-behind ip t pre THIS: 22/tcp"
         ),
         Case(
-            "a side door to the host's own address, for several ports",
+            "another way in to the host's own address, for several ports",
             """
             table ip t {
               chain pre { type nat hook prerouting priority dstnat; jump more; }
               chain more { tcp dport { 2200, 2210-2213 } dnat to 192.0.2.1:22 comment "this"; }
             }
             """,
-            "error side-door ip t more THIS: 22/tcp"
+            "note judged-behind ip t more THIS: 22/tcp"
         ),
         Case(
-            "a side door that is managed itself",
+            "another way in that is managed itself",
             """
             table ip t {
               chain pre { type nat hook prerouting priority dstnat; tcp dport 2222 redirect to :22; }

@@ -114,7 +114,7 @@ struct SystemTests {
 
     @Test(arguments: [
         "another_firewall_is_found_and_let_in_by_what_is_advised",
-        "a_side_door_is_found_with_its_rule",
+        "a_way_past_the_number_is_judged_and_told",
         "what_listens_is_discovered_in_three_states",
     ])
     func theHostIsExamined(scenario: String) throws {
