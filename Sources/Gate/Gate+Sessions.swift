@@ -30,6 +30,8 @@ extension Gate {
     ///   - managed: The ports that they may go to.
     ///   - ports: Only those that go to one of these; nil for all.
     ///   - isMeant: Only those that come in as such a flow.
+    /// - Returns: What the kernel has of them.
+    /// - Throws: Where it does not list sockets or connections.
     func sessionTable(
         of managed: [ManagedPort],
         only ports: Set<TransportPort>? = nil,

@@ -309,7 +309,6 @@ enum Layout {
         ] + datagrams + [Rule(in: ended, [], then: drop)]
     }
 
-
     /// Drops what matches, and counts it; what begins a connection is told of before.
     static func refusing(
         in chain: Chain,

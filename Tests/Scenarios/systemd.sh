@@ -57,7 +57,7 @@ as_alice close --mine
 
 echo "== the host is looked at from within the sandbox"
 inside sallyport doctor --json >"$SD_ROOT/tmp/doctor.json" || [[ $? -eq 70 ]] || fail "doctor does not answer"
-! grep -E '"incomplete"|does not say' "$SD_ROOT/tmp/doctor.json" || fail "the sandbox keeps the agent from looking"
+! grep '"incomplete"' "$SD_ROOT/tmp/doctor.json" || fail "the sandbox keeps the agent from looking"
 inside sallyport discover >/dev/null || fail "discover does not answer"
 
 echo "== a policy is changed from within the sandbox"
