@@ -20,6 +20,39 @@ import Testing
         )
     }
 
+    @Test func aGrantForThisMachineLetsNobodyInToAHostBehindIt() throws {
+        func ends(_ address: String, _ port: UInt16) throws -> HostPort {
+            HostPort(address: try IPAddress(parsing: address), port: port)
+        }
+        let here = try grant("1.1", "22/tcp", "198.51.100.7", "alice", until: 10)
+        var there = try grant("2.1", "22/tcp", "198.51.100.7", "alice", until: 10)
+        there.host = try IPAddress(parsing: "192.0.2.7")
+        let plan = Plan(live: [here, there])
+        var session = Session(
+            transport: .tcp,
+            client: try ends("198.51.100.7", 50_000),
+            destination: try ends("192.0.2.7", 22)
+        )
+        #expect(plan.grants(lettingIn: session) == [here.id])
+        session.isFar = true
+        #expect(plan.grants(lettingIn: session) == [there.id])
+        session.destination = try ends("192.0.2.8", 22)
+        #expect(plan.grants(lettingIn: session).isEmpty)
+        let policies = PolicySet(
+            policies: [
+                AccessPolicy(name: "ssh", ports: [here.port]),
+                AccessPolicy(name: "far", ports: [here.port], hosts: [try cidr("192.0.2.0/29")]),
+            ],
+            roles: RoleTable([:])
+        )
+        #expect(policies.policy(managing: session) == nil)
+        session.isFar = false
+        #expect(policies.policy(managing: session)?.name == "ssh")
+        session.isFar = true
+        session.destination = try ends("192.0.2.7", 22)
+        #expect(policies.policy(managing: session)?.name == "far")
+    }
+
     @Test func namesARemotePersonByTheSubject() throws {
         var plan = Plan()
         var grant = try grant("5.1", "22/tcp", "198.51.100.7", "root", until: 10)
