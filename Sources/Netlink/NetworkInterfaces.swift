@@ -53,7 +53,12 @@ public struct NetworkInterface: Hashable, Sendable {
     public static func all() throws(NetlinkError) -> [NetworkInterface] {
         var socket = try NetlinkSocket.open(.route)
         var found: [NetworkInterface] = []
-        try socket.dump(type: Int32(RTM_GETLINK), ifinfomsg(), purpose: "list interfaces") {
+        try socket.ask(
+            UInt16(RTM_GETLINK),
+            flags: NLM_F_DUMP,
+            MessageContent(ifinfomsg()),
+            "list interfaces"
+        ) {
             (datagram, body) throws(NetlinkError) in
             if let interface = try NetworkInterface(in: datagram, at: body) {
                 found.append(interface)
@@ -109,7 +114,12 @@ public struct NetworkInterface: Hashable, Sendable {
         of interfaces: inout [NetworkInterface],
         over socket: inout NetlinkSocket
     ) throws(NetlinkError) {
-        try socket.dump(type: Int32(RTM_GETADDR), ifaddrmsg(), purpose: "list addresses") {
+        try socket.ask(
+            UInt16(RTM_GETADDR),
+            flags: NLM_F_DUMP,
+            MessageContent(ifaddrmsg()),
+            "list addresses"
+        ) {
             (datagram, body) throws(NetlinkError) in
             // u8 family, u8 prefix length, u8 flags, u8 scope, u32 interface.
             let start = body.lowerBound
@@ -145,7 +155,12 @@ public struct NetworkInterface: Hashable, Sendable {
         for family in [AF_INET, AF_INET6] {
             var request = rtmsg()
             request.rtm_family = UInt8(family)
-            try socket.dump(type: Int32(RTM_GETROUTE), request, purpose: "list routes") {
+            try socket.ask(
+                UInt16(RTM_GETROUTE),
+                flags: NLM_F_DUMP,
+                MessageContent(request),
+                "list routes"
+            ) {
                 (datagram, body) throws(NetlinkError) in
                 // u8 family, u8 destination's length, u8 source's, u8 tos, u8 table, u8 protocol,
                 // u8 scope, u8 type, u32 flags.
@@ -172,7 +187,12 @@ public struct NetworkInterface: Hashable, Sendable {
     ) throws(NetlinkError) {
         // linux/pkt_sched.h: TC_H_CLSACT is also TC_H_INGRESS.
         var filtered: [UInt32: [UInt32]] = [:]
-        try socket.dump(type: Int32(RTM_GETQDISC), tcmsg(), purpose: "list queues") {
+        try socket.ask(
+            UInt16(RTM_GETQDISC),
+            flags: NLM_F_DUMP,
+            MessageContent(tcmsg()),
+            "list queues"
+        ) {
             (datagram, body) throws(NetlinkError) in
             let (index, kind) = try queue(in: datagram, at: body)
             switch kind {
@@ -187,7 +207,12 @@ public struct NetworkInterface: Hashable, Sendable {
                 request.tcm_ifindex = Int32(bitPattern: interfaces[place].index)
                 request.tcm_parent = parent
                 var kinds: Set<String> = []
-                try socket.dump(type: Int32(RTM_GETTFILTER), request, purpose: "list filters") {
+                try socket.ask(
+                    UInt16(RTM_GETTFILTER),
+                    flags: NLM_F_DUMP,
+                    MessageContent(request),
+                    "list filters"
+                ) {
                     (datagram, body) throws(NetlinkError) in
                     kinds.insert(try queue(in: datagram, at: body).kind)
                 }
