@@ -98,7 +98,7 @@ extension Committer {
     fileprivate func openings(atMost limit: Int) -> [Situation.Opening] {
         Array(
             Set(
-                plan.allGrants.prefix(limit).map {
+                plan.allGrants.lazy.filter { $0.host == nil }.prefix(limit).map {
                     Situation.Opening(port: $0.port, source: $0.source)
                 }
             )

@@ -119,7 +119,7 @@ extension Examination {
             )
         }
         if let policy = situation.policies.first(where: {
-            !$0.enabled && $0.names(ports.lowerBound, transport)
+            !$0.enabled && $0.hosts == nil && $0.names(ports.lowerBound, transport)
         }) {
             return ServiceDocument(
                 port: name,

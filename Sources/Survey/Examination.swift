@@ -118,7 +118,7 @@ public struct Examination {
     private mutating func packets() -> [(Packet, CIDR, PortRange)] {
         let published = journey.publications(state)
         var packets: [(Packet, CIDR, PortRange)] = []
-        for policy in situation.policies where policy.enabled {
+        for policy in situation.ownPolicies {
             for range in policy.ports {
                 for transport in range.portProtocol.transports {
                     for port in range.parts(of: transport)

@@ -28,7 +28,7 @@ public struct Situation: Sendable {
     public var isGateOwned: Bool
     /// All policies.
     public var policies: [AccessPolicy]
-    /// Live grants, or as many of them as are looked at.
+    /// Live grants for this machine, or as many of them as are looked at.
     public var openings: [Opening]
     /// Whether some sources are always let in.
     public var hasBreakGlass: Bool
@@ -56,16 +56,19 @@ public struct Situation: Sendable {
         self.delegates = delegates
     }
 
-    /// The policy that manages a port; nil where none does.
+    /// The policies in force of this machine's own ports: those of hosts behind it close none here.
+    var ownPolicies: [AccessPolicy] { policies.filter { $0.enabled && $0.hosts == nil } }
+
+    /// The policy that manages a port of this machine; nil where none does.
     func policy(managing port: UInt16, _ transport: Transport) -> AccessPolicy? {
-        policies.first { $0.enabled && $0.names(port, transport) }
+        ownPolicies.first { $0.names(port, transport) }
     }
 
-    /// Whether all ports of a range are managed.
+    /// Whether all ports of a range are managed on this machine.
     func manages(_ ports: ClosedRange<UInt16>, _ transport: Transport) -> Bool {
         var next = Int(ports.lowerBound)
         // The policies' ranges do not overlap.
-        let ranges = policies.filter(\.enabled).flatMap(\.ports)
+        let ranges = ownPolicies.flatMap(\.ports)
             .filter { $0.portProtocol.transports.contains(transport) }.sorted()
         for range in ranges where Int(range.lower) <= next {
             next = max(next, Int(range.upper) + 1)
@@ -73,7 +76,7 @@ public struct Situation: Sendable {
         return next > Int(ports.upperBound)
     }
 
-    /// The managed ports of a range, each policy's in one.
+    /// The managed ports of a range on this machine, each policy's in one.
     func managed(
         in ports: ClosedRange<UInt16>,
         _ transport: Transport
@@ -83,7 +86,7 @@ public struct Situation: Sendable {
         else {
             return []
         }
-        return policies.filter(\.enabled).flatMap(\.ports).compactMap { $0.intersection(wanted) }
+        return ownPolicies.flatMap(\.ports).compactMap { $0.intersection(wanted) }
     }
 }
 

@@ -156,4 +156,14 @@ struct SystemFindingTests {
             services[5].lines == "policies:\n  - name: port-8080-tcp\n    ports: [8080/tcp]\n"
         )
     }
+
+    @Test func aPolicyOfHostsBehindManagesNoPortOfThisMachine() throws {
+        var known = try situation()
+        known.policies[0].hosts = [try CIDR(parsing: "203.0.113.0/24")]
+        var examination = Examination(.healthy, known)
+        let services = examination.services().services
+        #expect(services.map(\.state) == [.notConfigured])
+        #expect(services[0].policy == nil)
+        #expect(services[0].lines == "policies:\n  - name: ssh-more\n    ports: [22/tcp]\n")
+    }
 }
