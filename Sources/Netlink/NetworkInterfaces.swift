@@ -114,37 +114,9 @@ public struct NetworkInterface: Hashable, Sendable {
         of interfaces: inout [NetworkInterface],
         over socket: inout NetlinkSocket
     ) throws(NetlinkError) {
-        try socket.ask(
-            UInt16(RTM_GETADDR),
-            flags: NLM_F_DUMP,
-            MessageContent(ifaddrmsg()),
-            "list addresses"
-        ) {
-            (datagram, body) throws(NetlinkError) in
-            // u8 family, u8 prefix length, u8 flags, u8 scope, u32 interface.
-            let start = body.lowerBound
-            guard body.count >= 8 else { throw .malformedReply(offset: start) }
-            let index = try datagram.uint32(at: start + 4)
-            var (local, remote): ([UInt8]?, [UInt8]?)
-            var cursor = AttributeCursor(start + 8..<body.upperBound)
-            while let attribute = try cursor.next(in: datagram) {
-                switch attribute.type {
-                case Int(IFA_LOCAL): local = try datagram.bytes(in: attribute.payload)
-                case Int(IFA_ADDRESS): remote = try datagram.bytes(in: attribute.payload)
-                default: break
-                }
-            }
-            // IFA_ADDRESS is the peer's on a point-to-point link; IPv6 has nothing else.
-            guard let bytes = local ?? remote, [4, 16].contains(bytes.count),
-                let place = interfaces.firstIndex(where: { $0.index == index })
-            else { return }
-            interfaces[place].addresses.append(
-                Address(
-                    bytes: bytes,
-                    prefixLength: Int(try datagram.uint8(at: start + 1)),
-                    isLinkLocal: try datagram.uint8(at: start + 3) >= UInt8(RT_SCOPE_LINK.rawValue)
-                )
-            )
+        try socket.forEachAddress { (index, address) in
+            guard let place = interfaces.firstIndex(where: { $0.index == index }) else { return }
+            interfaces[place].addresses.append(address)
         }
     }
 
@@ -236,5 +208,42 @@ public struct NetworkInterface: Hashable, Sendable {
             kind = try datagram.string(in: attribute.payload)
         }
         return (try datagram.uint32(at: start + 4), kind)
+    }
+}
+
+extension NetlinkSocket {
+    /// Lists the addresses of all devices, each with its device's index (rtnetlink(7)).
+    mutating func forEachAddress(
+        _ body: (UInt32, NetworkInterface.Address) -> Void
+    ) throws(NetlinkError) {
+        try ask(
+            UInt16(RTM_GETADDR),
+            flags: NLM_F_DUMP,
+            MessageContent(ifaddrmsg()),
+            "list addresses"
+        ) { (datagram, object) throws(NetlinkError) in
+            // u8 family, u8 prefix length, u8 flags, u8 scope, u32 interface.
+            let start = object.lowerBound
+            guard object.count >= 8 else { throw .malformedReply(offset: start) }
+            var (local, remote): ([UInt8]?, [UInt8]?)
+            var cursor = AttributeCursor(start + 8..<object.upperBound)
+            while let attribute = try cursor.next(in: datagram) {
+                switch attribute.type {
+                case Int(IFA_LOCAL): local = try datagram.bytes(in: attribute.payload)
+                case Int(IFA_ADDRESS): remote = try datagram.bytes(in: attribute.payload)
+                default: break
+                }
+            }
+            // IFA_ADDRESS is the peer's on a point-to-point link; IPv6 has nothing else.
+            guard let bytes = local ?? remote, [4, 16].contains(bytes.count) else { return }
+            body(
+                try datagram.uint32(at: start + 4),
+                NetworkInterface.Address(
+                    bytes: bytes,
+                    prefixLength: Int(try datagram.uint8(at: start + 1)),
+                    isLinkLocal: try datagram.uint8(at: start + 3) >= UInt8(RT_SCOPE_LINK.rawValue)
+                )
+            )
+        }
     }
 }
