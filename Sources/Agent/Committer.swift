@@ -501,7 +501,7 @@ actor Committer {
         unrecordedEnds += Set(readings.flatMap(\.holders)).filter { plan[$0] == nil }
         guard !isRecordingUses else { return }
         isRecordingUses = true
-        Task(executorPreference: executor) { [weak self] in
+        Task { [weak self] in
             // Others that end meanwhile share it.
             try? await Task.sleep(for: .milliseconds(10))
             try? await self?.recordUses()
