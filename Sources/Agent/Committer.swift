@@ -453,6 +453,7 @@ actor Committer {
         phase = .recording(decided.map(\.undo))
         defer {
             book.release()
+            forgetSoon(ended)
             recordUses(of: readings)
         }
         do throws(LedgerError) {
@@ -513,8 +514,21 @@ actor Committer {
         isRecordingUses = false
         let ended = unrecordedEnds
         unrecordedEnds = []
+        defer { forgetSoon(ended) }
         try await record(book.takeFinal(ended) + book.takeNews(of: plan))
     }
+
+    /// Forgets how grants were used that have ended, once nobody can still have read the ledger
+    /// before that was recorded there.
+    private func forgetSoon(_ ended: [Grant.ID]) {
+        guard !ended.isEmpty, book.hasFinals else { return }
+        Task { [weak self] in
+            try? await Task.sleep(for: .seconds(1))
+            await self?.forget(ended)
+        }
+    }
+
+    private func forget(_ ended: [Grant.ID]) { book.forget(ended) }
 
     /// Counts a request for access that policy refused.
     func countRefusal() { tally.noteRefusal() }

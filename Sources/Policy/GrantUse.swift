@@ -73,6 +73,8 @@ public struct UseBook: Sendable {
     private var readAtEnd: Set<Grant.ID> = []
     /// Connections that were heard of since the elements were last read.
     private var heard: [Grant.ID: UInt64] = [:]
+    /// What is being recorded of grants that have ended.
+    private var finals: [Grant.ID: GrantUse] = [:]
     /// Grants of which more is known than is recorded.
     private var unrecorded: Set<Grant.ID> = []
 
@@ -86,7 +88,7 @@ public struct UseBook: Sendable {
     }
 
     /// How a grant was used as far as it is known here; nil where nothing is known to have been let in.
-    public subscript(id: Grant.ID) -> GrantUse? { uses[id] }
+    public subscript(id: Grant.ID) -> GrantUse? { uses[id] ?? finals[id] }
 
     /// Takes note of what an element's counter shows.
     ///
@@ -157,7 +159,7 @@ public struct UseBook: Sendable {
     /// Takes note that all there is to read of a grant was read.
     public mutating func noteEndRead(of id: Grant.ID) { readAtEnd.insert(id) }
 
-    /// What is to be recorded of grants that have ended; forgets them.
+    /// What is to be recorded of grants that have ended; until it is, they can be looked at.
     public mutating func takeFinal(_ ids: [Grant.ID]) -> [Event] {
         ids.compactMap { id in
             unrecorded.remove(id)
@@ -167,8 +169,17 @@ public struct UseBook: Sendable {
                 return nil
             }
             use.counted = Traffic()
+            finals[id] = use
             return .used(id, use, isFinal: true)
         }
+    }
+
+    /// Whether there is something to ``forget(_:)``.
+    public var hasFinals: Bool { !finals.isEmpty }
+
+    /// Forgets grants that have ended: how they were used is recorded, or cannot be.
+    public mutating func forget(_ ids: [Grant.ID]) {
+        for id in ids { finals[id] = nil }
     }
 
     /// What is to be recorded of live grants since it last was.

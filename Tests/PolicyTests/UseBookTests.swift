@@ -102,8 +102,12 @@ struct UseBookTests {
         _ = plan.apply([.ended(one, .expired, at: at(60), by: nil)])
         let use = GrantUse(traffic: traffic(5), firstAt: at(1), lastAt: at(2))
         #expect(book.takeFinal([one]) == [.used(one, use, isFinal: true)])
-        #expect(book[one] == nil)
+        // Until it is recorded, nobody reads less of it.
+        #expect(book[one] == use)
         #expect(book.takeFinal([one]).isEmpty)
+        book.forget([one])
+        #expect(book[one] == nil)
+        #expect(!book.hasFinals)
     }
 
     @Test func whatWasNeverReadIsNotCalledUnused() {
