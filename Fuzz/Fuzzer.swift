@@ -40,8 +40,9 @@ private func read(_ bytes: UnsafeBufferPointer<UInt8>) {
         guard case .object(_, let body) = reply.content else { continue }
         _ = try? ConntrackEntry(in: datagram, at: body)
         _ = try? PacketLog.packet(in: datagram, at: body)
-        _ = try? InternetSocket(of: .tcp, in: datagram, at: body)
-        _ = try? SocketDiagnostics.listener(in: datagram, at: body, transport: 6)
+        if let socket = try? SocketMessage(in: datagram, at: body) {
+            _ = InternetSocket(socket, of: .tcp)
+        }
         _ = try? NetworkInterface(in: datagram, at: body)
         guard body.count >= 4 else { continue }
         let attributes = body.lowerBound + 4..<body.upperBound
