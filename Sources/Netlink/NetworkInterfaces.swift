@@ -134,21 +134,11 @@ public struct NetworkInterface: Hashable, Sendable {
                 "list routes"
             ) {
                 (datagram, body) throws(NetlinkError) in
-                // u8 family, u8 destination's length, u8 source's, u8 tos, u8 table, u8 protocol,
-                // u8 scope, u8 type, u32 flags.
-                let start = body.lowerBound
-                guard body.count >= 12 else { throw .malformedReply(offset: start) }
-                guard try datagram.uint8(at: start + 1) == 0,
-                    try datagram.uint8(at: start + 7) == UInt8(RTN_UNICAST)
+                let route = try RouteMessage(in: datagram, at: body)
+                guard route.destinationLength == 0, route.type == UInt8(RTN_UNICAST),
+                    let place = interfaces.firstIndex(where: { $0.index == route.interface })
                 else { return }
-                var cursor = AttributeCursor(start + 12..<body.upperBound)
-                while let attribute = try cursor.next(in: datagram) {
-                    guard attribute.type == Int(RTA_OIF.rawValue) else { continue }
-                    let index = try datagram.uint32(at: attribute.payload.lowerBound)
-                    if let place = interfaces.firstIndex(where: { $0.index == index }) {
-                        interfaces[place].hasDefaultRoute = true
-                    }
-                }
+                interfaces[place].hasDefaultRoute = true
             }
         }
     }

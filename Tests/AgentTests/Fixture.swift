@@ -233,7 +233,9 @@ final class Host: ConfigurationSource {
     private struct NamespaceReader: HostReading {
         let namespace: NetworkNamespace
 
-        func read() throws -> HostState { try namespace.run { try ThisHost().read() } }
+        func read(routesTo networks: [CIDR]) throws -> HostState {
+            try namespace.run { try ThisHost().read(routesTo: networks) }
+        }
     }
 
     /// An agent with a gate of the test's own.

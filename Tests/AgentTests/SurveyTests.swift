@@ -42,7 +42,7 @@ import Testing
         let readings = Atomic<Int>(0)
         let isReleased = Atomic<Bool>(false)
 
-        func read() throws -> HostState {
+        func read(routesTo networks: [CIDR]) throws -> HostState {
             readings.add(1, ordering: .relaxed)
             while !isReleased.load(ordering: .relaxed) { usleep(1000) }
             return HostState()
