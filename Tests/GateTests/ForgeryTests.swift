@@ -115,9 +115,9 @@ struct ForgeryTests {
             hosts.client.run { try Endpoint.datagrams(there, 5000) }
         )
         try hosts.host.run { try asking.send("question", to: there, port: 5000) }
-        #expect(answering.hears("question", withinMilliseconds: 1500))
+        #expect(answering.hears("question", withinMilliseconds: Endpoint.patience))
         try hosts.client.run { try answering.send("answer", to: here, port: 5000) }
-        #expect(asking.hears("answer", withinMilliseconds: 1500))
+        #expect(asking.hears("answer", withinMilliseconds: Endpoint.patience))
         withExtendedLifetime(gate) {}
     }
 
@@ -133,9 +133,9 @@ struct ForgeryTests {
             hosts.client.run { try Endpoint.datagrams(there, 7000) }
         )
         try asking.send("question", to: there, port: 7000)
-        #expect(answering.hears("question", withinMilliseconds: 1500))
+        #expect(answering.hears("question", withinMilliseconds: Endpoint.patience))
         try answering.send("answer", to: inner, port: 5000)
-        #expect(asking.hears("answer", withinMilliseconds: 1500))
+        #expect(asking.hears("answer", withinMilliseconds: Endpoint.patience))
         withExtendedLifetime(gate) {}
     }
 
@@ -154,16 +154,16 @@ struct ForgeryTests {
             hosts.client.run { try Endpoint.datagrams(there, 5001) }
         )
         try asking.send("question", to: there, port: 5001)
-        #expect(answering.hears("question", withinMilliseconds: 1500))
+        #expect(answering.hears("question", withinMilliseconds: Endpoint.patience))
         try answering.send("answer", to: here, port: 5000)
-        #expect(asking.hears("answer", withinMilliseconds: 1500))
+        #expect(asking.hears("answer", withinMilliseconds: Endpoint.patience))
 
         // A flow of the client's own, from a managed port number to a managed port.
         let service = try hosts.host.run { try Endpoint.datagrams(here, 5003) }
         var plan = Plan()
         try gate.perform([.open(Grant(1, "5003/udp", from: there))], in: &plan)
         try answering.send("granted", to: here, port: 5003)
-        #expect(service.hears("granted", withinMilliseconds: 1500))
+        #expect(service.hears("granted", withinMilliseconds: Endpoint.patience))
 
         let listener = try hosts.listener(on: 22)
         try gate.perform([.open(Grant(2, "22/tcp", from: there))], in: &plan)
@@ -187,17 +187,17 @@ struct ForgeryTests {
         )
         let client = try hosts.client.run { try Endpoint.datagrams("198.51.100.7", 7000) }
         try asking.send("question", to: "198.51.100.7", port: 7000)
-        #expect(client.hears("question", withinMilliseconds: 1500))
+        #expect(client.hears("question", withinMilliseconds: Endpoint.patience))
         try client.send("answer", to: "198.51.100.1", port: 5004)
-        #expect(asking.hears("answer", withinMilliseconds: 1500))
+        #expect(asking.hears("answer", withinMilliseconds: Endpoint.patience))
 
         try client.send("closed", to: "198.51.100.1", port: 5001)
         #expect(!published.hears("closed", withinMilliseconds: 100))
         var plan = Plan()
         try gate.perform([.open(Grant(1, "5001/udp", from: "198.51.100.7"))], in: &plan)
         try client.send("open", to: "198.51.100.1", port: 5001)
-        #expect(published.hears("open", withinMilliseconds: 1500))
+        #expect(published.hears("open", withinMilliseconds: Endpoint.patience))
         try published.send("welcome", to: "198.51.100.7", port: 7000)
-        #expect(client.hears("welcome", withinMilliseconds: 1500))
+        #expect(client.hears("welcome", withinMilliseconds: Endpoint.patience))
     }
 }
