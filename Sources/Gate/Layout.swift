@@ -185,6 +185,7 @@ enum Layout {
         // A SYN is judged whatever conntrack says: it counts one to an established connection as long
         // as it holds an entry of the same four numbers, and each handshake needs a live grant.
         let opens = Match.tcpFlags(.syn, of: [.syn, .ack])
+        // That is so for one that answers another, too, which may be forged.
         return [
             Rule(in: keep, [opens], then: judged),
             // Never "related": a conntrack helper's expectation must not open a managed port. All
@@ -193,6 +194,7 @@ enum Layout {
             Rule(in: keep, [.connection(.established)], then: letIn),
             Rule(in: keep, [], then: judged),
             Rule(in: judge, [], then: otherwise),
+            Rule(in: cut, [opens], then: otherwise),
             Rule(in: cut, [.isReply], then: [.verdict(.jump(answers.name))]),
             Rule(in: cut, [], then: otherwise),
         ]
@@ -229,6 +231,8 @@ enum Layout {
             )
         } + [
             Rule(in: far, [], then: .protocolPort(verdictMap: ports.own.set)),
+            // What goes on to others has not met the rules of `prerouting` either.
+            Rule(in: far, [], then: [.verdict(.jump(passing.name))]),
             Rule(in: far, [], then: letIn),
         ]
     }

@@ -151,6 +151,7 @@ let expectedTable = """
     \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 goto admit
     \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 goto admit
     \t\tip saddr . meta l4proto . th dport @grants4_32 goto admit
+    \t\ttcp flags syn / syn,ack goto others
     \t\tct direction reply jump answers
     \t\tgoto others
     \t}
@@ -171,12 +172,14 @@ let expectedTable = """
     \t}
 
     \tchain far_cut {
+    \t\ttcp flags syn / syn,ack goto far_others
     \t\tct direction reply jump answers
     \t\tgoto far_others
     \t}
 
     \tchain far {
     \t\tmeta l4proto . th dport vmap @own
+    \t\tjump passing
     \t\taccept
     \t}
 

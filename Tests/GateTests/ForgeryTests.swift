@@ -4,9 +4,9 @@ import Policy
 import TestSupport
 import Testing
 
-/// Datagrams that pretend to be answers, and those that are.
+/// Packets that pretend to be answers, and those that are.
 ///
-/// Whoever sends the first datagram of a flow with a managed port as its source would have the next
+/// Whoever sends the first packet of a flow with a managed port as its source would have the next
 /// one taken for the answer to it.
 @Suite(.enabled(if: geteuid() == 0, "needs root"), .blocking)
 struct ForgeryTests {
@@ -59,17 +59,49 @@ struct ForgeryTests {
         }
     }
 
-    @Test(arguments: ["10.0.0.2", "fd00::2"], [0, 1])
-    func anAnswerToAForgedDatagramOfAnInnerHostIsJudged(address: String, filter: Int) throws {
+    /// From any port, or from one that is managed there, too.
+    @Test(
+        arguments: ["10.0.0.2", "fd00::2"],
+        [(filter: 0, port: UInt16(7777)), (1, 7777), (0, 5001)]
+    )
+    func anAnswerToAForgedDatagramOfAnInnerHostIsJudged(
+        address: String,
+        _ way: (filter: Int, port: UInt16)
+    ) throws {
         let hosts = try Hosts()
         let inner = try hosts.innerHost()
-        try hosts.host.run { try filterReversePaths(filter) }
+        try hosts.host.run { try filterReversePaths(way.filter) }
         let service = try inner.run { try Endpoint.datagrams(address, 5000) }
         let gate = try hosts.armedGate(
             Hosts.ports("5000-5010/any", at: ["10.0.0.0/24", "fd00::/64"])
         )
-        #expect(try !isBelieved(hosts, at: address, by: service))
+        #expect(try !isBelieved(hosts, at: address, by: service, from: way.port))
         withExtendedLifetime(gate) {}
+    }
+
+    /// To connection tracking both ends open the connection at once (RFC 9293, 3.5).
+    @Test(arguments: ["10.0.0.2", "fd00::2"], SessionMode.allCases)
+    func aHandshakeInAnswerToAForgedOneIsJudged(address: String, mode: SessionMode) throws {
+        let hosts = try Hosts()
+        let inner = try hosts.innerHost()
+        try hosts.host.run { try filterReversePaths(0) }
+        let listener = try hosts.listener(on: 5000, at: address, in: inner)
+        let gate = try hosts.armedGate(
+            Hosts.ports("5000/tcp", sessions: mode, at: ["10.0.0.0/24", "fd00::/64"])
+        )
+        let lure = lure(for: address)
+        let isLetIn = try hosts.client.run {
+            let forger = try Endpoint(isIPv6: address.contains(":"))
+            try forger.allowForeignAddresses()
+            try forger.bind(to: address, port: 5000)
+            _ = try forger.connect(to: lure, port: 7777, withinMilliseconds: 50)
+            try shell("ip", "address", "add", lure, "dev", "lo", "nodad").get()
+            let client = try Endpoint(isIPv6: address.contains(":"))
+            try client.bind(to: lure, port: 7777)
+            return try client.connect(to: address, port: 5000, withinMilliseconds: 150)
+        }
+        #expect(!isLetIn)
+        withExtendedLifetime((gate, listener)) {}
     }
 
     @Test func anAnswerToAForgedDatagramOfTheHostIsJudged() throws {
