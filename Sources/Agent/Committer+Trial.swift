@@ -262,8 +262,7 @@ extension Committer {
         let grants = plan.allGrants.filter { $0.end.deadline > now.boot }
         func isLetIn(_ configuration: AgentConfiguration, _ grants: [Grant]) -> Bool {
             configuration.policySet.lets(
-                session.source,
-                toPort: session.port,
+                session,
                 breakGlass: configuration.breakGlass,
                 grants: grants
             )
@@ -273,8 +272,9 @@ extension Committer {
             // An old variable in a terminal of tmux is nobody's session.
             (try? gate.isRunning(session)) == true
         else { return }
+        // A host's port can be asked for once there is the policy that names the host.
         let way =
-            isArming
+            isArming || new.policySet.isFar(session)
             ? "" : "open it first (sallyport open \(session.port)/tcp --from \(session.source)), "
         throw Problem(
             .wouldLockOut,

@@ -363,6 +363,33 @@ import Testing
         #expect(try host.stored(1) == ["active/-"])
     }
 
+    /// The own session goes to an address of this host that the policy takes for one behind it.
+    @Test func aPolicyOfHostsThatNamesThisHostIsRefused() async throws {
+        let agent = try await host.agent()
+        host.kernel.shells.withLock { [session = try OwnSession(parsing: Self.session)] in
+            _ = $0.insert(session)
+        }
+        try await agent.open(ask("ssh", from: "198.51.100.7"))
+        func add(_ hosts: String) async -> Problem? {
+            let definition = JSONValue.object([
+                .init("ports", .list([.text("22/tcp")])), .init("hosts", .list([.text(hosts)])),
+            ])
+            return await problem {
+                try await agent.change(
+                    policy: "lab",
+                    to: definition,
+                    if: .none,
+                    on: terms(),
+                    by: dora
+                )
+            }
+        }
+        let refused = await add("192.0.2.0/24")
+        #expect(refused?.code == .wouldLockOut)
+        #expect(refused?.detail.contains("open it first") == false)
+        #expect(await add("192.0.3.0/24") == nil)
+    }
+
     @Test func whoInsistsMay() async throws {
         let agent = try await host.agent()
         let session = try OwnSession(parsing: Self.session)
