@@ -59,6 +59,7 @@ extension Agent {
                 about: known.grants.first,
                 policy: known.document.policy,
                 port: known.document.port.description,
+                host: session.host,
                 source: session.client.address.description,
                 detail:
                     "\(session.client) to \(session.destination), \(known.document.standing.rawValue)"
@@ -91,8 +92,9 @@ extension Agent {
         }
         guard !over.isEmpty else { return [] }
         try await end(over)
+        let untold = await committer.takeUntoldEnds(of: over) { $0.found.identity }
         for grant in grants {
-            let ended = over.filter { known in
+            let ended = untold.filter { known in
                 grant.elementKeys.contains { $0.letsIn(known.found.session) }
             }
             guard !ended.isEmpty else { continue }

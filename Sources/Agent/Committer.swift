@@ -79,6 +79,8 @@ actor Committer {
     /// Elements that were closed, whose sessions are to end.
     var endedElements: Set<ElementKey> = []
     var isEndingSessions = false
+    /// The sessions whose ends the audit trail was told of lately, and when.
+    var toldEnds: [String: BootTime] = [:]
     /// When which fault was logged that lasts.
     private var loggedFaults: [String: BootTime] = [:]
     private var nextEnd: BootTime?

@@ -437,6 +437,7 @@ struct AuditRow: Decodable, FetchableRecord {
     var requester: String?
     var policy: String?
     var port: String?
+    var host: String?
     var source: String?
     var reason: String?
     var detail: String?

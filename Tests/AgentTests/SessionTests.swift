@@ -92,6 +92,41 @@ import Testing
         #expect(row.detail == "2 sessions ended with the grant, from port 1001, 1002")
     }
 
+    /// By whoever closes the grant with them and by the agent, which finds them twice.
+    @Test func areToldOfOnceHoweverOftenTheyAreEnded() async throws {
+        let host = try Self.host()
+        let hosts = [try CIDR(parsing: "192.0.2.0/24")]
+        try host.changeConfiguration { $0.policies[0].hosts = hosts }
+        let agent = try await host.agent()
+        var session = try Self.session("198.51.100.7", 1001)
+        session.isFar = true
+        var other = session
+        other.client.port = 1002
+        other.destination.address = try IPAddress(parsing: "192.0.2.2")
+        host.kernel.sessions.withLock { [session, other] in $0 = [session, other] }
+        host.kernel.listsEndedSessions.withLock { $0 = true }
+        for (number, address) in ["192.0.2.1", "192.0.2.2"].enumerated() {
+            try await agent.open(ask("22/tcp@\(address)", from: "198.51.100.7", for: "20m"))
+            _ = try await agent.close(
+                grant: grant(Int64(number) + 1, 1),
+                cutting: number == 0,
+                by: alice
+            )
+        }
+        #expect(
+            try await eventually {
+                let ended = host.kernel.ended.withLock(\.self)
+                return ["198.51.100.7:1001", "198.51.100.7:1002"].allSatisfy { client in
+                    ended.count { $0 == client } >= 2
+                }
+            }
+        )
+        let rows = try host.audit("cut")
+        #expect(rows.compactMap(\.host).sorted() == ["192.0.2.1", "192.0.2.2"])
+        #expect(rows.count == 2)
+        #expect(rows.allSatisfy { $0.detail?.hasPrefix("1 session ended") == true })
+    }
+
     /// Neither is anything looked at where sessions outlive their grants.
     @Test func outliveTheirGrantWhereThePolicySaysSo() async throws {
         let host = try Self.host()
