@@ -269,6 +269,25 @@ import Testing
         #expect(text("all.yaml.rolled-back") == Self.new)
     }
 
+    @Test func whatIsEditedMeanwhileIsKeptBesideAlsoByAStart() async throws {
+        var agent: Agent? = try await host.agent()
+        try await agent?.apply(Self.new, within: .seconds(60))
+        agent = nil
+        for name in ["new.yaml", "mine.yaml"] {
+            try "# \(name)".write(
+                toFile: files.path + "/policy.d/\(name)",
+                atomically: false,
+                encoding: .utf8
+            )
+        }
+        let next = try await host.restarted()
+        try await expectNew(next)
+        #expect(text("mine.yaml") == nil)
+        for name in ["new.yaml", "mine.yaml"] {
+            #expect(text("\(name).rolled-back") == "# \(name)")
+        }
+    }
+
     @Test func everyFaultIsNamedAndNothingChanges() async throws {
         let agent = try await host.agent()
         let refused = await problem {
