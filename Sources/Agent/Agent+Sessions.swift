@@ -11,13 +11,7 @@ extension Agent {
         ofGrant grant: String?,
         for caller: Caller
     ) async throws -> SessionList {
-        if let grant, Grant.ID(grant) == nil, Int64(grant).map({ $0 > 0 }) != true {
-            throw Problem(
-                .badRequest,
-                "cannot read query parameter grant=\(printable(grant)): write the id of a grant or "
-                    + "a request, like 17.1 or 17"
-            )
-        }
+        if let grant { try await requireGrant(grant, for: caller) }
         var sessions = try await knownSessions().filter { caller.maySee($0) }
         if let grant {
             sessions.removeAll { known in
@@ -25,6 +19,23 @@ extension Agent {
             }
         }
         return SessionList(sessions: sessions.map(\.document).sorted())
+    }
+
+    /// Throws where there is no such grant or request that the caller may see.
+    private func requireGrant(_ text: String, for caller: Caller) async throws {
+        let id = Grant.ID(text)
+        guard let request = id?.request ?? Int64(text), request > 0 else {
+            throw Problem(
+                .badRequest,
+                "cannot read query parameter grant=\(printable(text)): write the id of a grant or "
+                    + "a request, like 17.1 or 17"
+            )
+        }
+        let stored = try await stored(request: request, for: caller)
+        guard let id, let stored, !stored.grants.contains(where: { $0.grant.id == id }) else {
+            return
+        }
+        throw Problem.noSuch("grant \(id)")
     }
 
     /// Ends one session.

@@ -221,9 +221,12 @@ import Testing
         #expect(try await listed(bob) == ["1002 granted 2.1"])
         #expect(try await listed(vera, "1.1") == ["1001 granted 1.1"])
         #expect(try await listed(vera, "3") == ["1005 outlived 3.1"])
-        #expect(try await listed(bob, "1") == [])
         let wrong = await problem { try await agent.sessions(ofGrant: "x", for: vera) }
         #expect(wrong?.code == .badRequest)
+        for (caller, id) in [(vera, "4"), (vera, "1.2"), (bob, "1"), (bob, "1.1")] {
+            let none = await problem { try await agent.sessions(ofGrant: id, for: caller) }
+            #expect(none?.code == .notFound)
+        }
     }
 
     @Test func areCutByTheOwnerOfTheGrantAndByAdmins() async throws {
