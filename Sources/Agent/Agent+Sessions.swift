@@ -50,8 +50,10 @@ extension Agent {
         let session = known.found.session
         guard caller.roles.contains(.admin) || caller.mayCut(known) else {
             let why =
-                known.grants.isEmpty
-                ? "no grant of yours let it in" : "it is let in by a grant of somebody else's"
+                known.isAlwaysLetIn
+                ? "it comes from a break-glass source"
+                : known.grants.isEmpty
+                    ? "no grant of yours let it in" : "it is let in by a grant of somebody else's"
             throw Problem(.notPermitted, "cannot cut session \(id): \(why); admins may")
         }
         guard known.document.standing != .granted || !session.transport.isDatagrams else {
@@ -191,6 +193,8 @@ struct KnownSession: Sendable {
     var found: FoundSession
     /// The live grants that let it in, or the one that did.
     var grants: [Grant]
+    /// Whether it comes from a break-glass source, and needs no grant.
+    var isAlwaysLetIn: Bool
     var document: SessionDocument
 
     fileprivate init(
@@ -201,6 +205,7 @@ struct KnownSession: Sendable {
     ) {
         self.found = found
         self.grants = grants
+        isAlwaysLetIn = standing.isAlwaysLetIn
         document = SessionDocument(
             found.session,
             id: found.id,
@@ -275,7 +280,7 @@ extension Caller {
 
     /// Whether the caller may cut a session: all that lets it in is theirs.
     fileprivate func mayCut(_ known: KnownSession) -> Bool {
-        !known.grants.isEmpty
+        !known.isAlwaysLetIn && !known.grants.isEmpty
             && known.grants.allSatisfy { mayChange(requestsOf: $0.requester.subject) }
     }
 }

@@ -132,7 +132,8 @@ extension Committer {
         return SessionStanding(
             standing: standing,
             policy: policy?.name,
-            grants: standing == .granted ? grants : []
+            grants: standing == .granted ? grants : [],
+            isAlwaysLetIn: isAlways
         )
     }
 }
@@ -152,6 +153,8 @@ struct SessionStanding: Sendable {
     var policy: String?
     /// The live grants that let it in.
     var grants: [Grant]
+    /// Whether it needs none of them.
+    var isAlwaysLetIn: Bool
 }
 
 extension TransportPort {

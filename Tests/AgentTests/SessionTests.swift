@@ -230,23 +230,25 @@ import Testing
     }
 
     @Test func areCutByTheOwnerOfTheGrantAndByAdmins() async throws {
-        let host = try Self.host()
+        let host = try Self.host(breakGlass: ["203.0.113.9/32"])
         let agent = try await host.agent()
         host.kernel.sessions.withLock { $0 = [] }
         try await agent.open(ask("web", from: "198.51.100.7", for: "20m"))
         try await agent.open(ask("web", from: "198.51.100.0/24", for: "20m"), by: bob)
-        try await agent.open(ask("web", from: "203.0.113.7", for: "20m"))
+        try await agent.open(ask("web", from: "203.0.113.0/24", for: "20m"))
         let sessions = try [
             // Let in by grants of two people.
             Self.session("198.51.100.7", 1001, to: 80), Self.session("198.51.100.8", 1002, to: 80),
             Self.session("203.0.113.7", 1003, to: 80),
             Self.session("203.0.113.7", 1004, to: 80, .udp),
+            // Let in without that grant, too.
+            Self.session("203.0.113.9", 1005, to: 80),
         ]
         host.kernel.sessions.withLock { $0 = sessions }
         let ids = try await agent.sessions(ofGrant: nil, for: dora).sessions.reduce(into: [:]) {
             $0[$1.sourcePort] = $1.id
         }
-        #expect(Set(ids.values).count == 4)
+        #expect(Set(ids.values).count == 5)
         func refusal(_ port: UInt16, _ caller: Caller) async throws -> Problem.Code? {
             let id = try #require(ids[port])
             return await problem { try await agent.cut(session: id, by: caller) }?.code
@@ -255,6 +257,7 @@ import Testing
         #expect(try await refusal(1001, bob) == .notPermitted)
         #expect(try await refusal(1002, alice) == .notFound)
         #expect(try await refusal(1004, alice) == .wrongState)
+        #expect(try await refusal(1005, alice) == .notPermitted)
         let unknown = await problem { try await agent.cut(session: "5f0c2e91a7d4", by: dora) }
         #expect(unknown?.code == .notFound)
         let half = String(try #require(ids[1001]).dropLast())
