@@ -157,7 +157,8 @@ extension Agent {
             )
         }
         let new = await committer.configuration
-        let tried = old ?? trial.tried(from: new)
+        // What was in force need not be what was tried: a rollback may have taken several attempts.
+        let tried = trial.tried(from: new) ?? old
         let changes = tried.map { new.differences(from: $0) } ?? []
         let what = trial.until == nil ? "was not finished" : "was not confirmed in time"
         logger.warning("the change of the policies by \(trial.by) \(what): rolled back")

@@ -342,6 +342,27 @@ import Testing
         try await expectOld(agent)
     }
 
+    /// What is in force is the old one at once, what only the tried policies allowed ends then.
+    @Test func aRollbackThatCannotBeWrittenIsTriedAgainAndEndsTheSame() async throws {
+        let agent = try await host.agent()
+        try await agent.apply(Self.new, within: .seconds(60))
+        try await agent.open(ask("db", from: "198.51.100.7"))
+        let path = files.path + "/policy.d/all.yaml"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        host.clocks.pass(.seconds(60))
+        await agent.grantsEnded()
+        #expect(try await agent.status(for: dora).unconfirmed != nil)
+        #expect(try host.managedPorts() == [22, 5985, 5986])
+        try FileManager.default.removeItem(atPath: path)
+        #expect(
+            try await eventually { try await agent.status(for: dora).unconfirmed == nil }
+        )
+        #expect(try await eventually { try host.stored(1) == ["revoked/policy-changed"] })
+        try await expectOld(agent)
+        let row = try #require(try host.audit("policies-rolled-back").first)
+        #expect(row.detail?.contains("db is gone") == true)
+    }
+
     // MARK: Who would lock themselves out
 
     private static let session = "198.51.100.7 52044 192.0.2.1 22"
