@@ -134,9 +134,10 @@ extension Agent {
             }
             try await tell(undone: trial, from: old)
         } catch {
-            logger.error("cannot roll back what was not confirmed: \(error)")
+            guard await committer.mayRollBackLater(because: error) else { return }
             Task(executorPreference: committer.executor) {
                 try? await Task.sleep(for: .seconds(1))
+                await self.committer.rollsBackNow()
                 // What else is due waits behind it.
                 await self.grantsEnded()
             }

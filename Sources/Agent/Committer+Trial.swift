@@ -228,6 +228,16 @@ extension Committer {
         return (trial, old)
     }
 
+    /// Whether whoever could not roll back is to try again: each end of a grant leads to an attempt,
+    /// and only one of them goes on.
+    func mayRollBackLater(because error: any Error) -> Bool {
+        log("cannot roll back what was not confirmed: \(error)")
+        defer { isRollingBackLater = true }
+        return !isRollingBackLater
+    }
+
+    func rollsBackNow() { isRollingBackLater = false }
+
     /// Throws where a change waits for its confirmation.
     func requireNoTrial() throws(Problem) {
         guard let trial else { return }

@@ -342,6 +342,31 @@ import Testing
         try await expectOld(agent)
     }
 
+    /// Each end of a grant leads to an attempt, of which one goes on.
+    @Test func attemptsToRollBackDoNotAddUp() async throws {
+        let agent = try await host.agent()
+        try await agent.apply(Self.new, within: .seconds(60))
+        host.clocks.pass(.seconds(60))
+        final class Counter: Sendable { let count = Mutex(0) }
+        let armings = Counter()
+        host.kernel.fault.withLock {
+            $0 = { call in
+                guard call == .arm else { return nil }
+                armings.count.withLock { $0 += 1 }
+                return .refused
+            }
+        }
+        for _ in 0..<30 { await agent.grantsEnded() }
+        let before = armings.count.withLock(\.self)
+        #expect(try await eventually { armings.count.withLock(\.self) > before })
+        try await Task.sleep(for: .milliseconds(500))
+        // That of one attempt, of putting back what was there, and of healing.
+        #expect(armings.count.withLock(\.self) - before <= 15)
+        #expect(host.log.errors.count { $0.contains("cannot roll back") } == 1)
+        host.kernel.fail()
+        #expect(try await eventually { try await agent.status(for: dora).unconfirmed == nil })
+    }
+
     /// What is in force is the old one at once, what only the tried policies allowed ends then.
     @Test func aRollbackThatCannotBeWrittenIsTriedAgainAndEndsTheSame() async throws {
         let agent = try await host.agent()
