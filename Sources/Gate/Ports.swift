@@ -28,6 +28,8 @@ extension Layout {
         let hosts: [Hosts]
         /// The managed ports of UDP, for packets that come from one.
         let udp: Content
+        /// Whether some are of SCTP, too.
+        let hasAssociations: Bool
 
         var all: [Content] { [managed, own, udp] + hosts.map(\.content) }
 
@@ -44,6 +46,7 @@ extension Layout {
             managed = Self.map("managed", ranges.map { ($0, $0.isFar ? far : $0.mode?.chain) })
             own = Self.map("own", ranges.filter(\.isFar).map { ($0, $0.mode?.chain) })
             hosts = Self.hosts(ports)
+            hasAssociations = ranges.contains { $0.transport == .sctp }
             let datagrams = ranges.filter { $0.transport == .udp }
             let isListed = datagrams.isListed
             udp = Content(

@@ -104,6 +104,47 @@ struct ForgeryTests {
         withExtendedLifetime((gate, listener)) {}
     }
 
+    /// The same of SCTP, as it is on the wire.
+    @Test(arguments: SessionMode.allCases)
+    func anAssociationInAnswerToAForgedOneIsJudged(mode: SessionMode) throws {
+        let hosts = try Hosts()
+        let inner = try hosts.innerHost()
+        let gate = try hosts.armedGate(
+            Hosts.ports("4949/any", sessions: mode, at: ["10.0.0.0/24"])
+        )
+        try hosts.host.run {
+            try filterReversePaths(0)
+            try shell("sysctl", "-wq", "net.netfilter.nf_conntrack_checksum=0").get()
+        }
+        // RFC 9260, 3.1 and 3.3.2: ports, tag, checksum; INIT, its length, tag, window, streams, TSN.
+        func initiation(_ ports: [UInt8]) -> String {
+            let chunk: [UInt8] = [1, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0x70, 0, 0, 1, 0, 1, 0, 0, 0, 1]
+            return String(decoding: ports + [UInt8](repeating: 0, count: 8) + chunk, as: UTF8.self)
+        }
+        let (managed, other): ([UInt8], [UInt8]) = ([0x13, 0x55], [0x1b, 0x58])
+        let service = try inner.run { try Endpoint(number: 132, isRaw: true) }
+        let lure = Self.lures.ipv4
+        let client = try hosts.client.run {
+            let forger = try Endpoint(number: 132, isRaw: true)
+            try forger.allowForeignAddresses()
+            try forger.bind(to: "10.0.0.2", port: 0)
+            try forger.send(initiation(managed + other), to: lure, port: 0)
+            try shell("ip", "address", "add", lure, "dev", "lo").get()
+            let client = try Endpoint(number: 132, isRaw: true)
+            try client.bind(to: lure, port: 0)
+            return client
+        }
+        func isHeard() throws -> Bool {
+            try client.send(initiation(other + managed), to: "10.0.0.2", port: 0)
+            var waiting = pollfd(fd: service.descriptor, events: Int16(POLLIN), revents: 0)
+            return poll(&waiting, 1, 150) == 1
+        }
+        #expect(try !isHeard())
+        var plan = Plan()
+        try gate.perform([.open(Grant(1, "4949/any", at: "10.0.0.2", from: lure))], in: &plan)
+        #expect(try isHeard())
+    }
+
     @Test func anAnswerToAForgedDatagramOfTheHostIsJudged() throws {
         let hosts = try Hosts()
         _ = try hosts.innerHost()
