@@ -43,6 +43,7 @@ extension Agent {
             let detail =
                 changes + open.map { "\($0) no longer managed" }
                 + (applied.until.map { ["rolled back at \($0) unless confirmed"] } ?? [])
+                + terms.remarks
             // What is tried ends nothing: that could not be rolled back.
             ended = try await record(
                 Notice(.policiesApplied, by: person, detail: detail.joined(separator: "; ")),
@@ -94,7 +95,14 @@ extension Agent {
             let until = terms.confirmWithin.flatMap { _ in trial?.until }
             let detail = until.map { "disarmed again at \($0) unless confirmed" }
             logger.notice("the gate is armed\(detail.map { ", and \($0)" } ?? "")")
-            try? await note(Notice(.armed, by: person, detail: detail))
+            let remarks = [detail].compactMap(\.self) + terms.remarks
+            try? await note(
+                Notice(
+                    .armed,
+                    by: person,
+                    detail: remarks.isEmpty ? nil : remarks.joined(separator: "; ")
+                )
+            )
         }
         return try await status(for: caller)
     }

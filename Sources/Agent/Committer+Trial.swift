@@ -295,6 +295,11 @@ extension Committer {
     }
 }
 
+extension ChangeTerms {
+    /// What the audit trail is told of them.
+    var remarks: [String] { isForced ? ["with --force"] : [] }
+}
+
 extension Trial {
     /// What is tried, for people.
     var what: String { policies == nil ? "the arming of the gate" : "a change of the policies" }

@@ -462,6 +462,8 @@ import Testing
         try await agent.open(ask("ssh", from: "198.51.100.7"))
         let change = try await agent.apply(Self.new, on: terms(force: true))
         #expect(change.endedGrants == ["1.1"])
+        let row = try #require(try host.audit("policies-applied").first)
+        #expect(row.detail?.hasSuffix("; with --force") == true)
     }
 
     @Test func aReloadThatMakesTheCallersPortManagedIsRefused() async throws {
