@@ -48,10 +48,12 @@ extension Agent {
     ) async -> Result<Document, Problem> {
         let configuration = await committer.configuration
         let openings = await committer.openings(atMost: 64)
+        let disarmed = await committer.disarmed
         let situation = Situation(
             gate: Gate.tablePlace,
             gatePriority: Gate.priority,
-            gateFault: gateFault,
+            gateFault: disarmed?.sentence ?? gateFault,
+            isDisarmed: disarmed != nil,
             isGateOwned: gate.isOwned,
             policies: configuration.policySet.policies,
             openings: openings,

@@ -49,7 +49,10 @@ struct ArmCommand: GuardedCommand {
             as: [Line("the gate is armed", .good)]
                 + (until.map { toConfirm(until: $0, "disarmed again", surroundings.time) } ?? [])
         )
-        return Report()
+        guard confirmWithin != nil, until == nil else { return Report() }
+        return Report(
+            notes: ["sallyport: it was armed before: nothing is on trial, and nothing disarms it"]
+        )
     }
 }
 

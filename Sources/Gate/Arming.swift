@@ -10,8 +10,8 @@ struct FoundTable {
     var sets: [String: NamedSet]
     /// What the dropping rules have counted.
     var dropped: Counter
-    /// The ports that are managed.
-    var numbers: [Layout.Ports.Place: Layout.Ports.Numbers]
+    /// What is managed.
+    var managing: Layout.Managing
 
     /// The sets of grants among them.
     var grantSets: Set<GrantSet> { Set(sets.keys.compactMap(GrantSet.init(name:))) }
@@ -32,8 +32,8 @@ struct Arming {
     let generation: UInt32
     /// Whether the table is made from nothing.
     let isNew: Bool
-    /// The ports that were not managed before, or whose sessions were not cut.
-    let newPorts: [Transport: Set<UInt16>]
+    /// What was managed before, and is afterwards.
+    let managing: (before: Layout.Managing, after: Layout.Managing)
     /// The sets of grants that there are afterwards.
     var grantSets: Set<GrantSet> = []
 }
@@ -45,13 +45,15 @@ extension Gate {
         var sets: [String: NamedSet] = [:]
         for set in try connection.sets(in: Layout.table) { sets[set.name] = set }
         let maps = sets.values.filter { Layout.Ports.isOne($0.name) && $0.mapsToVerdict }
-        var elements: [[SetElement]] = []
-        for map in maps { elements.append(try connection.elements(of: map)) }
+        var contents: [Layout.Ports.Content] = []
+        for map in maps {
+            contents.append(.init(set: map, elements: try connection.elements(of: map)))
+        }
         return FoundTable(
             chains: try connection.chains(in: Layout.table),
             sets: sets,
             dropped: try connection.rules(in: Layout.table).dropped,
-            numbers: Layout.Ports.numbers(of: elements)
+            managing: Layout.Managing(contents)
         )
     }
 
@@ -69,8 +71,7 @@ extension Gate {
         var arming = Arming(
             generation: generation,
             isNew: adopted == nil,
-            newPorts: ports.numbers
-                .new(since: adopted?.numbers ?? [:])
+            managing: (adopted?.managing ?? Layout.Managing([]), ports.managing)
         )
         if found != nil && adopted == nil { arming.transaction.delete(table) }
         arming.transaction.add(table)
@@ -97,7 +98,7 @@ extension Gate {
                 to: Layout.breakGlass(family)
             )
         }
-        try keepSessions(to: arming.newPorts, of: managed, holding, in: &arming.transaction)
+        try keepSessions(new: arming.managing, of: managed, holding, in: &arming.transaction)
         if case .exactly(let plan) = holding, adopted != nil {
             try letGoGranted(plan, in: &arming.transaction)
         }
@@ -163,20 +164,5 @@ extension [CIDR] {
     /// Without what lies in another: the kernel's interval sets refuse overlaps.
     fileprivate var withoutCovered: [CIDR] {
         Set(self).filter { range in !contains { $0 != range && $0.contains(range) } }
-    }
-}
-
-extension [Layout.Ports.Place: Layout.Ports.Numbers] {
-    /// The ports that are not among others, or whose sessions now are cut, wherever.
-    fileprivate func new(since old: Self) -> [Transport: Set<UInt16>] {
-        var new: [Transport: Set<UInt16>] = [:]
-        for (place, numbers) in self {
-            let before = old[place] ?? Layout.Ports.Numbers()
-            new[place.transport, default: []].formUnion(
-                numbers.all.subtracting(before.all)
-                    .union(numbers.cut.intersection(before.all).subtracting(before.cut))
-            )
-        }
-        return new
     }
 }

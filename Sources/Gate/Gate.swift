@@ -161,7 +161,7 @@ public final class Gate: Sendable {
             armed.withLock(\.self)?(managed)
             // Those that were made between the listing and the commit.
             var late = Transaction()
-            try keepSessions(to: arming.newPorts, of: managed, holding, in: &late)
+            try keepSessions(new: arming.managing, of: managed, holding, in: &late)
             try connection.commit(late)
             return arming.isNew
         } catch .refused(_, _, .notPermitted, _) {

@@ -139,8 +139,8 @@ enum Layout {
         let forged = forged(ports)
         let managed = [Expression].protocolPort(verdictMap: ports.managed.set)
         let judging =
-            judging(keep, judge, cut, otherwise: others)
-            + judging(farKeep, farJudge, farCut, otherwise: farOthers)
+            judging(ports, keep, judge, cut, otherwise: others)
+            + judging(ports, farKeep, farJudge, farCut, otherwise: farOthers)
         let refused: [Expression] = [.verdict(.goto(refuse.name))]
         let rights: [Expression] = [.verdict(.jump(entitled.name))]
         return [Rule(in: prerouting, [], then: managed)]
@@ -175,6 +175,7 @@ enum Layout {
 
     /// The chains of the two session modes, and the one of the grants.
     private static func judging(
+        _ ports: Ports,
         _ keep: Chain,
         _ judge: Chain,
         _ cut: Chain,
@@ -184,15 +185,19 @@ enum Layout {
         let otherwise: [Expression] = [.verdict(.goto(others.name))]
         // A SYN is judged whatever conntrack says: it counts one to an established connection as long
         // as it holds an entry of the same four numbers, and each handshake needs a live grant.
-        let opens = Match.tcpFlags(.syn, of: [.syn, .ack])
-        return [
-            Rule(in: keep, [opens], then: judged),
+        // That is so for one that answers another, too, which may be forged. Of SCTP it is an INIT.
+        var opens = [[Match.tcpFlags(.syn, of: [.syn, .ack])]]
+        if ports.hasAssociations {
+            opens.append([.transportProtocol(Transport.sctp.rawValue), .isInit])
+        }
+        return opens.map { Rule(in: keep, $0, then: judged) } + [
             // Never "related": a conntrack helper's expectation must not open a managed port. All
             // else is judged, also what conntrack does not track: judging only its "original"
             // direction would let untracked and invalid packets walk in.
             Rule(in: keep, [.connection(.established)], then: letIn),
             Rule(in: keep, [], then: judged),
             Rule(in: judge, [], then: otherwise),
+        ] + opens.map { Rule(in: cut, $0, then: otherwise) } + [
             Rule(in: cut, [.isReply], then: [.verdict(.jump(answers.name))]),
             Rule(in: cut, [], then: otherwise),
         ]
@@ -229,6 +234,8 @@ enum Layout {
             )
         } + [
             Rule(in: far, [], then: .protocolPort(verdictMap: ports.own.set)),
+            // What goes on to others has not met the rules of `prerouting` either.
+            Rule(in: far, [], then: [.verdict(.jump(passing.name))]),
             Rule(in: far, [], then: letIn),
         ]
     }
@@ -384,6 +391,15 @@ extension AddressFamily {
 }
 
 extension Match {
+    /// An SCTP packet that begins an association: its first chunk is INIT, which stands alone (RFC
+    /// 9260, 3.1 and 6.10).
+    ///
+    /// To be used behind a match of the protocol.
+    fileprivate static let isInit = Match([
+        .payload(.transport, offset: 12, length: 1, into: .first),
+        .compare(.first, .equal, value: [1]),
+    ])
+
     /// A packet's session is in a set: `ip saddr . th sport . ip daddr . th dport . meta l4proto @set`.
     ///
     /// To be used behind a match of a protocol with ports.

@@ -47,7 +47,9 @@ public struct Examination {
                     .error,
                     .gateNotArmed,
                     "the gate is not armed: \(fault)",
-                    advice: "look into the agent's log (journalctl -u sallyportd), and restart it",
+                    advice: situation.isDisarmed
+                        ? "sallyport arm"
+                        : "look into the agent's log (journalctl -u sallyportd), and restart it",
                     table: situation.gate.path
                 )
             )

@@ -27,6 +27,8 @@ public struct Situation: Sendable {
     public var gatePriority: Int32
     /// What is wrong with the gate; nil where nothing is.
     public var gateFault: String?
+    /// Whether that is because somebody took it away.
+    public var isDisarmed: Bool
     /// Whether the kernel keeps others from changing it.
     public var isGateOwned: Bool
     /// All policies.
@@ -43,6 +45,7 @@ public struct Situation: Sendable {
         gate: Table,
         gatePriority: Int32,
         gateFault: String? = nil,
+        isDisarmed: Bool = false,
         isGateOwned: Bool = true,
         policies: [AccessPolicy],
         openings: [Opening] = [],
@@ -52,6 +55,7 @@ public struct Situation: Sendable {
         self.gate = gate
         self.gatePriority = gatePriority
         self.gateFault = gateFault
+        self.isDisarmed = isDisarmed
         self.isGateOwned = isGateOwned
         self.policies = policies
         self.openings = openings

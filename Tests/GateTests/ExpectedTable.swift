@@ -143,6 +143,7 @@ let expectedTable = """
 
     \tchain keep {
     \t\ttcp flags syn / syn,ack goto judge
+    \t\tmeta l4proto sctp @th,96,8 0x1 goto judge
     \t\tct state established accept
     \t\tgoto judge
     \t}
@@ -151,6 +152,8 @@ let expectedTable = """
     \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 goto admit
     \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 goto admit
     \t\tip saddr . meta l4proto . th dport @grants4_32 goto admit
+    \t\ttcp flags syn / syn,ack goto others
+    \t\tmeta l4proto sctp @th,96,8 0x1 goto others
     \t\tct direction reply jump answers
     \t\tgoto others
     \t}
@@ -166,17 +169,21 @@ let expectedTable = """
 
     \tchain far_keep {
     \t\ttcp flags syn / syn,ack goto far_judge
+    \t\tmeta l4proto sctp @th,96,8 0x1 goto far_judge
     \t\tct state established accept
     \t\tgoto far_judge
     \t}
 
     \tchain far_cut {
+    \t\ttcp flags syn / syn,ack goto far_others
+    \t\tmeta l4proto sctp @th,96,8 0x1 goto far_others
     \t\tct direction reply jump answers
     \t\tgoto far_others
     \t}
 
     \tchain far {
     \t\tmeta l4proto . th dport vmap @own
+    \t\tjump passing
     \t\taccept
     \t}
 

@@ -257,6 +257,46 @@ struct SessionTests {
         #expect(outlived.client.says("here", to: outlived.server))
     }
 
+    @Test(arguments: SessionMode.allCases)
+    func widerHostsCutNoSession(mode: SessionMode) throws {
+        let scene = try Scene(Way.forwarded[0])
+        func ports(at hosts: String) -> [ManagedPort] {
+            Hosts.ports("22/tcp", sessions: mode, at: [hosts])
+        }
+        let gate = try scene.hosts.armedGate(ports(at: "10.0.0.0/31"))
+        let session = try scene.session()
+        try scene.hosts.host.run {
+            try gate.arm(
+                managed: ports(at: "10.0.0.0/8"),
+                breakGlass: [],
+                holding: .whatIsThere,
+                now: bootTime
+            )
+            #expect(try gate.sessions().map(\.session.isEarlier) == [true])
+        }
+        #expect(session.client.says("still here", to: session.server))
+    }
+
+    @Test func hostsOfTheSamePortMakeNoSessionEarlier() throws {
+        let scene = try Scene(Way.local[0])
+        let gate = try scene.gate(.keep)
+        var plan = Plan()
+        let over = try Grant(1, "22/tcp", from: "198.51.100.7")
+        try gate.perform([.open(over)], in: &plan)
+        let outlived = try scene.session()
+        try gate.perform([.close(over.id)], in: &plan)
+        try scene.hosts.host.run {
+            try gate.arm(
+                managed: Hosts.ports("22/tcp") + Hosts.ports("22/tcp", at: ["10.0.0.0/8"]),
+                breakGlass: [],
+                holding: .whatIsThere,
+                now: bootTime
+            )
+            #expect(try gate.sessions().map(\.session.isEarlier) == [false])
+        }
+        #expect(outlived.client.says("still here", to: outlived.server))
+    }
+
     @Test(arguments: ["198.51.100.1", "2001:db8::1"])
     func endsDatagramsOfOneClient(address: String) throws {
         let hosts = try Hosts()

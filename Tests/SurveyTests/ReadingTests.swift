@@ -158,6 +158,9 @@ import Testing
                 }
                 ended.signal()
             }
+            // It may take a while to begin.
+            let quiet = try connection.generation()
+            while try connection.generation() == quiet { usleep(1000) }
             let before = try connection.generation()
             let ruleset = try WholeRuleset.read()
             #expect(try connection.generation() > before)
