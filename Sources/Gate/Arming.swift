@@ -36,6 +36,8 @@ struct Arming {
     let newPorts: [Transport: Set<UInt16>]
     /// The sets of grants that there are afterwards.
     var grantSets: Set<GrantSet> = []
+    /// The earlier sessions that there are afterwards.
+    var earlier: Set<Key> = []
 }
 
 extension Gate {
@@ -97,10 +99,19 @@ extension Gate {
                 to: Layout.breakGlass(family)
             )
         }
-        try keepSessions(to: arming.newPorts, of: managed, holding, in: &arming.transaction)
-        if case .exactly(let plan) = holding, adopted != nil {
-            try letGoGranted(plan, in: &arming.transaction)
+        if adopted != nil {
+            for family in AddressFamily.allCases {
+                arming.earlier.formUnion(try earlierKeys(family))
+            }
+            if case .exactly(let plan) = holding {
+                arming.earlier.subtract(
+                    letGo(of: arming.earlier, besides: plan, in: &arming.transaction)
+                )
+            }
         }
+        arming.earlier.formUnion(
+            try keepSessions(to: arming.newPorts, of: managed, holding, in: &arming.transaction)
+        )
         arming.grantSets = addGrants(holding, over: adopted, in: &arming.transaction, now: now())
         let rules = Layout.rules(
             ports,

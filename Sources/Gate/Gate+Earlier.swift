@@ -9,22 +9,34 @@ extension Gate {
     ///
     /// conntrack need not know those that are served here: nothing may have used it when they began,
     /// and they may not have said a word since. It alone knows those that pass through.
+    ///
+    /// - Returns: Those that are queued.
     func keepSessions(
         to ports: [Transport: Set<UInt16>],
         of managed: [ManagedPort],
         _ holding: Holding,
         in transaction: inout Transaction
-    ) throws(NetlinkError) {
-        guard ports.values.contains(where: { !$0.isEmpty }) else { return }
+    ) throws(NetlinkError) -> [Key] {
+        guard ports.values.contains(where: { !$0.isEmpty }) else { return [] }
         let table = try sessionTable(of: managed) { flow in
             Transport(rawValue: flow.transport)
                 .map { ports[$0]?.contains(flow.destinationPort) == true } ?? false
         }
         var kept: [Key] = []
         for found in table.sessions() where try !isGranted(found.session, holding) {
-            kept += found.arrivals.map(Layout.key(of:))
+            let keys = found.arrivals.map(Layout.key(of:))
+            if case .exactly = holding, outlivesItsGrant(found.session, keys) { continue }
+            kept += keys
         }
         add(earlier: kept, to: &transaction)
+        return kept
+    }
+
+    /// Whether a session is to end, that no grant lets in: this gate has judged its port until now,
+    /// does not know it as an earlier one, and only has not ended it yet or was taken away by others.
+    private func outlivesItsGrant(_ session: Session, _ keys: [Key]) -> Bool {
+        let (judged, earlier) = withState { ($0.judged, $0.earlier) }
+        return judged.cut(session) && earlier.isDisjoint(with: keys)
     }
 
     private func add(earlier keys: [Key], to transaction: inout Transaction) {
@@ -51,19 +63,28 @@ extension Gate {
         return false
     }
 
-    /// Queues that those of the earlier sessions are none that a grant of the plan lets in.
+    /// Queues that those of the earlier sessions are none that a grant of the plan lets in, and none
+    /// whose grant has ended.
     ///
     /// Only where the table was made from nothing without a plan: then all that ran became earlier.
-    func letGoGranted(_ plan: Plan, in transaction: inout Transaction) throws(NetlinkError) {
-        guard withState(\.madeWithoutPlan), plan.count > 0 else { return }
+    ///
+    /// - Returns: Those that are none any more.
+    func letGo(of earlier: Set<Key>, besides plan: Plan, in transaction: inout Transaction) -> [Key]
+    {
+        guard withState(\.madeWithoutPlan) else { return [] }
         let managed = withState(\.managed)
-        for family in AddressFamily.allCases {
-            let granted = try earlierKeys(family).filter { key in
-                Layout.flow(of: key).flatMap { Session(arriving: $0, isFar: managed.isFar($0)) }
-                    .map { !plan.grants(lettingIn: $0).isEmpty } ?? false
-            }
-            transaction.delete(granted.map { SetElement($0) }, from: Layout.earlier(family))
+        let over = earlier.filter { key in
+            Layout.flow(of: key).flatMap { Session(arriving: $0, isFar: managed.isFar($0)) }
+                .map { !plan.grants(lettingIn: $0).isEmpty || outlivesItsGrant($0, [key]) } ?? false
         }
+        for family in AddressFamily.allCases {
+            transaction.delete(
+                over.filter { Layout.flow(of: $0)?.source.count == family.bits / 8 }
+                    .map { SetElement($0) },
+                from: Layout.earlier(family)
+            )
+        }
+        return Array(over)
     }
 
     /// The earlier sessions; none where the table is gone.
@@ -91,6 +112,7 @@ extension Gate {
                     state.whereabouts.gone(of: earlier, served: served, tracked: tracked)
                 }
                 areLeft = areLeft || gone.count < earlier.count
+                state.withLock { $0.earlier.subtract(gone) }
                 ended.delete(gone.map { SetElement($0) }, from: Layout.earlier(family))
             }
             try connection.commit(ended)

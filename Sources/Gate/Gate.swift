@@ -48,6 +48,10 @@ public final class Gate: Sendable {
         var mayHoldEarlier = false
         /// Whether all that ran was taken for earlier, what grants let in, too.
         var madeWithoutPlan = false
+        /// The ports whose sessions this gate has judged until now; none while it is taken away.
+        var judged: [ManagedPort] = []
+        /// The earlier sessions that it has let in.
+        var earlier: Set<Key> = []
         /// What was last seen of the earlier sessions.
         var whereabouts = Whereabouts()
         /// How many tables for the ends of sessions were made.
@@ -144,6 +148,7 @@ public final class Gate: Sendable {
                 try !connection.tables().contains(where: Layout.isTable)
             {
                 _ = try commitArming(managed, breakGlass, .whatIsThere, now)
+                state.withLock { $0.madeWithoutPlan = true }
             }
             let arming = try commitArming(managed, breakGlass, holding, now)
             state.withLock {
@@ -161,8 +166,12 @@ public final class Gate: Sendable {
             armed.withLock(\.self)?(managed)
             // Those that were made between the listing and the commit.
             var late = Transaction()
-            try keepSessions(to: arming.newPorts, of: managed, holding, in: &late)
+            let kept = try keepSessions(to: arming.newPorts, of: managed, holding, in: &late)
             try connection.commit(late)
+            state.withLock {
+                $0.judged = managed
+                $0.earlier = arming.earlier.union(kept)
+            }
             return arming.isNew
         } catch .refused(_, _, .notPermitted, _) {
             throw .ownedByAnother

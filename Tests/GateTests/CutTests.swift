@@ -74,6 +74,44 @@ struct CutTests {
         #expect(!services.1.hears("too late", withinMilliseconds: 100))
     }
 
+    /// Between the end of a grant and that of its sessions others may change the table.
+    @Test(arguments: ends, ["flush ruleset", "insert rule inet sallyport others accept"])
+    func aTableThatOthersChangedLetsNoSessionOutliveItsGrant(
+        end: (address: String, client: String, other: String),
+        damage: String
+    ) throws {
+        let hosts = try Hosts()
+        let service = try hosts.listener(on: 22, at: end.address)
+        func session(_ source: String) throws -> (client: Endpoint, host: Endpoint) {
+            try hosts.session(to: service, on: 22, at: end.address, from: source)
+        }
+        let early = try session(end.client)
+        let gate = try hosts.armedGate(Self.managed, owning: false)
+        var plan = Plan()
+        let over = try Grant(1, "22/tcp", from: end.client)
+        try gate.perform([.open(over), .open(Grant(2, "22/tcp", from: end.other))], in: &plan)
+        let (outlived, granted) = (try session(end.client), try session(end.other))
+        try gate.perform([.close(over.id)], in: &plan)
+
+        for _ in 1...2 {
+            _ = try hosts.nft(damage)
+            gate.distrust()
+            try hosts.host.run {
+                try gate.arm(
+                    managed: Self.managed,
+                    breakGlass: [],
+                    holding: .exactly(plan),
+                    now: bootTime
+                )
+            }
+            #expect(early.client.says("older than the gate", to: early.host))
+            #expect(granted.client.says("granted", to: granted.host))
+        }
+        try outlived.client.send("too late")
+        #expect(outlived.client.isReset(withinMilliseconds: 1500))
+        #expect(!outlived.host.hears("too late", withinMilliseconds: 50))
+    }
+
     /// A service may send before its client does, and be taken for who began the flow.
     @Test(arguments: ends, [false, true])
     func datagramsEndWithTheirGrantThoughTheServiceSendsOn(
