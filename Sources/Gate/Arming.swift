@@ -34,6 +34,8 @@ struct Arming {
     let isNew: Bool
     /// The ports that were not managed before, or whose sessions were not cut.
     let newPorts: [Transport: Set<UInt16>]
+    /// What the elements' timeouts count from: committed later they outlive their end.
+    var time = BootTime(milliseconds: 0)
     /// The sets of grants that there are afterwards.
     var grantSets: Set<GrantSet> = []
     /// The earlier sessions that there are afterwards.
@@ -62,7 +64,7 @@ extension Gate {
         _ managed: [ManagedPort],
         _ breakGlass: [CIDR],
         _ holding: Holding,
-        _ now: () -> BootTime
+        _ time: () -> BootTime
     ) throws(NetlinkError) -> Arming {
         let generation = try connection.generation()
         let found = try readTable()
@@ -112,7 +114,13 @@ extension Gate {
         arming.earlier.formUnion(
             try keepSessions(to: arming.newPorts, of: managed, holding, in: &arming.transaction)
         )
-        arming.grantSets = addGrants(holding, over: adopted, in: &arming.transaction, now: now())
+        arming.time = time()
+        arming.grantSets = addGrants(
+            holding,
+            over: adopted,
+            in: &arming.transaction,
+            from: arming.time
+        )
         let rules = Layout.rules(
             ports,
             breakGlass: Set(breakGlass.map(\.family)),
@@ -134,17 +142,11 @@ extension Gate {
         _ holding: Holding,
         over adopted: FoundTable?,
         in transaction: inout Transaction,
-        now: BootTime
+        from time: BootTime
     ) -> Set<GrantSet> {
         let there = adopted?.grantSets ?? []
         guard case .exactly(let plan) = holding else { return there }
-        var elements: [GrantSet: [SetElement]] = [:]
-        for (key, end, label) in plan.elements where end > now {
-            let set = GrantSet(of: key)
-            elements[set, default: []].append(
-                set.element(key, until: end, label: label, now: now)
-            )
-        }
+        let elements = plan.setElements(from: time)
         for set in there {
             if elements[set] == nil {
                 transaction.delete(set.named)
@@ -157,6 +159,18 @@ extension Gate {
             transaction.add(elements, to: set.named)
         }
         return Set(elements.keys)
+    }
+}
+
+extension Plan {
+    /// The elements of each set, with what is left until their end.
+    func setElements(from time: BootTime) -> [GrantSet: [SetElement]] {
+        var all: [GrantSet: [SetElement]] = [:]
+        for (key, end, label) in elements where end > time {
+            let set = GrantSet(of: key)
+            all[set, default: []].append(set.element(key, until: end, label: label, now: time))
+        }
+        return all
     }
 }
 

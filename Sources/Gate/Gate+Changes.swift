@@ -61,8 +61,10 @@ struct PreparedChanges: ~Copyable {
 }
 
 extension Gate {
-    /// How long what is prepared can wait, and how much earlier its elements end: a write to the
-    /// disk takes less, which takes the longer the more there is to write.
+    /// How long what is prepared can wait, and how much earlier its elements end.
+    ///
+    /// A write to the disk takes less, which takes the longer the more there is to write. Without
+    /// one, too, the commit comes later than what the elements' timeouts count from.
     private static func patience(_ changes: [ElementChange]) -> Duration {
         .milliseconds(2 + min(changes.count / 8, 50))
     }
@@ -106,7 +108,8 @@ extension Gate {
                 let sets = withState(\.grantSets)
                 var ready = prepared.take()
                 if ready?.makes(changes, now: now, sets) != true {
-                    ready = try PreparedChanges(changes, from: now, sets, for: connection)
+                    let time = now + Self.patience(changes)
+                    ready = try PreparedChanges(changes, from: time, sets, for: connection)
                 }
                 try ready?.commit(over: connection)
                 if let setsAfter = ready?.setsAfter { state.withLock { $0.grantSets = setsAfter } }

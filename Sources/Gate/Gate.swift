@@ -197,13 +197,34 @@ public final class Gate: Sendable {
         while true {
             triesLeft -= 1
             do throws(NetlinkError) {
-                let arming = try arming(managed, breakGlass, holding, now)
+                let patience = Self.patience(holding)
+                var arming = try arming(managed, breakGlass, holding) { now() + patience }
                 try connection.commit(arming.transaction, ifGeneration: arming.generation)
+                // What was committed later than it was made for would outlive its end.
+                while case .exactly(let plan) = holding, !arming.grantSets.isEmpty,
+                    case let overtime = now() - arming.time, overtime > .zero, triesLeft > 0
+                {
+                    triesLeft -= 1
+                    arming.time = now() + patience + overtime * 2
+                    let elements = plan.setElements(from: arming.time)
+                    var again = Transaction()
+                    for set in arming.grantSets {
+                        again.flush(set.named)
+                        again.add(elements[set] ?? [], to: set.named)
+                    }
+                    try connection.commit(again)
+                }
                 return arming
             } catch {
                 guard triesLeft > 0, error.mayPass else { throw error }
             }
         }
+    }
+
+    /// How long it takes to put a plan's elements in, and how much earlier they end.
+    private static func patience(_ holding: Holding) -> Duration {
+        guard case .exactly(let plan) = holding else { return .zero }
+        return .milliseconds(2) + .microseconds(10 * plan.count)
     }
 
     /// Has somebody told which ports are managed: now, and whenever the gate is armed.

@@ -121,6 +121,34 @@ struct TableTests {
         }
     }
 
+    @Test func noElementOutlivesItsGrantHoweverLongArmingTakes() throws {
+        try withGate { gate in
+            let deadline = bootTime() + .seconds(600)
+            let grants = try (1...3_000).map { number in
+                let source = "203.0.\(number / 250).\(number % 250)"
+                var grant = try Grant(Int64(number), "22/tcp", from: source)
+                grant.end.deadline = deadline
+                return grant
+            }
+            var plan = Plan()
+            _ = plan.apply(grants.map(Event.open))
+            try arm(gate, plan)
+            let (before, left) = (bootTime(), try elements())
+            let expiries = left.matches(of: /expires (\d+)m(\d+)s(?:(\d+)ms)?/)
+            #expect(expiries.count == grants.count)
+            let ends = expiries.compactMap { expiry in
+                Int64(expiry.1).flatMap { minutes in
+                    Int64(expiry.2).map {
+                        (minutes * 60 + $0) * 1_000 + (expiry.3.flatMap { Int64($0) } ?? 0)
+                    }
+                }
+            }
+            let last = before + .milliseconds(try #require(ends.max()))
+            #expect(last <= deadline)
+            #expect(last > deadline + .seconds(-5))
+        }
+    }
+
     @Test func nobodyElseCanChangeAnOwnedTable() throws {
         try withGate { gate in
             try #require(gate.isOwned)

@@ -24,7 +24,7 @@ my %spans;
 my (%opening, %ending);
 # When something else may have been true: [from, until].
 my @doubts;
-# When somebody cut the sessions of an element.
+# Until when somebody cut the sessions of an element.
 my %cut;
 
 my %port = (web => ['8080/tcp'], desk => ['8081/tcp'], data => ['7000/udp'], vault => ['9000/tcp', '9001/udp']);
@@ -58,7 +58,7 @@ sub begins {
         for my $grant (grants_of($act->{request})) {
             my $span = span($grant);
             $span->{must}[1] = min($span->{must}[1], $now);
-            $cut{element($grant)} = $now if $act->{body} && $act->{body}{cut};
+            $cut{element($grant)} = FOR_EVER if $act->{body} && $act->{body}{cut};
         }
     }
     return;
@@ -71,6 +71,7 @@ sub comes_of {
         delete $spans{$_}{$act->{ticket}} for elements_asked_for($act->{body});
     } elsif ($act->{kind} eq 'revoke') {
         $ending{$act->{request}}--;
+        if ($act->{body} && $act->{body}{cut}) { $cut{element($_)} = $now for grants_of($act->{request}) }
     } elsif ($act->{kind} =~ /approve|extend/) {
         $opening{$_}-- for grep { defined } $act->{request}, $act->{kind} eq 'approve' ? $act->{extends} : ();
     }
@@ -122,13 +123,14 @@ sub supersede {
 sub all_is_answered {
     my ($now) = @_;
     (%opening, %ending) = ();
+    $_ = min($_, $now) for values %cut;
     for my $element (keys %spans) {
         my $grants = $spans{$element};
         for my $id (keys %$grants) {
             my $span = $grants->{$id};
             my ($request) = split /\./, $id;
             my $is_live = $known->{unfinished}{$request};
-            $span->{may}[1] = min($span->{may}[1], $now) if !$is_live;
+            if (!$is_live) { $span->{$_}[1] = min($span->{$_}[1], $now) for qw(may must) }
             delete $grants->{$id} if $span->{may}[1] < $now - 60;
         }
         delete $spans{$element} if !%$grants;
