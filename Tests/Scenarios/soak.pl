@@ -9,7 +9,8 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
-use List::Util qw(max min);
+use IO::Select;
+use List::Util qw(max);
 use POSIX qw(WNOHANG);
 use Time::HiRes qw(time sleep);
 use Storm::Agreement;
@@ -24,7 +25,7 @@ my $is_owned = !grep { $_ eq '--unowned' } @options;
 $SIG{PIPE} = 'IGNORE';
 $| = 1;
 
-my (@faults, %count, @first, @last);
+my (@faults, %count, @lives);
 my $begun = time;
 sub fault { printf "%.1f s: %s\n", time - $begun, $_[0]; push @faults, $_[0]; die "too much is wrong\n" if @faults > 20 }
 
@@ -67,6 +68,7 @@ sub end_agent {
     my ($signal) = @_;
     kill $signal, $agent;
     waitpid $agent, 0;
+    $agent = undef;
     return;
 }
 
@@ -74,7 +76,7 @@ sub end_agent {
 sub resources {
     open my $status, '<', "/proc/$agent/status" or die "/proc/$agent/status: $!\n";
     my ($memory) = join('', <$status>) =~ /RssAnon:\s+(\d+)/;
-    return {memory => $memory, descriptors => scalar(my @open = glob "/proc/$agent/fd/*"), opens => $known->{answers}{'open 201'} // 0, at => time};
+    return {memory => $memory, descriptors => scalar(my @open = glob "/proc/$agent/fd/*")};
 }
 
 # --- what others do to the table
@@ -83,7 +85,7 @@ sub table_handle { `ip netns exec host nft -a -t list table inet sallyport 2>/de
 my $wound;    # what was done and is not mended: what, the table's number before, the doubt, when it was looked at
 
 sub harm {
-    my ($grant) = map { @{$_->{grants}} } one_of(grep { $_->{state} eq 'active' && @{$_->{grants}} } unfinished());
+    my $grant = one_of(map { @{$_->{grants}} } grep { $_->{state} eq 'active' } unfinished());
     my ($address, $length, $number, $protocol) = $grant ? ("$grant->{source} $grant->{port}") =~ m{(\S+)/(\d+) (\d+)/(\w+)} : ();
     return one_of('flush ruleset', 'delete table inet sallyport', 'flush chain inet sallyport judge', 'flush chain inet sallyport prerouting',
         'insert rule inet sallyport others accept', 'insert rule inet sallyport judge drop',
@@ -147,6 +149,53 @@ sub judge_knocks {
     return;
 }
 
+# --- memory and descriptors
+
+# The same over and over: four connections open and close, and nothing else happens.
+sub open_and_close {
+    my ($pairs) = @_;
+    my @lines = map { connected('root') } 1 .. 4;
+    my ($begun, $closed) = (0, 0);
+    my $open = sub {
+        my ($line) = @_;
+        my $body = sprintf '{"targets":["web"],"sources":["10.66.%d.%d"],"duration":"30m"}', $begun >> 8 & 255, $begun & 255;
+        $begun++;
+        syswrite $line, "POST /v1/requests HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\nContent-Length: @{[length $body]}\r\n\r\n$body";
+    };
+    $open->($_) for @lines;
+    my $ready = IO::Select->new(@lines);
+    while ($closed < $pairs) {
+        my @answered = $ready->can_read(30) or die "no answer within 30 s\n";
+        for my $line (@answered) {
+            sysread $line, my $answer, 1 << 16 or die "the agent hung up\n";
+            if ($answer =~ m{\AHTTP/1.1 201.*"id":"(\d+)","}s) {
+                syswrite $line, "POST /v1/requests/$1/revoke HTTP/1.1\r\nHost: s\r\nContent-Length: 0\r\n\r\n";
+            } else {
+                die "not closed: $answer\n" if $answer !~ m{\AHTTP/1.1 200};
+                $closed++;
+                $open->($line) if $begun < $pairs;
+            }
+        }
+    }
+    return;
+}
+
+# Whether the agent holds more, the more was opened and closed: more than 100 bytes each, of many, are a leak. What it still is
+# about in the first moment, or what a cache takes, is some 100 KiB and a few descriptors.
+sub look_for_leaks {
+    my ($pairs) = @_;
+    # Until all caches are full that there are.
+    open_and_close($pairs);
+    my $before = resources();
+    open_and_close($pairs);
+    my $after = resources();
+    printf "%d openings and closings: from %d to %d KiB, from %d to %d descriptors\n", $pairs,
+        $before->{memory}, $after->{memory}, $before->{descriptors}, $after->{descriptors};
+    fault('memory grows with what was opened and closed') if ($after->{memory} - $before->{memory} - 256) * 1024 > 100 * $pairs;
+    fault('descriptors grow with what was opened and closed') if $after->{descriptors} > $before->{descriptors} + 4;
+    return;
+}
+
 # --- the run
 
 sub check {
@@ -167,7 +216,7 @@ sub look_at_the_dead {
 sub live {
     my ($until, $is_last) = @_;
     my @lines = gather();
-    my ($began, $next_harm, @samples) = (time, time + rand 1);
+    my ($next_harm, $looked, $first) = (time + rand 1, 0);
     while (time < $until || $wound) {
         take_a_round(\@lines, 0, 0.02);
         judge_knocks();
@@ -176,12 +225,19 @@ sub live {
             $next_harm = time + rand 1.5;
         }
         look_whether_mended();
-        push @samples, resources() if !@samples || time - $samples[-1]{at} > 0.5;
+        if (time - $looked > 0.5) {
+            # Once all are connected and at work.
+            $first = resources() if $looked && !$first;
+            time_goes_by(time);
+            allow_for_load();
+            $looked = time;
+        }
     }
-    push @samples, resources();
-    push @{$count{samples}}, \@samples;
+    my $last = resources();
+    push @lives, [$first // $last, $last];
+    fault("$last->{descriptors} descriptors at the end, and $lives[-1][0]{descriptors} in the beginning")
+        if $last->{descriptors} > $lives[-1][0]{descriptors} + 16;
     end_agent('KILL') if !$is_last;
-    $agent = undef if !$is_last;
     1 while defined take_a_round(\@lines, 1, 1);
     return;
 }
@@ -205,15 +261,15 @@ check();
 kill 'TERM', $knocker;
 waitpid $knocker, 0;
 judge_knocks();
+look_for_leaks(max(1000, 40 * $seconds));
 end_agent('TERM');
-$agent = undef;
 look_at_the_dead();
 
 my $answers = $known->{answers};
-print join(', ', map { "$_: $answers->{$_}" } sort keys %$answers), "\n";
-printf "%d operations in %.0f s (%.0f/s), of which %.0f s checking\n", $known->{total}, time - $begun, $known->{total} / (time - $begun), $count{checking};
-print join(', ', map { "$_ " . ($count{$_} // 0) } qw(kills tampers harms in out slow said lost dumb)), "\n";
-for my $samples (@{$count{samples}}) {
-    print join(' ', map { "$_->{opens}:$_->{memory}/$_->{descriptors}" } @$samples), "\n";
-}
+print "operations and how they were answered: ", join(', ', map { "$_: $answers->{$_}" } sort keys %$answers), "\n";
+printf "%d operations in %.0f s, %.0f a second, and %.0f s of checks\n", $known->{total}, time - $begun,
+    $known->{total} / (time - $begun - $count{checking}), $count{checking};
+printf "killed %d times; tampered with %d times, %d in vain\n", map { $_ // 0 } @count{qw(kills tampers)}, $count{tampers} - ($count{harms} // 0);
+printf "packets: %d let in, %d kept out, %d too slow to tell; %d said in sessions, %d sessions ended\n", map { $_ // 0 } @count{qw(in out slow said lost)};
+print 'memory in KiB/descriptors of each life: ', join(', ', map { join ' to ', map { "$_->{memory}/$_->{descriptors}" } @$_ } @lives), "\n";
 exit(@faults ? 1 : 0);

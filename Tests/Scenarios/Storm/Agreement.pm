@@ -95,9 +95,9 @@ sub faults_of_elements {
     return @faults;
 }
 
-# What became of what people were told.
+# What became of what people were told, by what the requests were after a moment.
 sub faults_of_requests {
-    my ($request) = @_;
+    my ($request, $moment) = @_;
     my @faults;
     for my $told (sort { $a->{id} <=> $b->{id} } values %{$known->{told}}) {
         my $now = $request->{$told->{id}};
@@ -107,7 +107,7 @@ sub faults_of_requests {
             || rank($told->{state}) == 3 && $now->{state} ne $told->{state}
             || $told->{state} eq 'active' && $now->{state} =~ /denied|cancelled|lapsed/;
         push @faults, "$fault with fewer approvals" if @{$now->{approvals}} < @{$told->{approvals}};
-        push @faults, "$fault, after its start" if $now->{state} eq 'scheduled' && moment($now->{startsAt}) < time - 2;
+        push @faults, "$fault, after its start" if $now->{state} eq 'scheduled' && moment($now->{startsAt}) < $moment - 2;
     }
     return @faults;
 }
@@ -141,6 +141,7 @@ sub faults_of_answers {
 
 sub disagreements {
     my ($ledger) = @_;
+    my $began = time;
     my $live_now = sub { return map { $_->{id} => $_ } pages('/v1/grants?all=false', 'grants') };
     my %before = $live_now->();
     my $checked = $known->{checked};
@@ -159,7 +160,7 @@ sub disagreements {
     push @faults, differences('the audit trail', $live, \%live, \%moving);
     push @faults, differences('the ledger', \%recorded, \%live, \%moving);
     push @faults, faults_of_elements($open, \%after, \%moving);
-    push @faults, faults_of_requests(\%request);
+    push @faults, faults_of_requests(\%request, $began);
     for my $grant (grep { !$known->{doubt}{$_->{request}} && $known->{ends}{$_->{id}} } values %after) {
         push @faults, "$grant->{id} was told to end at $known->{ends}{$grant->{id}}, and ends at $grant->{expiresAt}"
             if $grant->{expiresAt} ne $known->{ends}{$grant->{id}};

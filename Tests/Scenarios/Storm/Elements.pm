@@ -10,12 +10,18 @@ use List::Util qw(max min);
 use Socket qw(AF_INET AF_INET6 inet_ntop inet_pton);
 use Storm::Model;
 
-our @EXPORT = qw(begins comes_of tells all_is_answered in_doubt doubted explained may_be_open has_to_be_open cut_by_hand);
+our @EXPORT = qw(allow_for_load begins comes_of tells all_is_answered in_doubt doubted explained may_be_open has_to_be_open cut_by_hand);
 
-# How much earlier than promised elements may end: what is prepared waits for the disk (50 ms), and the kernel counts jiffies.
-use constant EARLY => 0.15;
-# How much later: what the kernel counts from is the moment of the commit, which is later than that when the time that is left was read.
-our $late = 0.02;
+# How much earlier than promised elements may end, and how much later. What is made ready waits for the disk (50 ms), the kernel
+# counts jiffies; and between the reading of the clock and the commit the agent may have to wait for the processor.
+our ($early, $late);
+sub allow_for_load {
+    open my $in, '<', '/proc/loadavg' or die "/proc/loadavg: $!\n";
+    my ($load) = split ' ', <$in>;
+    ($early, $late) = (0.15 + 0.05 * $load, 0.02 * (1 + $load));
+    return;
+}
+allow_for_load();
 use constant FOR_EVER => 9e9;
 
 # By element, `10.1.0.3/32 8080/tcp`, then by grant: {may => [from, until], must => [from, until]}.
@@ -97,7 +103,7 @@ sub tells {
             supersede($grant, $span, $now);
             next if $ending{$id} || $span->{may}[1] <= $now;
             $span->{must}[0] = $now if $span->{must}[1] <= $now;
-            $span->{must}[1] = min(moment($end), $opening{$id} ? moment($grant->{expiresAt}) : FOR_EVER) - EARLY;
+            $span->{must}[1] = min(moment($end), $opening{$id} ? moment($grant->{expiresAt}) : FOR_EVER) - $early;
         } elsif ($grant->{state} eq 'scheduled') {
             $span->{may} = [moment($grant->{startsAt} // $request->{startsAt}) - 0.002, FOR_EVER];
         } elsif ($grant->{state} eq 'pending') {

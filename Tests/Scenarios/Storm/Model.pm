@@ -6,7 +6,7 @@ use Exporter 'import';
 use Time::Local qw(timegm);
 use Storm::People;
 
-our @EXPORT = qw($known remember recall one_of learn settle happened lost unfinished rank moment stamp);
+our @EXPORT = qw($known remember recall one_of learn settle happened lost time_goes_by unfinished rank moment stamp);
 
 # told: the newest document of each request that was answered; unfinished: those of them that have not ended; over: grants
 # that were told to have ended; ends: the latest end of each grant; sent: tickets, each of one request at most, with the id
@@ -52,6 +52,16 @@ sub rank { {pending => 0, scheduled => 1, active => 2}->{$_[0]} // 3 }
 
 # The requests, as they were told last, that have not ended.
 sub unfinished { return @{$known->{told}}{keys %{$known->{unfinished}}} }
+
+# Forgets to have them among these whose time is over, whoever was told so.
+sub time_goes_by {
+    my ($now) = @_;
+    for my $request (unfinished()) {
+        next if $request->{state} ne 'active' || !@{$request->{grants}};
+        delete $known->{unfinished}{$request->{id}} if !grep { moment($known->{ends}{$_->{id}} // $_->{expiresAt}) > $now } @{$request->{grants}};
+    }
+    return;
+}
 
 sub learn {
     my ($request) = @_;
