@@ -151,7 +151,8 @@ extension Transaction {
         now: BootTime
     ) {
         guard end > now else { return }
-        add([set.element(key, until: end, label: label, now: now)], to: named)
+        // Before Linux 6.12 an element that is there would silently keep its own end.
+        create([set.element(key, until: end, label: label, now: now)], in: named)
     }
 
     private mutating func close(

@@ -205,7 +205,7 @@ public final class Gate: Sendable {
                     case let overtime = now() - arming.time, overtime > .zero, triesLeft > 0
                 {
                     triesLeft -= 1
-                    arming.time = now() + patience + overtime * 2
+                    arming.time = now() + patience + overtime
                     let elements = plan.setElements(from: arming.time)
                     var again = Transaction()
                     for set in arming.grantSets {

@@ -13,15 +13,15 @@ struct CutTests {
         (address: "2001:db8::1", client: "2001:db8::7", other: "2001:db8::8"),
     ]
 
-    @Test(arguments: ends)
+    @Test(arguments: ends, [true, false])
     func refusesTheNextPacketOfASessionWhoseGrantHasEnded(
-        address: String,
-        client: String,
-        other: String
+        end: (address: String, client: String, other: String),
+        isOwned: Bool
     ) throws {
+        let (address, client, other) = end
         let hosts = try Hosts()
         let service = try hosts.listener(on: 22, at: address)
-        let gate = try hosts.armedGate(Self.managed)
+        let gate = try hosts.armedGate(Self.managed, owning: isOwned)
         var plan = Plan()
         let grant = try Grant(1, "22/tcp", from: client)
         try gate.perform([.open(grant), .open(Grant(2, "22/tcp", from: other))], in: &plan)
@@ -50,12 +50,12 @@ struct CutTests {
         #expect(try gate.inspect().fault == nil)
     }
 
-    @Test func endsBySelfWhoeverIsDead() throws {
+    @Test(arguments: [true, false]) func endsBySelfWhoeverIsDead(isOwned: Bool) throws {
         let hosts = try Hosts()
         let services = try (
             hosts.listener(on: 22), hosts.host.run { try Endpoint.datagrams("198.51.100.1", 5000) }
         )
-        var gate: Gate? = try hosts.armedGate(Self.managed)
+        var gate: Gate? = try hosts.armedGate(Self.managed, owning: isOwned)
         var plan = Plan()
         let grants = try ["22/tcp", "5000/udp"].enumerated().map {
             try Grant(Int64($0 + 1), $1, from: "198.51.100.7", endsIn: 600)
