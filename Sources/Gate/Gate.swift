@@ -150,29 +150,42 @@ public final class Gate: Sendable {
                 _ = try commitArming(managed, breakGlass, .whatIsThere, now)
                 state.withLock { $0.madeWithoutPlan = true }
             }
-            let arming = try commitArming(managed, breakGlass, holding, now)
-            state.withLock {
-                $0.isDistrusted = false
-                $0.grantSets = arming.grantSets
-                $0.managed = managed
-                $0.breakGlass = breakGlass
-                $0.mayHoldEarlier = true
-                if case .whatIsThere = holding, arming.isNew {
-                    $0.madeWithoutPlan = true
-                } else if case .exactly = holding {
-                    $0.madeWithoutPlan = false
+            var newPorts: [Transport: Set<UInt16>] = [:]
+            var isNew = false
+            var triesLeft = 20
+            while true {
+                let arming = try commitArming(managed, breakGlass, holding, now)
+                newPorts.merge(arming.newPorts) { $0.union($1) }
+                isNew = isNew || arming.isNew
+                state.withLock {
+                    $0.isDistrusted = false
+                    $0.grantSets = arming.grantSets
+                    $0.managed = managed
+                    $0.breakGlass = breakGlass
+                    $0.mayHoldEarlier = true
+                    if case .whatIsThere = holding, arming.isNew {
+                        $0.madeWithoutPlan = true
+                    } else if case .exactly = holding {
+                        $0.madeWithoutPlan = false
+                    }
+                }
+                armed.withLock(\.self)?(managed)
+                do throws(NetlinkError) {
+                    // Those that were made between the listing and the commit.
+                    var late = Transaction()
+                    let kept = try keepSessions(to: newPorts, of: managed, holding, in: &late)
+                    try connection.commit(late)
+                    state.withLock {
+                        $0.judged = managed
+                        $0.earlier = arming.earlier.union(kept)
+                    }
+                    return isNew
+                } catch {
+                    // Another process can take the table away meanwhile, too.
+                    guard triesLeft > 0, error.mayPass else { throw error }
+                    triesLeft -= 1
                 }
             }
-            armed.withLock(\.self)?(managed)
-            // Those that were made between the listing and the commit.
-            var late = Transaction()
-            let kept = try keepSessions(to: arming.newPorts, of: managed, holding, in: &late)
-            try connection.commit(late)
-            state.withLock {
-                $0.judged = managed
-                $0.earlier = arming.earlier.union(kept)
-            }
-            return arming.isNew
         } catch .refused(_, _, .notPermitted, _) {
             throw .ownedByAnother
         } catch {

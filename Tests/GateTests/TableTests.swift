@@ -234,6 +234,29 @@ struct TableTests {
         }
     }
 
+    /// What another process does when it has committed, and before it has looked for sessions again.
+    @Test func armsAnewWhatIsTakenAwayMeanwhile() throws {
+        let hosts = try Hosts()
+        let service = try hosts.listener(on: 22)
+        let early = try hosts.session(to: service, on: 22)
+        var plan = Plan()
+        _ = plan.apply([.open(try Grant(1, "22/tcp", from: "198.51.100.8"))])
+        try hosts.host.run {
+            let gate = try Gate(owning: false)
+            // For the gate no time goes by.
+            let now = bootTime()
+            var readings = 0
+            try gate.arm(managed: Hosts.managed, breakGlass: [], holding: .exactly(plan)) {
+                readings += 1
+                if readings == 2 { _ = try? shell("nft", "flush", "ruleset") }
+                return now
+            }
+            #expect(readings > 2)
+            #expect(try gate.inspect().fault == nil)
+        }
+        #expect(early.client.says("still here", to: early.host))
+    }
+
     @Test func countsOnWhatWasDroppedBefore() throws {
         let hosts = try Hosts()
         let service = try hosts.listener(on: 22)
