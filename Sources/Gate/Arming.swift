@@ -112,7 +112,13 @@ extension Gate {
             }
         }
         arming.earlier.formUnion(
-            try keepSessions(to: arming.newPorts, of: managed, holding, in: &arming.transaction)
+            try keepSessions(
+                to: arming.newPorts,
+                of: managed,
+                holding,
+                over: adopted?.grantSets ?? [],
+                in: &arming.transaction
+            )
         )
         arming.time = time()
         arming.grantSets = addGrants(

@@ -10,11 +10,19 @@ extension Gate {
     /// conntrack need not know those that are served here: nothing may have used it when they began,
     /// and they may not have said a word since. It alone knows those that pass through.
     ///
+    /// - Parameters:
+    ///   - ports: The ports.
+    ///   - managed: All that are managed.
+    ///   - holding: What must be open.
+    ///   - sets: The sets of grants that are in the kernel.
+    ///   - transaction: What they are queued in.
     /// - Returns: Those that are queued.
+    /// - Throws: Where the kernel does not list what there is.
     func keepSessions(
         to ports: [Transport: Set<UInt16>],
         of managed: [ManagedPort],
         _ holding: Holding,
+        over sets: Set<GrantSet>,
         in transaction: inout Transaction
     ) throws(NetlinkError) -> [Key] {
         guard ports.values.contains(where: { !$0.isEmpty }) else { return [] }
@@ -23,7 +31,7 @@ extension Gate {
                 .map { ports[$0]?.contains(flow.destinationPort) == true } ?? false
         }
         var kept: [Key] = []
-        for found in table.sessions() where try !isGranted(found.session, holding) {
+        for found in table.sessions() where try !isGranted(found.session, holding, sets) {
             let keys = found.arrivals.map(Layout.key(of:))
             if case .exactly = holding, outlivesItsGrant(found.session, keys) { continue }
             kept += keys
@@ -52,10 +60,10 @@ extension Gate {
     /// Whether a grant lets a session in: such a one ends with it, where sessions are cut.
     private func isGranted(
         _ session: Session,
-        _ holding: Holding
+        _ holding: Holding,
+        _ sets: Set<GrantSet>
     ) throws(NetlinkError) -> Bool {
         if case .exactly(let plan) = holding { return !plan.grants(lettingIn: session).isEmpty }
-        let sets = withState(\.grantSets)
         for key in session.elementKeys where sets.contains(GrantSet(of: key)) {
             let set = GrantSet(of: key)
             if try connection.element(set.key(of: key), in: set.named) != nil { return true }

@@ -173,7 +173,14 @@ public final class Gate: Sendable {
                 do throws(NetlinkError) {
                     // Those that were made between the listing and the commit.
                     var late = Transaction()
-                    let kept = try keepSessions(to: newPorts, of: managed, holding, in: &late)
+                    let sets = arming.grantSets
+                    let kept = try keepSessions(
+                        to: newPorts,
+                        of: managed,
+                        holding,
+                        over: sets,
+                        in: &late
+                    )
                     try connection.commit(late)
                     state.withLock {
                         $0.judged = managed
