@@ -179,8 +179,9 @@ sub has_to_be_open {
     return 0 if doubted($from, $until);
     for my $grants (map { $spans{$_} // () } elements_for($address, $port)) {
         for my $span (grep { $_->{must}[0] <= $from && $_->{must}[1] >= $until } values %$grants) {
-            # One that the same person asked for may have ended it.
-            return 1 if !grep { $_ != $span && $_->{who} eq $span->{who} && $_->{may}[0] <= $until && $_->{may}[1] >= $from } values %$grants;
+            # One that the same person asked for later may have ended it.
+            return 1 if !grep { $_ != $span && $_->{who} eq $span->{who} && $_->{may}[0] > $span->{may}[0] && $_->{may}[0] <= $until
+                && $_->{may}[1] > $_->{may}[0] } values %$grants;
         }
     }
     return 0;
