@@ -135,7 +135,8 @@ extension Transaction {
         case .open(let key, let end, let label):
             open(key, in: set, named, until: end, label: label, now: now)
         case .move(let key, let before, let end, let label):
-            close(key, in: set, named, endingAt: before, now: now)
+            // One that should have ended may be there yet.
+            take(key, outOf: set, named, endingAt: before, now: now)
             open(key, in: set, named, until: end, label: label, now: now)
         case .close(let key, let before):
             close(key, in: set, named, endingAt: before, now: now)
@@ -163,6 +164,16 @@ extension Transaction {
         now: BootTime
     ) {
         guard end > now else { return }
+        take(key, outOf: set, named, endingAt: end, now: now)
+    }
+
+    private mutating func take(
+        _ key: ElementKey,
+        outOf set: GrantSet,
+        _ named: NamedSet,
+        endingAt end: BootTime,
+        now: BootTime
+    ) {
         let key = set.key(of: key)
         if end - now < Self.expiring {
             // Deleting an element that has just ended by itself would refuse everything: make sure
