@@ -1,5 +1,5 @@
-# `make help` lists the verbs. All of them work as an ordinary user and under sudo; test, demo, bench and
-# install need root, because they make network namespaces or write to the system.
+# `make help` lists the verbs. All of them work as an ordinary user and under sudo; test, soak, demo, bench
+# and install need root, because they make network namespaces or write to the system.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
@@ -9,6 +9,7 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 300
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 
@@ -20,7 +21,7 @@ DEBUG_BIN := .build/debug
 RELEASE_BIN := .build/release
 SCRIPTS := $(wildcard packaging/*.sh demo/*.sh Benchmarks/*.sh Tests/Scenarios/*.sh) .ci/run
 
-.PHONY: help build release test lint format docs fuzz bench check demo install uninstall clean
+.PHONY: help build release test soak lint format docs fuzz bench check demo install uninstall clean
 .PHONY: build-packages test-packages need-root
 
 help: ## list the verbs
@@ -39,6 +40,10 @@ test: need-root test-packages ## run all tests (FILTER=regex: some)
 	$(DEBUG_BIN)/sallyportPackageTests.xctest --testing-library swift-testing \
 	    $(if $(FILTER),--filter '$(FILTER)')
 
+soak: need-root test-packages ## do everything at once for a while, against a model (SOAK_SECONDS=300)
+	$(SWIFT) build
+	SOAK_SECONDS=$(SOAK_SECONDS) Tests/Scenarios/scenario.sh everything_at_once_agrees_with_a_model $(DEBUG_BIN)
+
 demo: need-root test-packages ## show the whole story in throw-away network namespaces
 	$(SWIFT) build
 	demo/demo.sh $(DEBUG_BIN)
@@ -51,8 +56,8 @@ lint: test-packages ## check the form of sources, scripts and the unit
 	$(SWIFT) format lint --strict --recursive Sources Tests Fuzz Package.swift
 	for script in $(SCRIPTS); do bash -n "$$script"; done
 	shellcheck -x $(SCRIPTS)
-	for script in Tests/Scenarios/*.pl packaging/manual.pl; do \
-	    perl -c $$script 2>&1 | grep -v 'syntax OK' && exit 1 || true; done
+	for script in Tests/Scenarios/*.pl Tests/Scenarios/*/*.pm packaging/manual.pl; do \
+	    perl -ITests/Scenarios -c $$script 2>&1 | grep -v 'syntax OK' && exit 1 || true; done
 	packaging/check-unit.sh systemd/sallyportd.service
 
 format: ## bring the Swift sources into form

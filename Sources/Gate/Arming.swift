@@ -34,8 +34,12 @@ struct Arming {
     let isNew: Bool
     /// What was managed before, and is afterwards.
     let managing: (before: Layout.Managing, after: Layout.Managing)
+    /// What the elements' timeouts count from: committed later they outlive their end.
+    var time = BootTime(milliseconds: 0)
     /// The sets of grants that there are afterwards.
     var grantSets: Set<GrantSet> = []
+    /// The earlier sessions that there are afterwards.
+    var earlier: Set<Key> = []
 }
 
 extension Gate {
@@ -62,7 +66,7 @@ extension Gate {
         _ managed: [ManagedPort],
         _ breakGlass: [CIDR],
         _ holding: Holding,
-        _ now: () -> BootTime
+        _ time: () -> BootTime
     ) throws(NetlinkError) -> Arming {
         let generation = try connection.generation()
         let found = try readTable()
@@ -98,11 +102,32 @@ extension Gate {
                 to: Layout.breakGlass(family)
             )
         }
-        try keepSessions(new: arming.managing, of: managed, holding, in: &arming.transaction)
-        if case .exactly(let plan) = holding, adopted != nil {
-            try letGoGranted(plan, in: &arming.transaction)
+        if adopted != nil {
+            for family in AddressFamily.allCases {
+                arming.earlier.formUnion(try earlierKeys(family))
+            }
+            if case .exactly(let plan) = holding {
+                arming.earlier.subtract(
+                    letGo(of: arming.earlier, besides: plan, in: &arming.transaction)
+                )
+            }
         }
-        arming.grantSets = addGrants(holding, over: adopted, in: &arming.transaction, now: now())
+        arming.earlier.formUnion(
+            try keepSessions(
+                new: ([arming.managing.before], arming.managing.after),
+                of: managed,
+                holding,
+                over: adopted?.grantSets ?? [],
+                in: &arming.transaction
+            )
+        )
+        arming.time = time()
+        arming.grantSets = addGrants(
+            holding,
+            over: adopted,
+            in: &arming.transaction,
+            from: arming.time
+        )
         let rules = Layout.rules(
             ports,
             breakGlass: Set(breakGlass.map(\.family)),
@@ -124,17 +149,11 @@ extension Gate {
         _ holding: Holding,
         over adopted: FoundTable?,
         in transaction: inout Transaction,
-        now: BootTime
+        from time: BootTime
     ) -> Set<GrantSet> {
         let there = adopted?.grantSets ?? []
         guard case .exactly(let plan) = holding else { return there }
-        var elements: [GrantSet: [SetElement]] = [:]
-        for (key, end, label) in plan.elements where end > now {
-            let set = GrantSet(of: key)
-            elements[set, default: []].append(
-                set.element(key, until: end, label: label, now: now)
-            )
-        }
+        let elements = plan.setElements(from: time)
         for set in there {
             if elements[set] == nil {
                 transaction.delete(set.named)
@@ -147,6 +166,18 @@ extension Gate {
             transaction.add(elements, to: set.named)
         }
         return Set(elements.keys)
+    }
+}
+
+extension Plan {
+    /// The elements of each set, with what is left until their end.
+    func setElements(from time: BootTime) -> [GrantSet: [SetElement]] {
+        var all: [GrantSet: [SetElement]] = [:]
+        for (key, end, label) in elements where end > time {
+            let set = GrantSet(of: key)
+            all[set, default: []].append(set.element(key, until: end, label: label, now: time))
+        }
+        return all
     }
 }
 

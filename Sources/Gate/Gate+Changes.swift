@@ -61,8 +61,10 @@ struct PreparedChanges: ~Copyable {
 }
 
 extension Gate {
-    /// How long what is prepared can wait, and how much earlier its elements end: a write to the
-    /// disk takes less, which takes the longer the more there is to write.
+    /// How long what is prepared can wait, and how much earlier its elements end.
+    ///
+    /// A write to the disk takes less, which takes the longer the more there is to write. Without
+    /// one, too, the commit comes later than what the elements' timeouts count from.
     private static func patience(_ changes: [ElementChange]) -> Duration {
         .milliseconds(2 + min(changes.count / 8, 50))
     }
@@ -106,7 +108,8 @@ extension Gate {
                 let sets = withState(\.grantSets)
                 var ready = prepared.take()
                 if ready?.makes(changes, now: now, sets) != true {
-                    ready = try PreparedChanges(changes, from: now, sets, for: connection)
+                    let time = now + Self.patience(changes)
+                    ready = try PreparedChanges(changes, from: time, sets, for: connection)
                 }
                 try ready?.commit(over: connection)
                 if let setsAfter = ready?.setsAfter { state.withLock { $0.grantSets = setsAfter } }
@@ -132,7 +135,8 @@ extension Transaction {
         case .open(let key, let end, let label):
             open(key, in: set, named, until: end, label: label, now: now)
         case .move(let key, let before, let end, let label):
-            close(key, in: set, named, endingAt: before, now: now)
+            // One that should have ended may be there yet.
+            take(key, outOf: set, named, endingAt: before, now: now)
             open(key, in: set, named, until: end, label: label, now: now)
         case .close(let key, let before):
             close(key, in: set, named, endingAt: before, now: now)
@@ -148,7 +152,8 @@ extension Transaction {
         now: BootTime
     ) {
         guard end > now else { return }
-        add([set.element(key, until: end, label: label, now: now)], to: named)
+        // Before Linux 6.12 an element that is there would silently keep its own end.
+        create([set.element(key, until: end, label: label, now: now)], in: named)
     }
 
     private mutating func close(
@@ -159,6 +164,16 @@ extension Transaction {
         now: BootTime
     ) {
         guard end > now else { return }
+        take(key, outOf: set, named, endingAt: end, now: now)
+    }
+
+    private mutating func take(
+        _ key: ElementKey,
+        outOf set: GrantSet,
+        _ named: NamedSet,
+        endingAt end: BootTime,
+        now: BootTime
+    ) {
         let key = set.key(of: key)
         if end - now < Self.expiring {
             // Deleting an element that has just ended by itself would refuse everything: make sure

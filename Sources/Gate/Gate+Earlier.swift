@@ -9,21 +9,42 @@ extension Gate {
     ///
     /// conntrack need not know those that are served here: nothing may have used it when they began,
     /// and they may not have said a word since. It alone knows those that pass through.
+    ///
+    /// - Parameters:
+    ///   - managing: What was managed at one time or another before, and is now.
+    ///   - managed: All that are managed.
+    ///   - holding: What must be open.
+    ///   - sets: The sets of grants that are in the kernel.
+    ///   - transaction: What they are queued in.
+    /// - Returns: Those that are queued.
+    /// - Throws: Where the kernel does not list what there is.
     func keepSessions(
-        new managing: (before: Layout.Managing, after: Layout.Managing),
+        new managing: (before: [Layout.Managing], after: Layout.Managing),
         of managed: [ManagedPort],
         _ holding: Holding,
+        over sets: Set<GrantSet>,
         in transaction: inout Transaction
-    ) throws(NetlinkError) {
-        guard managing.before != managing.after else { return }
+    ) throws(NetlinkError) -> [Key] {
+        let before = managing.before.filter { $0 != managing.after }
+        guard !before.isEmpty else { return [] }
         let table = try sessionTable(of: managed) { flow in
-            managing.after.isNew(flow, since: managing.before)
+            before.contains { managing.after.isNew(flow, since: $0) }
         }
         var kept: [Key] = []
-        for found in table.sessions() where try !isGranted(found.session, holding) {
-            kept += found.arrivals.map(Layout.key(of:))
+        for found in table.sessions() where try !isGranted(found.session, holding, sets) {
+            let keys = found.arrivals.map(Layout.key(of:))
+            if case .exactly = holding, outlivesItsGrant(found.session, keys) { continue }
+            kept += keys
         }
         add(earlier: kept, to: &transaction)
+        return kept
+    }
+
+    /// Whether a session is to end, that no grant lets in: this gate has judged its port until now,
+    /// does not know it as an earlier one, and only has not ended it yet or was taken away by others.
+    private func outlivesItsGrant(_ session: Session, _ keys: [Key]) -> Bool {
+        let (judged, earlier) = withState { ($0.judged, $0.earlier) }
+        return judged.cut(session) && earlier.isDisjoint(with: keys)
     }
 
     private func add(earlier keys: [Key], to transaction: inout Transaction) {
@@ -39,10 +60,10 @@ extension Gate {
     /// Whether a grant lets a session in: such a one ends with it, where sessions are cut.
     private func isGranted(
         _ session: Session,
-        _ holding: Holding
+        _ holding: Holding,
+        _ sets: Set<GrantSet>
     ) throws(NetlinkError) -> Bool {
         if case .exactly(let plan) = holding { return !plan.grants(lettingIn: session).isEmpty }
-        let sets = withState(\.grantSets)
         for key in session.elementKeys where sets.contains(GrantSet(of: key)) {
             let set = GrantSet(of: key)
             if try connection.element(set.key(of: key), in: set.named) != nil { return true }
@@ -50,19 +71,28 @@ extension Gate {
         return false
     }
 
-    /// Queues that those of the earlier sessions are none that a grant of the plan lets in.
+    /// Queues that those of the earlier sessions are none that a grant of the plan lets in, and none
+    /// whose grant has ended.
     ///
     /// Only where the table was made from nothing without a plan: then all that ran became earlier.
-    func letGoGranted(_ plan: Plan, in transaction: inout Transaction) throws(NetlinkError) {
-        guard withState(\.madeWithoutPlan), plan.count > 0 else { return }
+    ///
+    /// - Returns: Those that are none any more.
+    func letGo(of earlier: Set<Key>, besides plan: Plan, in transaction: inout Transaction) -> [Key]
+    {
+        guard withState(\.madeWithoutPlan) else { return [] }
         let managed = withState(\.managed)
-        for family in AddressFamily.allCases {
-            let granted = try earlierKeys(family).filter { key in
-                Layout.flow(of: key).flatMap { Session(arriving: $0, isFar: managed.isFar($0)) }
-                    .map { !plan.grants(lettingIn: $0).isEmpty } ?? false
-            }
-            transaction.delete(granted.map { SetElement($0) }, from: Layout.earlier(family))
+        let over = earlier.filter { key in
+            Layout.flow(of: key).flatMap { Session(arriving: $0, isFar: managed.isFar($0)) }
+                .map { !plan.grants(lettingIn: $0).isEmpty || outlivesItsGrant($0, [key]) } ?? false
         }
+        for family in AddressFamily.allCases {
+            transaction.delete(
+                over.filter { Layout.flow(of: $0)?.source.count == family.bits / 8 }
+                    .map { SetElement($0) },
+                from: Layout.earlier(family)
+            )
+        }
+        return Array(over)
     }
 
     /// The earlier sessions; none where the table is gone.
@@ -90,6 +120,7 @@ extension Gate {
                     state.whereabouts.gone(of: earlier, served: served, tracked: tracked)
                 }
                 areLeft = areLeft || gone.count < earlier.count
+                state.withLock { $0.earlier.subtract(gone) }
                 ended.delete(gone.map { SetElement($0) }, from: Layout.earlier(family))
             }
             try connection.commit(ended)

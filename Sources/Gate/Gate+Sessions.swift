@@ -123,6 +123,7 @@ extension Gate {
         }
         for found in found where found.session.isEarlier {
             for key in found.arrivals.map(Layout.key(of:)) {
+                _ = state.withLock { $0.earlier.remove(key) }
                 var end = Transaction()
                 let family: AddressFamily = key.count == 20 ? .ipv4 : .ipv6
                 end.delete([SetElement(key)], from: Layout.earlier(family))
@@ -197,6 +198,21 @@ extension [ManagedPort] {
 
     /// Whether a flow goes to a port that is managed on this machine, if it goes there.
     fileprivate func hasHere(_ flow: Flow) -> Bool { contains { $0.hosts == nil && $0.has(flow) } }
+}
+
+extension [ManagedPort] {
+    /// Whether a session ends with its grant.
+    func cut(_ session: Session) -> Bool {
+        guard let number = session.port else { return false }
+        return contains { port in
+            let goesThere =
+                session.isFar
+                ? port.hosts?.contains { $0.contains(session.destination.address) } == true
+                : port.hosts == nil
+            return goesThere && port.range.contains(number)
+                && port.sessions(of: session.transport) == .cut
+        }
+    }
 }
 
 extension ManagedPort {

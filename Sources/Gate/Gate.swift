@@ -48,6 +48,10 @@ public final class Gate: Sendable {
         var mayHoldEarlier = false
         /// Whether all that ran was taken for earlier, what grants let in, too.
         var madeWithoutPlan = false
+        /// The ports whose sessions this gate has judged until now; none while it is taken away.
+        var judged: [ManagedPort] = []
+        /// The earlier sessions that it has let in.
+        var earlier: Set<Key> = []
         /// What was last seen of the earlier sessions.
         var whereabouts = Whereabouts()
         /// How many tables for the ends of sessions were made.
@@ -144,26 +148,53 @@ public final class Gate: Sendable {
                 try !connection.tables().contains(where: Layout.isTable)
             {
                 _ = try commitArming(managed, breakGlass, .whatIsThere, now)
+                state.withLock { $0.madeWithoutPlan = true }
             }
-            let arming = try commitArming(managed, breakGlass, holding, now)
-            state.withLock {
-                $0.isDistrusted = false
-                $0.grantSets = arming.grantSets
-                $0.managed = managed
-                $0.breakGlass = breakGlass
-                $0.mayHoldEarlier = true
-                if case .whatIsThere = holding, arming.isNew {
-                    $0.madeWithoutPlan = true
-                } else if case .exactly = holding {
-                    $0.madeWithoutPlan = false
+            var before: [Layout.Managing] = []
+            var isNew = false
+            var triesLeft = 20
+            while true {
+                let arming = try commitArming(managed, breakGlass, holding, now)
+                before.append(arming.managing.before)
+                isNew = isNew || arming.isNew
+                state.withLock {
+                    $0.isDistrusted = false
+                    $0.grantSets = arming.grantSets
+                    $0.managed = managed
+                    $0.breakGlass = breakGlass
+                    $0.mayHoldEarlier = true
+                    if case .whatIsThere = holding, arming.isNew {
+                        $0.madeWithoutPlan = true
+                    } else if case .exactly = holding {
+                        $0.madeWithoutPlan = false
+                    }
+                }
+                armed.withLock(\.self)?(managed)
+                do throws(NetlinkError) {
+                    // Those that were made between the listing and the commit.
+                    var late = Transaction()
+                    let sets = arming.grantSets
+                    let kept = try keepSessions(
+                        new: (before, arming.managing.after),
+                        of: managed,
+                        holding,
+                        over: sets,
+                        in: &late
+                    )
+                    try connection.commit(late)
+                    state.withLock {
+                        // What was made without a plan is not known to be earlier until there is one.
+                        if case .whatIsThere = holding, isNew, !$0.judged.isEmpty { return }
+                        $0.judged = managed
+                        $0.earlier = arming.earlier.union(kept)
+                    }
+                    return isNew
+                } catch {
+                    // Another process can take the table away meanwhile, too.
+                    guard triesLeft > 0, error.mayPass else { throw error }
+                    triesLeft -= 1
                 }
             }
-            armed.withLock(\.self)?(managed)
-            // Those that were made between the listing and the commit.
-            var late = Transaction()
-            try keepSessions(new: arming.managing, of: managed, holding, in: &late)
-            try connection.commit(late)
-            return arming.isNew
         } catch .refused(_, _, .notPermitted, _) {
             throw .ownedByAnother
         } catch {
@@ -188,13 +219,34 @@ public final class Gate: Sendable {
         while true {
             triesLeft -= 1
             do throws(NetlinkError) {
-                let arming = try arming(managed, breakGlass, holding, now)
+                let patience = Self.patience(holding)
+                var arming = try arming(managed, breakGlass, holding) { now() + patience }
                 try connection.commit(arming.transaction, ifGeneration: arming.generation)
+                // What was committed later than it was made for would outlive its end.
+                while case .exactly(let plan) = holding, !arming.grantSets.isEmpty,
+                    case let overtime = now() - arming.time, overtime > .zero, triesLeft > 0
+                {
+                    triesLeft -= 1
+                    arming.time = now() + patience + overtime
+                    let elements = plan.setElements(from: arming.time)
+                    var again = Transaction()
+                    for set in arming.grantSets {
+                        again.flush(set.named)
+                        again.add(elements[set] ?? [], to: set.named)
+                    }
+                    try connection.commit(again)
+                }
                 return arming
             } catch {
                 guard triesLeft > 0, error.mayPass else { throw error }
             }
         }
+    }
+
+    /// How long it takes to put a plan's elements in, and how much earlier they end.
+    private static func patience(_ holding: Holding) -> Duration {
+        guard case .exactly(let plan) = holding else { return .zero }
+        return .milliseconds(2) + .microseconds(10 * plan.count)
     }
 
     /// Has somebody told which ports are managed: now, and whenever the gate is armed.

@@ -13,15 +13,15 @@ struct CutTests {
         (address: "2001:db8::1", client: "2001:db8::7", other: "2001:db8::8"),
     ]
 
-    @Test(arguments: ends)
+    @Test(arguments: ends, [true, false])
     func refusesTheNextPacketOfASessionWhoseGrantHasEnded(
-        address: String,
-        client: String,
-        other: String
+        end: (address: String, client: String, other: String),
+        isOwned: Bool
     ) throws {
+        let (address, client, other) = end
         let hosts = try Hosts()
         let service = try hosts.listener(on: 22, at: address)
-        let gate = try hosts.armedGate(Self.managed)
+        let gate = try hosts.armedGate(Self.managed, owning: isOwned)
         var plan = Plan()
         let grant = try Grant(1, "22/tcp", from: client)
         try gate.perform([.open(grant), .open(Grant(2, "22/tcp", from: other))], in: &plan)
@@ -50,12 +50,12 @@ struct CutTests {
         #expect(try gate.inspect().fault == nil)
     }
 
-    @Test func endsBySelfWhoeverIsDead() throws {
+    @Test(arguments: [true, false]) func endsBySelfWhoeverIsDead(isOwned: Bool) throws {
         let hosts = try Hosts()
         let services = try (
             hosts.listener(on: 22), hosts.host.run { try Endpoint.datagrams("198.51.100.1", 5000) }
         )
-        var gate: Gate? = try hosts.armedGate(Self.managed)
+        var gate: Gate? = try hosts.armedGate(Self.managed, owning: isOwned)
         var plan = Plan()
         let grants = try ["22/tcp", "5000/udp"].enumerated().map {
             try Grant(Int64($0 + 1), $1, from: "198.51.100.7", endsIn: 600)
@@ -72,6 +72,48 @@ struct CutTests {
         #expect(session.client.isReset(withinMilliseconds: Endpoint.patience))
         try datagrams.send("too late", to: "198.51.100.1", port: 5000)
         #expect(!services.1.hears("too late", withinMilliseconds: 100))
+    }
+
+    /// Between the end of a grant and that of its sessions others may change the table.
+    @Test(arguments: ends, ["flush ruleset", "insert rule inet sallyport others accept"])
+    func aTableThatOthersChangedLetsNoSessionOutliveItsGrant(
+        end: (address: String, client: String, other: String),
+        damage: String
+    ) throws {
+        let hosts = try Hosts()
+        let service = try hosts.listener(on: 22, at: end.address)
+        func session(_ source: String) throws -> (client: Endpoint, host: Endpoint) {
+            try hosts.session(to: service, on: 22, at: end.address, from: source)
+        }
+        let early = try session(end.client)
+        let gate = try hosts.armedGate(Self.managed, owning: false)
+        var plan = Plan()
+        let over = try Grant(1, "22/tcp", from: end.client)
+        try gate.perform([.open(over), .open(Grant(2, "22/tcp", from: end.other))], in: &plan)
+        let (outlived, granted) = (try session(end.client), try session(end.other))
+        try gate.perform([.close(over.id)], in: &plan)
+
+        for isReloaded in [false, true, false] {
+            _ = try hosts.nft(damage)
+            if !isReloaded { gate.distrust() }
+            // A reload may come first, and finds no table where it was flushed.
+            let steps = isReloaded ? [.whatIsThere, .exactly(plan)] : [Holding.exactly(plan)]
+            try hosts.host.run {
+                for holding in steps {
+                    try gate.arm(
+                        managed: Self.managed,
+                        breakGlass: [],
+                        holding: holding,
+                        now: bootTime
+                    )
+                }
+            }
+            #expect(early.client.says("older than the gate", to: early.host))
+            #expect(granted.client.says("granted", to: granted.host))
+        }
+        try outlived.client.send("too late")
+        #expect(outlived.client.isReset(withinMilliseconds: 1500))
+        #expect(!outlived.host.hears("too late", withinMilliseconds: 50))
     }
 
     /// A service may send before its client does, and be taken for who began the flow.

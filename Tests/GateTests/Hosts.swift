@@ -60,10 +60,11 @@ struct Hosts {
     /// A gate on the host, armed with managed ports and no grants.
     func armedGate(
         _ managed: [ManagedPort] = managed,
-        breakGlass: [CIDR] = []
+        breakGlass: [CIDR] = [],
+        owning: Bool = true
     ) throws -> Gate {
         try host.run {
-            let gate = try Gate()
+            let gate = try Gate(owning: owning)
             try gate.arm(
                 managed: managed,
                 breakGlass: breakGlass,

@@ -297,6 +297,25 @@ struct SessionTests {
         #expect(outlived.client.says("still here", to: outlived.server))
     }
 
+    /// A reload that comes before the agent hears of it.
+    @Test func takesInOtherPoliciesThoughTheTableIsGone() throws {
+        let scene = try Scene(Way.local[0])
+        let gate = try scene.hosts.armedGate(Hosts.ports("22/tcp"), owning: false)
+        var plan = Plan()
+        try gate.perform([.open(try Grant(1, "22/tcp", from: "198.51.100.7"))], in: &plan)
+        let session = try scene.session()
+        _ = try scene.hosts.nft("flush", "ruleset")
+        try scene.hosts.host.run {
+            try gate.arm(
+                managed: Hosts.ports("22/tcp", "80/tcp"),
+                breakGlass: [],
+                holding: .whatIsThere,
+                now: bootTime
+            )
+        }
+        #expect(session.client.says("still here", to: session.server))
+    }
+
     @Test(arguments: ["198.51.100.1", "2001:db8::1"])
     func endsDatagramsOfOneClient(address: String) throws {
         let hosts = try Hosts()

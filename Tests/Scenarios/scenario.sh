@@ -10,7 +10,7 @@ here=$(dirname "$(realpath "$0")")
 source "$here/world.sh"
 world_enter "$@"
 world_programs "$folder"
-for file in grants people approvals restarts sessions configuration lockout damage packets gateway seeing doctor storm; do
+for file in grants people approvals restarts sessions configuration lockout damage packets gateway seeing doctor storm soak; do
   # shellcheck source=/dev/null
   source "$here/$file.sh"
 done

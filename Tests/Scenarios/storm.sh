@@ -12,12 +12,15 @@ nothing_but_what_is_recorded_is_open() {
   cp "$state"/ledger.sqlite "$state"/ledger.sqlite-wal "$world/copy"
   storm dead "$world/copy/ledger.sqlite"
 }
-busy_agent() {
-  sed -i 's/name: vault,/name: vault, approvals: 2, max_active_per_requester: 1000,/' "$world/policy.d/all.yaml"
-  echo '  - { name: spare, ports: [9005/tcp], description: number 0 }' >>"$world/policy.d/all.yaml"
+people_who_ask_and_answer() {
   # One of the approvers asks, too.
   sed -i 's/"group:sallyport"\]/"group:sallyport", bob]/; s/"group:sallyport-approver"\]/"group:sallyport-approver", bob]/' \
     "$world/sallyport.yaml"
+}
+busy_agent() {
+  sed -i 's/name: vault,/name: vault, approvals: 2, max_active_per_requester: 1000,/' "$world/policy.d/all.yaml"
+  echo '  - { name: spare, ports: [9005/tcp], description: number 0 }' >>"$world/policy.d/all.yaml"
+  people_who_ask_and_answer
   start_agent
 }
 

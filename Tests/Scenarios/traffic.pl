@@ -2,6 +2,7 @@
 # The packets of the scenarios: servers, clients and floods.
 #   serve-tcp PORT                      greets each connection and echoes what it says
 #   serve-udp PORT                      counts datagrams until SIGTERM, then prints how many came
+#   echo-udp PORT                       sends each datagram back
 #   connect ADDRESS PORT SECONDS [FROM] exit 0 if greeted within the time, else 1; FROM: the local port
 #   hammer ADDRESS PORT SECONDS WAIT    connects again and again; prints "TRIED GREETED LAST" where LAST is
 #                                       when the last greeted attempt began (seconds since 1970)
@@ -58,7 +59,7 @@ sub greeted {
 
 if ($verb eq 'serve-tcp') {
     my $listener = bound($arguments[0], SOCK_STREAM);
-    listen($listener, 512) or die "listen: $!\n";
+    listen($listener, 4096) or die "listen: $!\n";
     my $all = IO::Select->new($listener);
     while (my @ready = $all->can_read) {
         for my $socket (@ready) {
@@ -86,6 +87,12 @@ if ($verb eq 'serve-tcp') {
         $count++;
     }
     print "$count\n";
+} elsif ($verb eq 'echo-udp') {
+    my $socket = bound($arguments[0], SOCK_DGRAM);
+    while (1) {
+        my $from = recv($socket, my $datagram, 65535, 0) // next;
+        send($socket, $datagram, 0, $from);
+    }
 } elsif ($verb eq 'connect') {
     exit(greeted(@arguments) ? 0 : 1);
 } elsif ($verb eq 'hammer') {

@@ -123,6 +123,12 @@ struct SystemTests {
         try play("scenario.sh", scenario)
     }
 
+    @Test(arguments: [
+        "everything_at_once_agrees_with_a_model",
+        "everything_at_once_agrees_with_a_model_on_an_older_kernel",
+    ])
+    func everythingHappensAtOnce(scenario: String) throws { try play("scenario.sh", scenario) }
+
     @Test func theUnitRunsUnderSystemd() throws { try play("systemd.sh") }
 }
 
