@@ -82,9 +82,12 @@ NFT
 }
 established='ct state established accept'
 granted='ip saddr . meta l4proto . th dport @grants accept'
-refused='iif lo accept
-  fib daddr type unicast accept
+# Of what is refused the agent's gate tells, so many in a second, and counts all of it.
+refuse='limit rate 50/second burst 100 packets log group 21328
   counter drop'
+refused="iif lo accept
+  fib daddr type unicast accept
+  $refuse"
 by_hand keep-byhand "$established
   $granted
   $refused" ''
@@ -95,7 +98,8 @@ by_hand cut-byhand "$granted
   $refused" ''
 by_hand gateway-byhand "$established
   ip saddr . ip daddr . meta l4proto . th dport @far accept
-  counter drop" 'ip daddr 192.0.2.0/24'
+  iif lo accept
+  $refuse" 'ip daddr 192.0.2.0/24'
 
 # by_agent NAME KEYS HOST: a place with an agent, its policies with more keys, and grants.
 by_agent() {
@@ -147,7 +151,8 @@ done
 echo "A packet on its way in, ns (median of $rounds bursts; its sending is in all numbers; and its routing, but behind a gateway)"
 declare -A name=(
   [unmanaged]='to an unmanaged port' [unmanaged-first]='to an unmanaged port, a new flow' [granted]='granted datagram'
-  [granted-syn]='granted handshake' [established]='of an established flow' [refused]='refused'
+  [granted-syn]='granted handshake' [established]='of an established flow' [refused]='refused datagram'
+  [refused-syn]='refused handshake'
 )
 row() { printf '%-34s %12s %10s %16s %10s   %s\n' "$@"; }
 for index in "${!modes[@]}"; do

@@ -8,6 +8,8 @@ struct FoundTable {
     var chains: [Chain]
     /// The sets of the table, by name.
     var sets: [String: NamedSet]
+    /// The kinds of sessions that were there before the gate.
+    var earlier: Set<Layout.SessionKind>
     /// What the dropping rules have counted.
     var dropped: Counter
     /// The ports that are managed.
@@ -36,6 +38,8 @@ struct Arming {
     let newPorts: [Transport: Set<UInt16>]
     /// The sets of grants that there are afterwards.
     var grantSets: Set<GrantSet> = []
+    /// The kinds of earlier sessions that are looked for.
+    var earlier: Set<Layout.SessionKind> = []
 }
 
 extension Gate {
@@ -47,9 +51,12 @@ extension Gate {
         let maps = sets.values.filter { Layout.Ports.isOne($0.name) && $0.mapsToVerdict }
         var elements: [[SetElement]] = []
         for map in maps { elements.append(try connection.elements(of: map)) }
+        var earlier: [Key] = []
+        for family in AddressFamily.allCases { earlier += try earlierKeys(family) }
         return FoundTable(
             chains: try connection.chains(in: Layout.table),
             sets: sets,
+            earlier: Layout.kinds(of: earlier),
             dropped: try connection.rules(in: Layout.table).dropped,
             numbers: Layout.Ports.numbers(of: elements)
         )
@@ -97,7 +104,9 @@ extension Gate {
                 to: Layout.breakGlass(family)
             )
         }
-        try keepSessions(to: arming.newPorts, of: managed, holding, in: &arming.transaction)
+        arming.earlier =
+            try keepSessions(to: arming.newPorts, of: managed, holding, in: &arming.transaction)
+            .union(adopted?.earlier ?? [])
         if case .exactly(let plan) = holding, adopted != nil {
             try letGoGranted(plan, in: &arming.transaction)
         }
@@ -105,6 +114,7 @@ extension Gate {
         let rules = Layout.rules(
             ports,
             breakGlass: Set(breakGlass.map(\.family)),
+            earlier: arming.earlier,
             dropped: found?.dropped ?? Counter(),
             telling: tellsRefusals
         )

@@ -9,13 +9,15 @@ extension Gate {
     ///
     /// conntrack need not know those that are served here: nothing may have used it when they began,
     /// and they may not have said a word since. It alone knows those that pass through.
+    ///
+    /// - Returns: What kinds of them there are.
     func keepSessions(
         to ports: [Transport: Set<UInt16>],
         of managed: [ManagedPort],
         _ holding: Holding,
         in transaction: inout Transaction
-    ) throws(NetlinkError) {
-        guard ports.values.contains(where: { !$0.isEmpty }) else { return }
+    ) throws(NetlinkError) -> Set<Layout.SessionKind> {
+        guard ports.values.contains(where: { !$0.isEmpty }) else { return [] }
         let table = try sessionTable(of: managed) { flow in
             Transport(rawValue: flow.transport)
                 .map { ports[$0]?.contains(flow.destinationPort) == true } ?? false
@@ -24,17 +26,14 @@ extension Gate {
         for found in table.sessions() where try !isGranted(found.session, holding) {
             kept += found.arrivals.map(Layout.key(of:))
         }
-        add(earlier: kept, to: &transaction)
-    }
-
-    private func add(earlier keys: [Key], to transaction: inout Transaction) {
         for family in AddressFamily.allCases {
             transaction.add(
-                keys.filter { Layout.flow(of: $0)?.source.count == family.bits / 8 }
+                kept.filter { Layout.flow(of: $0)?.source.count == family.bits / 8 }
                     .map { SetElement($0) },
                 to: Layout.earlier(family)
             )
         }
+        return Layout.kinds(of: kept)
     }
 
     /// Whether a grant lets a session in: such a one ends with it, where sessions are cut.

@@ -42,6 +42,8 @@ public final class Gate: Sendable {
         var grantSets: Set<GrantSet> = []
         var managed: [ManagedPort] = []
         var breakGlass: [CIDR] = []
+        /// The kinds of sessions earlier than the gate that its rules look for.
+        var earlier: Set<Layout.SessionKind> = []
         /// Whether what is in the table may be another's, so that none of it may stay.
         var isDistrusted = false
         /// Whether sessions earlier than the gate may be among the elements.
@@ -151,6 +153,7 @@ public final class Gate: Sendable {
                 $0.grantSets = arming.grantSets
                 $0.managed = managed
                 $0.breakGlass = breakGlass
+                $0.earlier = arming.earlier
                 $0.mayHoldEarlier = true
                 if case .whatIsThere = holding, arming.isNew {
                     $0.madeWithoutPlan = true
@@ -161,8 +164,16 @@ public final class Gate: Sendable {
             armed.withLock(\.self)?(managed)
             // Those that were made between the listing and the commit.
             var late = Transaction()
-            try keepSessions(to: arming.newPorts, of: managed, holding, in: &late)
+            let kinds = try keepSessions(to: arming.newPorts, of: managed, holding, in: &late)
             try connection.commit(late)
+            if !kinds.isSubset(of: arming.earlier) {
+                // With rules that look for them.
+                let again = try commitArming(managed, breakGlass, holding, now)
+                state.withLock {
+                    $0.grantSets = again.grantSets
+                    $0.earlier = again.earlier
+                }
+            }
             return arming.isNew
         } catch .refused(_, _, .notPermitted, _) {
             throw .ownedByAnother

@@ -94,7 +94,6 @@ let expectedTable = """
     \t}
 
     \tchain refuse {
-    \t\tct state established goto ended
     \t\ttcp flags syn / syn,ack limit rate 50/second burst 100 packets log group 21328
     \t\tmeta l4proto != tcp limit rate 50/second burst 100 packets log group 21328
     \t\tcounter drop
@@ -103,17 +102,6 @@ let expectedTable = """
     \tchain passing {
     \t\tct status ! confirmed udp sport @managed_udp fib saddr . iif oif missing counter drop
     \t\tct status ! confirmed udplite sport @managed_udp fib saddr . iif oif missing counter drop
-    \t}
-
-    \tchain entitled {
-    \t\tiif "lo" accept
-    \t\tip saddr @breakglass4 accept
-    \t\ttcp flags ack / syn,ack ip saddr . tcp sport . ip daddr . tcp dport . meta l4proto @earlier4 accept
-    \t\tip saddr . udp sport . ip daddr . udp dport . meta l4proto @earlier4 accept
-    \t\tip saddr . udplite sport . ip daddr . udplite dport . meta l4proto @earlier4 accept
-    \t\ttcp flags ack / syn,ack ip6 saddr . tcp sport . ip6 daddr . tcp dport . meta l4proto @earlier6 accept
-    \t\tip6 saddr . udp sport . ip6 daddr . udp dport . meta l4proto @earlier6 accept
-    \t\tip6 saddr . udplite sport . ip6 daddr . udplite dport . meta l4proto @earlier6 accept
     \t}
 
     \tchain answers {
@@ -128,17 +116,14 @@ let expectedTable = """
     \t\taccept
     \t}
 
-    \tchain others {
-    \t\tjump entitled
-    \t\tfib daddr type unicast goto passing
-    \t\tgoto refuse
-    \t}
-
     \tchain judge {
     \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 accept
     \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 accept
     \t\tip saddr . meta l4proto . th dport @grants4_32 accept
-    \t\tgoto others
+    \t\tiif "lo" accept
+    \t\tip saddr @breakglass4 accept
+    \t\tfib daddr type unicast goto passing
+    \t\tgoto refuse
     \t}
 
     \tchain keep {
@@ -152,16 +137,17 @@ let expectedTable = """
     \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 goto admit
     \t\tip saddr . meta l4proto . th dport @grants4_32 goto admit
     \t\tct direction reply jump answers
-    \t\tgoto others
-    \t}
-
-    \tchain far_others {
-    \t\tjump entitled
+    \t\tiif "lo" accept
+    \t\tip saddr @breakglass4 accept
+    \t\tfib daddr type unicast goto passing
+    \t\tct state established goto ended
     \t\tgoto refuse
     \t}
 
     \tchain far_judge {
-    \t\tgoto far_others
+    \t\tiif "lo" accept
+    \t\tip saddr @breakglass4 accept
+    \t\tgoto refuse
     \t}
 
     \tchain far_keep {
@@ -172,7 +158,10 @@ let expectedTable = """
 
     \tchain far_cut {
     \t\tct direction reply jump answers
-    \t\tgoto far_others
+    \t\tiif "lo" accept
+    \t\tip saddr @breakglass4 accept
+    \t\tct state established goto ended
+    \t\tgoto refuse
     \t}
 
     \tchain far {
@@ -187,6 +176,7 @@ let expectedTable = """
 
     \tchain strict {
     \t\tjump here
+    \t\tct state established goto ended
     \t\tgoto refuse
     \t}
 
