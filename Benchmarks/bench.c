@@ -2,7 +2,8 @@
  * The load generator and the floor. Results go to standard output, one "key value..." a line, times in
  * microseconds unless the key says otherwise. bench.sh runs it and makes the table.
  *
- *   bench fill SOCKET FIRST COUNT        open COUNT grants, 1,024 a request, from source number FIRST on
+ *   bench fill SOCKET FIRST COUNT [HOST] open COUNT grants, 1,024 a request, from source number FIRST on, to this machine
+ *                                        or to "@ADDRESS"
  *   bench latency SOCKET EMPTY FOLDER ROUNDS
  *                                        opening over the socket, 1 and 64 clients, in turn with the same of
  *                                        an agent without grants at the socket EMPTY, and the agent's CPU
@@ -226,7 +227,7 @@ static void revoke_opened(struct client *all, int clients) {
     free(revoking.latency.value);
 }
 
-static void fill(const char *path, unsigned first, unsigned count) {
+static void fill(const char *path, unsigned first, unsigned count, const char *host) {
     struct client c = {0};
     static char body[1 << 15];
     connect_client(&c, path);
@@ -237,7 +238,7 @@ static void fill(const char *path, unsigned first, unsigned count) {
         if (sources > SOURCES) sources = SOURCES;
         int size = snprintf(body, sizeof body, "{\"duration\":\"12h\",\"targets\":[");
         for (unsigned i = 0; i < ports; i++)
-            size += snprintf(body + size, sizeof body - size, "%s\"%u/tcp\"", i ? "," : "", 20000 + i);
+            size += snprintf(body + size, sizeof body - size, "%s\"%u/tcp%s\"", i ? "," : "", 20000 + i, host);
         size += snprintf(body + size, sizeof body - size, "],\"sources\":[");
         for (unsigned i = 0; i < sources; i++)
             size += snprintf(body + size, sizeof body - size, "%s\"172.%u.%u.%u/32\"", i ? "," : "",
@@ -538,7 +539,8 @@ static void restart(const char *notify, char **command) {
 }
 
 int main(int count, char **words) {
-    if (count == 5 && !strcmp(words[1], "fill")) fill(words[2], atoi(words[3]), atoi(words[4]));
+    if ((count == 5 || count == 6) && !strcmp(words[1], "fill"))
+        fill(words[2], atoi(words[3]), atoi(words[4]), count == 6 ? words[5] : "");
     else if (count == 6 && !strcmp(words[1], "latency")) latency(words[2], words[3], words[4], atoi(words[5]));
     else if (count == 5 && !strcmp(words[1], "listeners")) listeners(words[2], atoi(words[3]), atoi(words[4]));
     else if (count == 7 && !strcmp(words[1], "trail"))
