@@ -133,7 +133,8 @@ by_agent() {
   if [[ $4 -gt 0 ]]; then
     ip netns exec "$1" "$world/bench" fill "$world/$1/agent.sock" 0 "$4" "$3" >/dev/null
     # The gate does without it, and it may need a gigabyte.
-    { kill -KILL $! && wait $! || true; } 2>/dev/null
+    kill -KILL $!
+    wait $! 2>/dev/null || true
     rm -rf "$world/$1/state"
   fi
 }

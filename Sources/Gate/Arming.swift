@@ -8,8 +8,8 @@ struct FoundTable {
     var chains: [Chain]
     /// The sets of the table, by name.
     var sets: [String: NamedSet]
-    /// The kinds of sessions that were there before the gate.
-    var earlier: Set<Layout.SessionKind>
+    /// The sessions that were there before the gate.
+    var earlier: [Key]
     /// What the dropping rules have counted.
     var dropped: Counter
     /// The ports that are managed.
@@ -38,8 +38,8 @@ struct Arming {
     let newPorts: [Transport: Set<UInt16>]
     /// The sets of grants that there are afterwards.
     var grantSets: Set<GrantSet> = []
-    /// The kinds of earlier sessions that are looked for.
-    var earlier: Set<Layout.SessionKind> = []
+    /// The earlier sessions that there are afterwards.
+    var earlier: Set<Key> = []
 }
 
 extension Gate {
@@ -56,7 +56,7 @@ extension Gate {
         return FoundTable(
             chains: try connection.chains(in: Layout.table),
             sets: sets,
-            earlier: Layout.kinds(of: earlier),
+            earlier: earlier,
             dropped: try connection.rules(in: Layout.table).dropped,
             numbers: Layout.Ports.numbers(of: elements)
         )
@@ -72,12 +72,18 @@ extension Gate {
         let generation = try connection.generation()
         let found = try readTable()
         let adopted = found?.isOurs == true && !withState(\.isDistrusted) ? found : nil
+        // Where others took away or changed what this gate made, it is made again as it was: what ran
+        // in between gets no right by that, and to ask for sessions takes the kernel 10 ms, in which
+        // nothing is closed.
+        let lost =
+            adopted == nil ? withState { state in state.earlier.map { ($0, state.managed) } } : nil
         let ports = Layout.Ports(managed)
+        let before = adopted?.numbers ?? lost.map { Layout.Ports($0.1).numbers }
         var arming = Arming(
             generation: generation,
             isNew: adopted == nil,
-            newPorts: ports.numbers
-                .new(since: adopted?.numbers ?? [:])
+            newPorts: ports.numbers.new(since: before ?? [:]),
+            earlier: lost?.0 ?? Set(adopted?.earlier ?? [])
         )
         if found != nil && adopted == nil { arming.transaction.delete(table) }
         arming.transaction.add(table)
@@ -104,17 +110,18 @@ extension Gate {
                 to: Layout.breakGlass(family)
             )
         }
-        arming.earlier =
-            try keepSessions(to: arming.newPorts, of: managed, holding, in: &arming.transaction)
-            .union(adopted?.earlier ?? [])
-        if case .exactly(let plan) = holding, adopted != nil {
-            try letGoGranted(plan, in: &arming.transaction)
+        if adopted == nil { add(earlier: arming.earlier, to: &arming.transaction) }
+        if case .exactly(let plan) = holding {
+            letGoGranted(plan, of: &arming.earlier, in: &arming.transaction)
         }
+        arming.earlier.formUnion(
+            try keepSessions(to: arming.newPorts, of: managed, holding, in: &arming.transaction)
+        )
         arming.grantSets = addGrants(holding, over: adopted, in: &arming.transaction, now: now())
         let rules = Layout.rules(
             ports,
             breakGlass: Set(breakGlass.map(\.family)),
-            earlier: arming.earlier,
+            earlier: Layout.kinds(of: arming.earlier),
             dropped: found?.dropped ?? Counter(),
             telling: tellsRefusals
         )

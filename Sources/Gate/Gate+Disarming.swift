@@ -22,7 +22,10 @@ extension Gate {
         } catch {
             throw GateError(error)
         }
-        state.withLock { $0.grantSets = [] }
+        state.withLock {
+            $0.grantSets = []
+            $0.earlier = nil
+        }
     }
 
     /// Whether a session runs to this host, as the kernel's socket table has it.

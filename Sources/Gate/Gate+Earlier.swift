@@ -10,13 +10,13 @@ extension Gate {
     /// conntrack need not know those that are served here: nothing may have used it when they began,
     /// and they may not have said a word since. It alone knows those that pass through.
     ///
-    /// - Returns: What kinds of them there are.
+    /// - Returns: Their numbers.
     func keepSessions(
         to ports: [Transport: Set<UInt16>],
         of managed: [ManagedPort],
         _ holding: Holding,
         in transaction: inout Transaction
-    ) throws(NetlinkError) -> Set<Layout.SessionKind> {
+    ) throws(NetlinkError) -> [Key] {
         guard ports.values.contains(where: { !$0.isEmpty }) else { return [] }
         let table = try sessionTable(of: managed) { flow in
             Transport(rawValue: flow.transport)
@@ -26,14 +26,19 @@ extension Gate {
         for found in table.sessions() where try !isGranted(found.session, holding) {
             kept += found.arrivals.map(Layout.key(of:))
         }
+        add(earlier: kept, to: &transaction)
+        return kept
+    }
+
+    /// Queues sessions, by their numbers, as earlier ones.
+    func add(earlier keys: some Sequence<Key>, to transaction: inout Transaction) {
         for family in AddressFamily.allCases {
             transaction.add(
-                kept.filter { Layout.flow(of: $0)?.source.count == family.bits / 8 }
+                keys.filter { Layout.flow(of: $0)?.source.count == family.bits / 8 }
                     .map { SetElement($0) },
                 to: Layout.earlier(family)
             )
         }
-        return Layout.kinds(of: kept)
     }
 
     /// Whether a grant lets a session in: such a one ends with it, where sessions are cut.
@@ -53,16 +58,21 @@ extension Gate {
     /// Queues that those of the earlier sessions are none that a grant of the plan lets in.
     ///
     /// Only where the table was made from nothing without a plan: then all that ran became earlier.
-    func letGoGranted(_ plan: Plan, in transaction: inout Transaction) throws(NetlinkError) {
+    func letGoGranted(_ plan: Plan, of earlier: inout Set<Key>, in transaction: inout Transaction) {
         guard withState(\.madeWithoutPlan), plan.count > 0 else { return }
         let managed = withState(\.managed)
-        for family in AddressFamily.allCases {
-            let granted = try earlierKeys(family).filter { key in
-                Layout.flow(of: key).flatMap { Session(arriving: $0, isFar: managed.isFar($0)) }
-                    .map { !plan.grants(lettingIn: $0).isEmpty } ?? false
-            }
-            transaction.delete(granted.map { SetElement($0) }, from: Layout.earlier(family))
+        let granted = earlier.filter { key in
+            Layout.flow(of: key).flatMap { Session(arriving: $0, isFar: managed.isFar($0)) }
+                .map { !plan.grants(lettingIn: $0).isEmpty } ?? false
         }
+        for family in AddressFamily.allCases {
+            transaction.delete(
+                granted.filter { Layout.flow(of: $0)?.source.count == family.bits / 8 }
+                    .map { SetElement($0) },
+                from: Layout.earlier(family)
+            )
+        }
+        earlier.subtract(granted)
     }
 
     /// The earlier sessions; none where the table is gone.
@@ -84,16 +94,21 @@ extension Gate {
             let served = Set(try served().map(\.incoming))
             var ended = Transaction()
             var areLeft = false
+            var allGone: [Key] = []
             for family in AddressFamily.allCases {
                 let earlier = try earlierKeys(family)
                 let gone = state.withLock { state in
                     state.whereabouts.gone(of: earlier, served: served, tracked: tracked)
                 }
                 areLeft = areLeft || gone.count < earlier.count
+                allGone += gone
                 ended.delete(gone.map { SetElement($0) }, from: Layout.earlier(family))
             }
             try connection.commit(ended)
-            state.withLock { $0.mayHoldEarlier = areLeft }
+            state.withLock {
+                $0.mayHoldEarlier = areLeft
+                $0.earlier?.subtract(allGone)
+            }
         } catch {
             throw GateError(error)
         }

@@ -130,6 +130,7 @@ extension Gate {
                     do throws(NetlinkError) { try connection.commit(end) } catch
                         where error.isNotFound
                     {}
+                    state.withLock { _ = $0.earlier?.remove(key) }
                 }
             }
         }

@@ -42,8 +42,10 @@ public final class Gate: Sendable {
         var grantSets: Set<GrantSet> = []
         var managed: [ManagedPort] = []
         var breakGlass: [CIDR] = []
-        /// The kinds of sessions earlier than the gate that its rules look for.
-        var earlier: Set<Layout.SessionKind> = []
+        /// The sessions that are earlier than the gate; nil where it was not armed or was taken away.
+        var earlier: Set<Key>?
+        /// The kinds of them that the rules look for.
+        var earlierKinds: Set<Layout.SessionKind> = []
         /// Whether what is in the table may be another's, so that none of it may stay.
         var isDistrusted = false
         /// Whether sessions earlier than the gate may be among the elements.
@@ -154,6 +156,7 @@ public final class Gate: Sendable {
                 $0.managed = managed
                 $0.breakGlass = breakGlass
                 $0.earlier = arming.earlier
+                $0.earlierKinds = Layout.kinds(of: arming.earlier)
                 $0.mayHoldEarlier = true
                 if case .whatIsThere = holding, arming.isNew {
                     $0.madeWithoutPlan = true
@@ -164,14 +167,15 @@ public final class Gate: Sendable {
             armed.withLock(\.self)?(managed)
             // Those that were made between the listing and the commit.
             var late = Transaction()
-            let kinds = try keepSessions(to: arming.newPorts, of: managed, holding, in: &late)
+            let kept = try keepSessions(to: arming.newPorts, of: managed, holding, in: &late)
             try connection.commit(late)
-            if !kinds.isSubset(of: arming.earlier) {
+            state.withLock { $0.earlier?.formUnion(kept) }
+            if !Layout.kinds(of: kept).isSubset(of: withState(\.earlierKinds)) {
                 // With rules that look for them.
                 let again = try commitArming(managed, breakGlass, holding, now)
                 state.withLock {
                     $0.grantSets = again.grantSets
-                    $0.earlier = again.earlier
+                    $0.earlierKinds = Layout.kinds(of: again.earlier)
                 }
             }
             return arming.isNew

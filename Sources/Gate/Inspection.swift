@@ -73,7 +73,7 @@ extension Gate {
         let fixed = Layout.rules(
             ports,
             breakGlass: families,
-            earlier: state.earlier,
+            earlier: state.earlierKinds,
             dropped: Counter(),
             telling: tellsRefusals
         )

@@ -93,7 +93,7 @@ enum Layout {
     }
 
     /// The kinds of sessions of some keys of ``earlier(_:)``.
-    static func kinds(of keys: [Key]) -> Set<SessionKind> {
+    static func kinds(of keys: some Sequence<Key>) -> Set<SessionKind> {
         Set(
             keys.compactMap { key in
                 guard let flow = flow(of: key), let transport = Transport(rawValue: flow.transport)
