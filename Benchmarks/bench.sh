@@ -144,7 +144,8 @@ measure_ends() {
   ip -n inner link set cable up
   ip -n asking route add default via 192.0.2.1
   ip -n inner route add default via 10.9.0.1
-  ip netns exec served sysctl -qw net.ipv4.ip_forward=1
+  # One host is sent six ICMP errors, and then one in a second: less than one round after the other brings.
+  ip netns exec served sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratelimit=0
   ip netns exec served nft -f - <<'NFT'
 table ip nat { chain pre { type nat hook prerouting priority dstnat; tcp dport 7002 dnat to 10.9.0.2; }; }
 NFT

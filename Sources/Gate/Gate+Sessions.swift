@@ -159,11 +159,15 @@ extension Gate {
     }
 
     /// Provokes those again that have said nothing, and takes the table away in the end.
+    ///
+    /// Who sent datagrams is told once: the kernel sends one host six ICMP errors and then one in a
+    /// second (`icmp_ratelimit`).
     private func finishLater(_ eviction: Eviction) {
         let finish: @Sendable () -> Void = { [self] in
             for pause in [CInt(200), 800] {
                 _ = try? wait(for: [], atMost: pause)
                 let silent = eviction.flows.filter { flow in
+                    guard flow.transport == Transport.tcp.rawValue else { return false }
                     let element = try? connection.element(
                         Layout.key(of: flow),
                         in: eviction.set(of: flow)
