@@ -246,7 +246,14 @@ actor Committer {
             -> Submission<Answer>,
         reply: @escaping @Sendable (Result<Answer, any Error>) -> Void
     ) {
-        waiting.append(Waiter(decide, reply))
+        waiting.append(
+            Waiter { committer, now throws(Problem) in
+                let submission = try decide(committer, now)
+                return (submission.events, submission.giving(reply))
+            } refuse: {
+                reply(.failure($0))
+            }
+        )
         guard case .idle = phase else { return }
         phase = .deciding(keys: [])
         // Preferred, too: else the disk hands over to a thread of the pool, and that to the loop.

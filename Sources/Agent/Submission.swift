@@ -43,45 +43,66 @@ protocol Pending {
     func finish(_ failure: Problem?)
 }
 
-final class Waiter<Answer: Sendable>: Pending {
-    typealias Decide = @Sendable (isolated Committer, Moment) throws(Problem) -> Submission<Answer>
+/// Somebody whose submission waits for its turn.
+///
+/// Not generic: a type that is made while the program runs, and looked up at each use, took a
+/// twentieth of the time of a request.
+final class Waiter: Pending {
+    /// Gives the answer, or says why all was in vain.
+    typealias Give = @Sendable (Problem?) -> Void
+    /// Works out what happens, and how the answer is made; no answer for what is postponed.
+    typealias Decide =
+        @Sendable (isolated Committer, Moment) throws(Problem)
+        -> (events: [Event], answer: (@Sendable () -> Give)?)
 
     let since = ContinuousClock.now
     private let decide: Decide
-    private let reply: @Sendable (Result<Answer, any Error>) -> Void
-    private var answer: (@Sendable () throws -> Answer)?
-    private var rendered: Result<Answer, any Error>?
+    private let refuse: @Sendable (Problem) -> Void
+    private var answer: (@Sendable () -> Give)?
+    private var give: Give?
 
-    init(
-        _ decide: @escaping Decide,
-        _ reply: @escaping @Sendable (Result<Answer, any Error>) -> Void
-    ) {
+    init(_ decide: @escaping Decide, refuse: @escaping @Sendable (Problem) -> Void) {
         self.decide = decide
-        self.reply = reply
+        self.refuse = refuse
     }
 
     func decide(in committer: isolated Committer, at now: Moment) -> Verdict {
         do throws(Problem) {
-            let submission = try decide(committer, now)
-            (answer, rendered) = (submission.answer, nil)
-            return answer == nil ? .postponed : .happens(submission.events)
+            let decided = try decide(committer, now)
+            (answer, give) = (decided.answer, nil)
+            return answer == nil ? .postponed : .happens(decided.events)
         } catch {
-            rendered = .failure(error)
+            give = { [refuse] _ in refuse(error) }
             return .refused
         }
     }
 
     func render() {
-        guard rendered == nil, let answer else { return }
-        rendered = Result { try answer() }
+        guard give == nil else { return }
+        give = answer?()
     }
 
     func finish(_ failure: Problem?) {
         render()
-        switch (failure, rendered) {
-        case (let failure?, .success), (let failure?, nil): reply(.failure(failure))
-        case (_, let rendered?): reply(rendered)
-        case (nil, nil): break
+        if let give { give(failure) } else if let failure { refuse(failure) }
+    }
+}
+
+extension Submission {
+    /// Makes the answer, once it is asked for, and gives it.
+    func giving(
+        _ reply: @escaping @Sendable (Result<Answer, any Error>) -> Void
+    ) -> (@Sendable () -> Waiter.Give)? {
+        guard let answer else { return nil }
+        return {
+            let rendered = Result { try answer() }
+            return { failure in
+                if let failure, case .success = rendered {
+                    reply(.failure(failure))
+                } else {
+                    reply(rendered)
+                }
+            }
         }
     }
 }

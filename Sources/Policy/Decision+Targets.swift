@@ -50,16 +50,17 @@ extension PolicySet {
 
     /// Finds what `ssh`, `22/tcp`, `ssh@192.0.2.7` or `22/tcp@192.0.2.7` means.
     private func managed(_ text: String, _ field: String) -> Result<Managed, Violation> {
-        let parts = text.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
-        let what = String(parts[0])
-        guard parts.count > 1 else {
-            return what.contains("/")
-                ? managed(port: what, at: nil, field) : managed(name: what, at: nil, field)
+        let isPort = { (text: String) in text.utf8.contains(UInt8(ascii: "/")) }
+        guard let at = text.utf8.firstIndex(of: UInt8(ascii: "@")) else {
+            return isPort(text)
+                ? managed(port: text, at: nil, field) : managed(name: text, at: nil, field)
         }
+        let what = String(text[..<at])
+        let address = String(text[text.utf8.index(after: at)...])
         do throws(ParseError) {
-            if parts[1].contains("/") { throw ParseError(String(parts[1]), "that is a range") }
-            let host = try IPAddress(parsing: String(parts[1]))
-            return what.contains("/")
+            if isPort(address) { throw ParseError(address, "that is a range") }
+            let host = try IPAddress(parsing: address)
+            return isPort(what)
                 ? managed(port: what, at: host, field) : managed(name: what, at: host, field)
         } catch {
             let value = printable(text)

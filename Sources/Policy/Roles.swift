@@ -99,6 +99,10 @@ public struct RoleTable: Hashable, Sendable {
     }
 
     private func roles(matching identity: Identity) -> Set<Role> {
-        Set(principals.filter { $0.value.contains { $0.matches(identity) } }.keys)
+        var roles: Set<Role> = []
+        for (role, holders) in principals where holders.contains(where: { $0.matches(identity) }) {
+            roles.insert(role)
+        }
+        return roles
     }
 }

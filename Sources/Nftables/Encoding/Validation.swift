@@ -22,7 +22,7 @@ extension Transaction.Operation {
 func nameDefect(_ name: String, of kind: String) -> String? {
     let count = name.utf8.count
     if count == 0 { return "the name of a \(kind) must not be empty" }
-    if name.utf8.contains(0) { return "the name of a \(kind) must not contain a zero byte" }
+    if hasZero(name) { return "the name of a \(kind) must not contain a zero byte" }
     guard count > Kernel.longestName else { return nil }
     return "the name of a \(kind) has at most \(Kernel.longestName) bytes, not \(count)"
 }
@@ -30,9 +30,14 @@ func nameDefect(_ name: String, of kind: String) -> String? {
 /// Why a comment cannot be sent; nil if it can.
 func commentDefect(_ comment: String) -> String? {
     let count = comment.utf8.count
-    if comment.utf8.contains(0) { return "a comment must not contain a zero byte" }
+    if hasZero(comment) { return "a comment must not contain a zero byte" }
     guard count > Nftnl.UserData.longestComment else { return nil }
     return "a comment has at most \(Nftnl.UserData.longestComment) bytes, not \(count)"
+}
+
+private func hasZero(_ text: String) -> Bool {
+    var text = text
+    return text.withUTF8 { unsafe $0.contains(0) }
 }
 
 extension Table {
