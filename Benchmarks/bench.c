@@ -659,7 +659,7 @@ static void begin_session(const struct way *way, int ends[2]) {
 
 /* Waits for 3 s at most until both ends of sessions have heard of their end, and notes how long it took the later one. Nobody
    says a word. */
-static void hear_ends(int (*ends)[2], const struct way *way, int count, double since, clockid_t clock, struct samples *times) {
+static void hear_ends(int (*ends)[2], int count, double since, clockid_t clock, struct samples *times) {
     struct pollfd waiting[2 * WAYS];
     double heard[WAYS] = {0}, limit = since + 3e6;
     for (int i = 0; i < 2 * count; i++) waiting[i] = (struct pollfd){.fd = ends[i / 2][i % 2], .events = POLLIN};
@@ -699,7 +699,7 @@ static void ends(const char *path, int rounds) {
             snprintf(place, sizeof place, "%s/revoke", c.location);
             begin_session(&ways[i], sessions[i]);
             send_request(&c, place, "", 0);
-            hear_ends(&sessions[i], &ways[i], 1, c.began, CLOCK_MONOTONIC, &closed[i]);
+            hear_ends(&sessions[i], 1, c.began, CLOCK_MONOTONIC, &closed[i]);
             while (!receive(&c)) {}
         }
         int size = snprintf(body, sizeof body, "{\"targets\":[");
@@ -711,7 +711,7 @@ static void ends(const char *path, int rounds) {
         if (!field || !(rest = strptime(field + 13, "%Y-%m-%dT%H:%M:%S", &time))) errx(1, "no end in: %s", c.answer);
         double end = timegm(&time) * 1e6 + (*rest == '.' ? strtod(rest, NULL) * 1e6 : 0);
         for (int i = 0; i < WAYS; i++) begin_session(&ways[i], sessions[i]);
-        hear_ends(sessions, ways, WAYS, end, CLOCK_REALTIME, expired);
+        hear_ends(sessions, WAYS, end, CLOCK_REALTIME, expired);
     }
     for (int i = 0; i < WAYS; i++) {
         print_most(ways[i].name, "closed", &closed[i]);
