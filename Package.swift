@@ -268,7 +268,7 @@ if Context.environment["SALLYPORT_FUZZ"] != nil {
     package.targets.append(
         .executableTarget(
             name: "fuzzer",
-            dependencies: ["Netlink", "Nftables", "Policy"],
+            dependencies: ["Netlink", "Nftables", "Policy", "Survey"],
             path: "Fuzz",
             exclude: ["Corpus"],
             swiftSettings: memorySafe + [.unsafeFlags(["-parse-as-library"])]

@@ -51,6 +51,12 @@ public struct Finding: Codable, Hashable, Sendable {
         case notTracked = "not-tracked"
         /// A managed port is accepted in front of the gate, to no effect.
         case acceptedBefore = "accepted-before"
+        /// What is for a host behind this machine is led elsewhere.
+        case leadsElsewhere = "leads-elsewhere"
+        /// No route leads to hosts behind this machine.
+        case noRoute = "no-route"
+        /// The kernel passes nothing on to hosts behind this machine.
+        case notForwarded = "not-forwarded"
         /// Something else than rules decides in front of the gate.
         case decidedBefore = "decided-before"
         /// Connections go past all chains.

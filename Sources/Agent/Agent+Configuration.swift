@@ -34,7 +34,7 @@ extension Agent {
         } catch {
             throw Problem(.kernelRefused, "the old policies stay: \(error)")
         }
-        try? await noteLoaded(new, after: old, by: person)
+        try? await noteLoaded(new, after: old, by: person, terms.remarks)
         await committer.keepConfiguration(in: source)
         checkNamesLater()
     }
@@ -46,7 +46,7 @@ extension Agent {
     public func noteStart(after old: AgentConfiguration?) async {
         let configuration = await committer.configuration
         if let old {
-            try? await noteLoaded(configuration, after: old, by: nil, "changed before the start")
+            try? await noteLoaded(configuration, after: old, by: nil, ["changed before the start"])
         }
         await committer.keepConfiguration(in: source)
     }
@@ -55,7 +55,7 @@ extension Agent {
         _ new: AgentConfiguration,
         after old: AgentConfiguration,
         by person: Person?,
-        _ remarks: String...
+        _ remarks: [String]
     ) async throws {
         let open = old.policySet.ports(notManagedBy: new.policySet)
         warn(ofOpenPorts: open)

@@ -21,8 +21,8 @@ extension Committer {
         var notices: [Notice] = []
         for news in news {
             switch news {
-            case .began(let connection):
-                guard let grant = plan.grant(lettingIn: connection) else { continue }
+            case .began(let connection, let isFar):
+                guard let grant = plan.grant(lettingIn: connection, isFar: isFar) else { continue }
                 book.noteConnection(of: grant.id, at: now.wall)
                 connectionBook.begin(connection, grant, at: now)
                 note(.connectionBegan, connection, grant, nil, &notices, at: now)

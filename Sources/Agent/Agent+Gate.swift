@@ -43,6 +43,7 @@ extension Agent {
             let detail =
                 changes + open.map { "\($0) no longer managed" }
                 + (applied.until.map { ["rolled back at \($0) unless confirmed"] } ?? [])
+                + terms.remarks
             // What is tried ends nothing: that could not be rolled back.
             ended = try await record(
                 Notice(.policiesApplied, by: person, detail: detail.joined(separator: "; ")),
@@ -94,7 +95,14 @@ extension Agent {
             let until = terms.confirmWithin.flatMap { _ in trial?.until }
             let detail = until.map { "disarmed again at \($0) unless confirmed" }
             logger.notice("the gate is armed\(detail.map { ", and \($0)" } ?? "")")
-            try? await note(Notice(.armed, by: person, detail: detail))
+            let remarks = [detail].compactMap(\.self) + terms.remarks
+            try? await note(
+                Notice(
+                    .armed,
+                    by: person,
+                    detail: remarks.isEmpty ? nil : remarks.joined(separator: "; ")
+                )
+            )
         }
         return try await status(for: caller)
     }
@@ -134,9 +142,10 @@ extension Agent {
             }
             try await tell(undone: trial, from: old)
         } catch {
-            logger.error("cannot roll back what was not confirmed: \(error)")
+            guard await committer.mayRollBackLater(because: error) else { return }
             Task(executorPreference: committer.executor) {
                 try? await Task.sleep(for: .seconds(1))
+                await self.committer.rollsBackNow()
                 // What else is due waits behind it.
                 await self.grantsEnded()
             }
@@ -157,7 +166,8 @@ extension Agent {
             )
         }
         let new = await committer.configuration
-        let tried = old ?? trial.tried(from: new)
+        // What was in force need not be what was tried: a rollback may have taken several attempts.
+        let tried = trial.tried(from: new) ?? old
         let changes = tried.map { new.differences(from: $0) } ?? []
         let what = trial.until == nil ? "was not finished" : "was not confirmed in time"
         logger.warning("the change of the policies by \(trial.by) \(what): rolled back")

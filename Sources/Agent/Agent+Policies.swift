@@ -79,7 +79,8 @@ extension Agent {
                 change.new == nil ? .policyRemoved : .policyChanged,
                 by: person,
                 policy: name,
-                detail: (changes + open.map { "\($0) no longer managed" }).joined(separator: "; ")
+                detail: (changes + open.map { "\($0) no longer managed" } + terms.remarks)
+                    .joined(separator: "; ")
             )
             ended = try await record(
                 notice,

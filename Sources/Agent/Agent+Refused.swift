@@ -8,7 +8,7 @@ extension Agent {
     public func refused(since instant: Timestamp?, for caller: Caller) async throws -> RefusedList {
         let policies = await committer.configuration.policies
         let attempts = refusals.attempts(since: instant).map { attempts in
-            RefusedDocument(attempts, policy: policies.name(managing: attempts.port))
+            RefusedDocument(attempts, policy: policies.policy(refusing: attempts)?.name)
         }
         return RefusedList(
             since: startedAt,
@@ -29,10 +29,12 @@ extension Agent {
         await logged("record refused attempts") {
             try await committer.submit { committer, _ throws(Problem) in
                 var notices = news.map { attempts in
-                    Notice(
+                    let policy = policies.policy(refusing: attempts)
+                    return Notice(
                         .attemptsRefused,
-                        policy: policies.name(managing: attempts.port),
+                        policy: policy?.name,
                         port: attempts.port.description,
+                        host: policy?.hosts.flatMap { _ in attempts.destination },
                         source: attempts.source.description,
                         detail: attempts.text
                     )
@@ -56,8 +58,14 @@ extension RefusedAttempts {
 }
 
 extension [AccessPolicy] {
-    /// The policy that manages a port; nil where none or several do.
-    fileprivate func name(managing port: PortRange) -> String? {
-        first { $0.ports.contains { $0.contains(port) } }?.name
+    /// The policy under which attempts were refused; nil where none or several manage the port.
+    fileprivate func policy(refusing attempts: RefusedAttempts) -> AccessPolicy? {
+        let managing = filter { policy in
+            policy.enabled && policy.ports.contains { $0.contains(attempts.port) }
+        }
+        guard let destination = attempts.destination else {
+            return managing.count == 1 ? managing[0] : nil
+        }
+        return managing.first { $0.isFor(destination) } ?? managing.first { $0.hosts == nil }
     }
 }

@@ -11,13 +11,7 @@ extension Agent {
         ofGrant grant: String?,
         for caller: Caller
     ) async throws -> SessionList {
-        if let grant, Grant.ID(grant) == nil, Int64(grant).map({ $0 > 0 }) != true {
-            throw Problem(
-                .badRequest,
-                "cannot read query parameter grant=\(printable(grant)): write the id of a grant or "
-                    + "a request, like 17.1 or 17"
-            )
-        }
+        if let grant { try await requireGrant(grant, for: caller) }
         var sessions = try await knownSessions().filter { caller.maySee($0) }
         if let grant {
             sessions.removeAll { known in
@@ -25,6 +19,23 @@ extension Agent {
             }
         }
         return SessionList(sessions: sessions.map(\.document).sorted())
+    }
+
+    /// Throws where there is no such grant or request that the caller may see.
+    private func requireGrant(_ text: String, for caller: Caller) async throws {
+        let id = Grant.ID(text)
+        guard let request = id?.request ?? Int64(text), request > 0 else {
+            throw Problem(
+                .badRequest,
+                "cannot read query parameter grant=\(printable(text)): write the id of a grant or "
+                    + "a request, like 17.1 or 17"
+            )
+        }
+        let stored = try await stored(request: request, for: caller)
+        guard let id, let stored, !stored.grants.contains(where: { $0.grant.id == id }) else {
+            return
+        }
+        throw Problem.noSuch("grant \(id)")
     }
 
     /// Ends one session.
@@ -39,8 +50,10 @@ extension Agent {
         let session = known.found.session
         guard caller.roles.contains(.admin) || caller.mayCut(known) else {
             let why =
-                known.grants.isEmpty
-                ? "no grant of yours let it in" : "it is let in by a grant of somebody else's"
+                known.isAlwaysLetIn
+                ? "it comes from a break-glass source"
+                : known.grants.isEmpty
+                    ? "no grant of yours let it in" : "it is let in by a grant of somebody else's"
             throw Problem(.notPermitted, "cannot cut session \(id): \(why); admins may")
         }
         guard known.document.standing != .granted || !session.transport.isDatagrams else {
@@ -59,6 +72,7 @@ extension Agent {
                 about: known.grants.first,
                 policy: known.document.policy,
                 port: known.document.port.description,
+                host: session.host,
                 source: session.client.address.description,
                 detail:
                     "\(session.client) to \(session.destination), \(known.document.standing.rawValue)"
@@ -91,8 +105,9 @@ extension Agent {
         }
         guard !over.isEmpty else { return [] }
         try await end(over)
+        let untold = await committer.takeUntoldEnds(of: over) { $0.found.identity }
         for grant in grants {
-            let ended = over.filter { known in
+            let ended = untold.filter { known in
                 grant.elementKeys.contains { $0.letsIn(known.found.session) }
             }
             guard !ended.isEmpty else { continue }
@@ -178,6 +193,8 @@ struct KnownSession: Sendable {
     var found: FoundSession
     /// The live grants that let it in, or the one that did.
     var grants: [Grant]
+    /// Whether it comes from a break-glass source, and needs no grant.
+    var isAlwaysLetIn: Bool
     var document: SessionDocument
 
     fileprivate init(
@@ -188,6 +205,7 @@ struct KnownSession: Sendable {
     ) {
         self.found = found
         self.grants = grants
+        isAlwaysLetIn = standing.isAlwaysLetIn
         document = SessionDocument(
             found.session,
             id: found.id,
@@ -262,7 +280,7 @@ extension Caller {
 
     /// Whether the caller may cut a session: all that lets it in is theirs.
     fileprivate func mayCut(_ known: KnownSession) -> Bool {
-        !known.grants.isEmpty
+        !known.isAlwaysLetIn && !known.grants.isEmpty
             && known.grants.allSatisfy { mayChange(requestsOf: $0.requester.subject) }
     }
 }

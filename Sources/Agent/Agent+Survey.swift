@@ -2,15 +2,15 @@ public import API
 public import Access
 import Gate
 import Linux
-import Policy
+public import Policy
 import Settings
 public import Survey
 import Synchronization
 
 /// Where the state of the host is read.
 public protocol HostReading: Sendable {
-    /// Reads it, which blocks; called on a thread of its own.
-    func read() throws -> HostState
+    /// Reads it, and the routes to some networks, which blocks; called on a thread of its own.
+    func read(routesTo networks: [CIDR]) throws -> HostState
 }
 
 /// The host, in the network namespace that the process was started in.
@@ -19,7 +19,9 @@ public struct ThisHost: HostReading {
     public init() {}
 
     /// Reads all that the limits of ``HostState`` allow.
-    public func read() throws -> HostState { try HostState.read(besides: Gate.tablePlace) }
+    public func read(routesTo networks: [CIDR]) throws -> HostState {
+        try HostState.read(besides: Gate.tablePlace, routesTo: networks)
+    }
 }
 
 extension Agent {
@@ -46,10 +48,12 @@ extension Agent {
     ) async -> Result<Document, Problem> {
         let configuration = await committer.configuration
         let openings = await committer.openings(atMost: 64)
+        let disarmed = await committer.disarmed
         let situation = Situation(
             gate: Gate.tablePlace,
             gatePriority: Gate.priority,
-            gateFault: gateFault,
+            gateFault: disarmed?.sentence ?? gateFault,
+            isDisarmed: disarmed != nil,
             isGateOwned: gate.isOwned,
             policies: configuration.policySet.policies,
             openings: openings,
@@ -62,7 +66,7 @@ extension Agent {
                 for (user, name) in users {
                     if let uid = NameService.uid(ofUser: user) { situation.delegates[uid] = name }
                 }
-                var examination = Examination(try host.read(), situation)
+                var examination = Examination(try host.read(routesTo: situation.ways), situation)
                 return .success(judge(&examination))
             } catch {
                 return .failure(Problem(.kernelRefused, "cannot look at the host: \(error)"))
@@ -98,8 +102,8 @@ extension Committer {
     fileprivate func openings(atMost limit: Int) -> [Situation.Opening] {
         Array(
             Set(
-                plan.allGrants.lazy.filter { $0.host == nil }.prefix(limit).map {
-                    Situation.Opening(port: $0.port, source: $0.source)
+                plan.allGrants.prefix(limit).map {
+                    Situation.Opening(port: $0.port, source: $0.source, host: $0.host)
                 }
             )
         )

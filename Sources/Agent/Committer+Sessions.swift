@@ -75,7 +75,7 @@ extension Committer {
             let outcome = await onOwnThread {
                 Result { () throws(GateError) in try gate.end(over) }
             }
-            noteEnds(of: over.map(\.session))
+            noteEnds(of: takeUntoldEnds(of: over, \.identity).map(\.session))
             try outcome?.get()
         } catch {
             logger.error("cannot end all sessions whose grant is over: \(error)")
@@ -88,10 +88,19 @@ extension Committer {
             || configuration.breakGlass.contains { $0.contains(session.client.address) }
     }
 
+    /// Those of ended sessions that the audit trail was not told of yet: whoever closes a grant with
+    /// its sessions ends the same ones, and the kernel may list for a while what was ended.
+    func takeUntoldEnds<Ended>(of ended: [Ended], _ identity: (Ended) -> String) -> [Ended] {
+        let now = clocks.now().boot
+        toldEnds = toldEnds.filter { now - $0.value < .seconds(10) }
+        return ended.filter { toldEnds.updateValue(now, forKey: identity($0)) == nil }
+    }
+
     /// Tells the audit trail of sessions that ended with what let them in; one row for each source.
     private func noteEnds(of sessions: [Session]) {
         let bySource = Dictionary(grouping: sessions) { session in
-            [session.client.address.description, "\(session.port?.description ?? "")"]
+            [session.client.address, session.host].map { $0?.description ?? "" }
+                + [session.port?.description ?? ""]
         }
         for sessions in bySource.values {
             let session = sessions[0]
@@ -99,6 +108,7 @@ extension Committer {
                 .cut,
                 policy: configuration.policySet.policy(managing: session)?.name,
                 port: session.port?.description,
+                host: session.host,
                 source: session.client.address.description,
                 detail: Session.ended(sessions)
             )
@@ -122,7 +132,8 @@ extension Committer {
         return SessionStanding(
             standing: standing,
             policy: policy?.name,
-            grants: standing == .granted ? grants : []
+            grants: standing == .granted ? grants : [],
+            isAlwaysLetIn: isAlways
         )
     }
 }
@@ -142,6 +153,8 @@ struct SessionStanding: Sendable {
     var policy: String?
     /// The live grants that let it in.
     var grants: [Grant]
+    /// Whether it needs none of them.
+    var isAlwaysLetIn: Bool
 }
 
 extension TransportPort {

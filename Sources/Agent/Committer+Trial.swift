@@ -228,6 +228,16 @@ extension Committer {
         return (trial, old)
     }
 
+    /// Whether whoever could not roll back is to try again: each end of a grant leads to an attempt,
+    /// and only one of them goes on.
+    func mayRollBackLater(because error: any Error) -> Bool {
+        log("cannot roll back what was not confirmed: \(error)")
+        defer { isRollingBackLater = true }
+        return !isRollingBackLater
+    }
+
+    func rollsBackNow() { isRollingBackLater = false }
+
     /// Throws where a change waits for its confirmation.
     func requireNoTrial() throws(Problem) {
         guard let trial else { return }
@@ -262,8 +272,7 @@ extension Committer {
         let grants = plan.allGrants.filter { $0.end.deadline > now.boot }
         func isLetIn(_ configuration: AgentConfiguration, _ grants: [Grant]) -> Bool {
             configuration.policySet.lets(
-                session.source,
-                toPort: session.port,
+                session,
                 breakGlass: configuration.breakGlass,
                 grants: grants
             )
@@ -273,8 +282,9 @@ extension Committer {
             // An old variable in a terminal of tmux is nobody's session.
             (try? gate.isRunning(session)) == true
         else { return }
+        // A host's port can be asked for once there is the policy that names the host.
         let way =
-            isArming
+            isArming || new.policySet.isFar(session)
             ? "" : "open it first (sallyport open \(session.port)/tcp --from \(session.source)), "
         throw Problem(
             .wouldLockOut,
@@ -283,6 +293,11 @@ extension Committer {
                 + "sallyport.yaml, or insist with --force"
         )
     }
+}
+
+extension ChangeTerms {
+    /// What the audit trail is told of them.
+    var remarks: [String] { isForced ? ["with --force"] : [] }
 }
 
 extension Trial {

@@ -76,9 +76,13 @@ actor Committer {
     /// How many changes of the configuration are not in the audit trail yet.
     private var unrecordedChanges = 0
     private var isHealing = false
+    /// Whether a rollback that failed is about to be tried again.
+    var isRollingBackLater = false
     /// Elements that were closed, whose sessions are to end.
     var endedElements: Set<ElementKey> = []
     var isEndingSessions = false
+    /// The sessions whose ends the audit trail was told of lately, and when.
+    var toldEnds: [String: BootTime] = [:]
     /// When which fault was logged that lasts.
     private var loggedFaults: [String: BootTime] = [:]
     private var nextEnd: BootTime?
@@ -605,11 +609,11 @@ actor Committer {
     }
 
     /// Logs a fault; what lasts, and is tried every second, at once and then every ten minutes.
-    private func log(_ fault: any Error) {
+    func log(_ fault: String) {
         let now = clocks.now().boot
         loggedFaults = loggedFaults.filter { now - $0.value < .seconds(600) }
-        guard loggedFaults["\(fault)"] == nil else { return }
-        loggedFaults["\(fault)"] = now
+        guard loggedFaults[fault] == nil else { return }
+        loggedFaults[fault] = now
         logger.error("\(fault)")
     }
 
@@ -617,14 +621,14 @@ actor Committer {
     ///
     /// - Returns: Whether it is durable even so.
     private func secure(_ events: [Event], because error: LedgerError) async -> Bool {
-        log(error)
+        log("\(error)")
         ledgerFault = "\(error)"
         healLater()
         do throws(LedgerError) {
             try await store.secure(events)
             return true
         } catch {
-            log(error)
+            log("\(error)")
             return false
         }
     }
@@ -668,7 +672,7 @@ actor Committer {
 
     /// Undoes what opened or lengthened: the kernel did not take it.
     private func takeBack(_ decided: [Decided], because error: any Error) async {
-        log(error)
+        log("\(error)")
         let now = clocks.now()
         var undoing: [Event] = []
         for decided in decided.reversed() where !decided.onlyTakesAway {
@@ -856,7 +860,7 @@ actor Committer {
             let isDue = waitingRequests.nextDue.map { $0 <= clocks.now().wall } ?? false
             if store.isBehind || isDue { try await settle() }
         } catch {
-            log(error)
+            log("\(error)")
         }
     }
 }

@@ -4,7 +4,7 @@ import Client
 import Policy
 
 /// The command `sallyport arm`.
-struct ArmCommand: AgentCommand {
+struct ArmCommand: GuardedCommand {
     static let configuration = CommandConfiguration(
         commandName: "arm",
         abstract: "Arm the gate after it was disarmed (admins).",
@@ -35,7 +35,6 @@ struct ArmCommand: AgentCommand {
         in surroundings: Surroundings,
         to output: Output
     ) throws -> Report {
-        agent.session = surroundings.ownSession
         let status = try agent.arm(
             ChangeOptions(isForced: guarding.force, confirmWithin: confirmWithin)
         )
@@ -50,7 +49,10 @@ struct ArmCommand: AgentCommand {
             as: [Line("the gate is armed", .good)]
                 + (until.map { toConfirm(until: $0, "disarmed again", surroundings.time) } ?? [])
         )
-        return Report()
+        guard confirmWithin != nil, until == nil else { return Report() }
+        return Report(
+            notes: ["sallyport: it was armed before: nothing is on trial, and nothing disarms it"]
+        )
     }
 }
 

@@ -46,12 +46,10 @@ private func status(
     to output: Output
 ) -> ExitStatus {
     let socket = SharedOptions.socketPath(option: command.shared.socket, surroundings.environment)
+    let agent = Client(socket: socket)
+    if command is any GuardedCommand { agent.session = surroundings.ownSession }
     do {
-        let report = try command.report(
-            from: Client(socket: socket),
-            in: surroundings,
-            to: output
-        )
+        let report = try command.report(from: agent, in: surroundings, to: output)
         output.tell(report.notes)
         guard !report.failures.isEmpty else { return report.status }
         return status(of: report.failures, json: output.json, tell: output.tell)

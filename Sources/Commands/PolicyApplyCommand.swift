@@ -5,6 +5,11 @@ import Linux
 import Policy
 import SystemPackage
 
+/// A command that might lock its author out: the agent is told of the session it is given in.
+protocol GuardedCommand: AgentCommand {
+    var guarding: ForceOption { get }
+}
+
 /// The option of all that might lock its author out.
 struct ForceOption: ParsableArguments {
     @Flag(help: "Do it even where it closes the port of your own SSH session.")
@@ -13,7 +18,7 @@ struct ForceOption: ParsableArguments {
 
 extension PolicyCommands {
     /// The command `sallyport policy apply FILE|DIR`.
-    struct Apply: AgentCommand {
+    struct Apply: GuardedCommand {
         static let configuration = CommandConfiguration(
             commandName: "apply",
             abstract: "Replace all policies by those of a file or folder (admins).",
@@ -61,7 +66,6 @@ extension PolicyCommands {
             in surroundings: Surroundings,
             to output: Output
         ) throws -> Report {
-            agent.session = surroundings.ownSession
             let change = try agent.apply(
                 policies: try policyFiles(file),
                 ChangeOptions(
@@ -71,7 +75,7 @@ extension PolicyCommands {
                 )
             )
             try output.show(change, as: lines(change, surroundings.time))
-            return Report(notes: change.warning.map { ["sallyport: " + $0] } ?? [])
+            return Report(notes: warnings(change.warning))
         }
     }
 

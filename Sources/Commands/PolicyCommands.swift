@@ -68,7 +68,7 @@ struct PolicyCommands: ParsableCommand {
     }
 
     /// The command `sallyport policy reload`.
-    struct Reload: AgentCommand {
+    struct Reload: GuardedCommand {
         static let configuration = CommandConfiguration(
             commandName: "reload",
             abstract: "Read the policy files anew (admins).",
@@ -87,7 +87,6 @@ struct PolicyCommands: ParsableCommand {
             in surroundings: Surroundings,
             to output: Output
         ) throws -> Report {
-            agent.session = surroundings.ownSession
             let list = try agent.reload(ChangeOptions(isForced: guarding.force))
             try output.show(list, as: lines(list, output.screen))
             return Report(notes: ["reloaded"])

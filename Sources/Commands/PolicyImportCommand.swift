@@ -6,7 +6,7 @@ import Policy
 
 extension PolicyCommands {
     /// The command `sallyport policy import FILE`.
-    struct Import: AgentCommand {
+    struct Import: GuardedCommand {
         static let configuration = CommandConfiguration(
             commandName: "import",
             abstract: "Take over the ports of a machine in Azure's just-in-time access (admins).",
@@ -94,7 +94,6 @@ extension PolicyCommands {
                 return report
             }
             var told: [Line] = []
-            agent.session = surroundings.ownSession
             for plan in plans {
                 do throws(ClientError) {
                     let change = try agent.set(
@@ -105,7 +104,7 @@ extension PolicyCommands {
                     )
                     document.changes.append(change)
                     told += lines(change, named: plan.name)
-                    report.notes += warnings(change)
+                    report.notes += warnings(change.warning)
                 } catch {
                     report.failures.append(error)
                 }

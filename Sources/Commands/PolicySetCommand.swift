@@ -6,7 +6,7 @@ import Policy
 
 extension PolicyCommands {
     /// The command `sallyport policy set NAME ...`.
-    struct Set: AgentCommand {
+    struct Set: GuardedCommand {
         static let configuration = CommandConfiguration(
             commandName: "set",
             abstract: "Make a policy, or change one (admins).",
@@ -65,7 +65,6 @@ extension PolicyCommands {
                 (definition, condition) = try current(agent)
             }
             keys.apply(to: &definition)
-            agent.session = surroundings.ownSession
             let change = try agent.set(
                 policy: name,
                 to: definition,
@@ -73,7 +72,7 @@ extension PolicyCommands {
                 ChangeOptions(isForced: guarding.force, keepsGrants: keepGrants)
             )
             try output.show(change, as: lines(change, named: name))
-            return Report(notes: warnings(change))
+            return Report(notes: warnings(change.warning))
         }
 
         /// The policy as it is, an object without fields where there is none; and that it still is
@@ -99,7 +98,7 @@ extension PolicyCommands {
     }
 
     /// The command `sallyport policy remove NAME`.
-    struct Remove: AgentCommand {
+    struct Remove: GuardedCommand {
         static let configuration = CommandConfiguration(
             commandName: "remove",
             abstract: "Remove a policy: its ports are OPEN TO EVERYBODY then (admins).",
@@ -128,13 +127,12 @@ extension PolicyCommands {
             in surroundings: Surroundings,
             to output: Output
         ) throws -> Report {
-            agent.session = surroundings.ownSession
             let change = try agent.remove(
                 policy: name,
                 ChangeOptions(isForced: guarding.force, keepsGrants: keepGrants)
             )
             try output.show(change, as: lines(change, named: name))
-            return Report(notes: warnings(change))
+            return Report(notes: warnings(change.warning))
         }
     }
 }
@@ -155,9 +153,8 @@ func lines(_ change: PolicyChangeDocument, named name: String) -> [Line] {
     return lines
 }
 
-func warnings(_ change: PolicyChangeDocument) -> [String] {
-    change.warning.map { ["sallyport: " + $0] } ?? []
-}
+/// What is to be told loudly, as notes.
+func warnings(_ warning: String?) -> [String] { warning.map { ["sallyport: " + $0] } ?? [] }
 
 /// The keys of a policy as options.
 struct PolicyKeys: ParsableArguments {

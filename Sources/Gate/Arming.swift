@@ -12,8 +12,8 @@ struct FoundTable {
     var earlier: [Key]
     /// What the dropping rules have counted.
     var dropped: Counter
-    /// The ports that are managed.
-    var numbers: [Layout.Ports.Place: Layout.Ports.Numbers]
+    /// What is managed.
+    var managing: Layout.Managing
 
     /// The sets of grants among them.
     var grantSets: Set<GrantSet> { Set(sets.keys.compactMap(GrantSet.init(name:))) }
@@ -34,8 +34,8 @@ struct Arming {
     let generation: UInt32
     /// Whether the table is made from nothing.
     let isNew: Bool
-    /// The ports that were not managed before, or whose sessions were not cut.
-    let newPorts: [Transport: Set<UInt16>]
+    /// What was managed before, and is afterwards.
+    let managing: (before: Layout.Managing, after: Layout.Managing)
     /// The sets of grants that there are afterwards.
     var grantSets: Set<GrantSet> = []
     /// The earlier sessions that there are afterwards.
@@ -49,8 +49,10 @@ extension Gate {
         var sets: [String: NamedSet] = [:]
         for set in try connection.sets(in: Layout.table) { sets[set.name] = set }
         let maps = sets.values.filter { Layout.Ports.isOne($0.name) && $0.mapsToVerdict }
-        var elements: [[SetElement]] = []
-        for map in maps { elements.append(try connection.elements(of: map)) }
+        var contents: [Layout.Ports.Content] = []
+        for map in maps {
+            contents.append(.init(set: map, elements: try connection.elements(of: map)))
+        }
         var earlier: [Key] = []
         for family in AddressFamily.allCases { earlier += try earlierKeys(family) }
         return FoundTable(
@@ -58,7 +60,7 @@ extension Gate {
             sets: sets,
             earlier: earlier,
             dropped: try connection.rules(in: Layout.table).dropped,
-            numbers: Layout.Ports.numbers(of: elements)
+            managing: Layout.Managing(contents)
         )
     }
 
@@ -78,11 +80,11 @@ extension Gate {
         let lost =
             adopted == nil ? withState { state in state.earlier.map { ($0, state.managed) } } : nil
         let ports = Layout.Ports(managed)
-        let before = adopted?.numbers ?? lost.map { Layout.Ports($0.1).numbers }
+        let before = adopted?.managing ?? lost.map { Layout.Ports($0.1).managing }
         var arming = Arming(
             generation: generation,
             isNew: adopted == nil,
-            newPorts: ports.numbers.new(since: before ?? [:]),
+            managing: (before ?? Layout.Managing([]), ports.managing),
             earlier: lost?.0 ?? Set(adopted?.earlier ?? [])
         )
         if found != nil && adopted == nil { arming.transaction.delete(table) }
@@ -115,7 +117,7 @@ extension Gate {
             letGoGranted(plan, of: &arming.earlier, in: &arming.transaction)
         }
         arming.earlier.formUnion(
-            try keepSessions(to: arming.newPorts, of: managed, holding, in: &arming.transaction)
+            try keepSessions(new: arming.managing, of: managed, holding, in: &arming.transaction)
         )
         arming.grantSets = addGrants(holding, over: adopted, in: &arming.transaction, now: now())
         let rules = Layout.rules(
@@ -180,20 +182,5 @@ extension [CIDR] {
     /// Without what lies in another: the kernel's interval sets refuse overlaps.
     fileprivate var withoutCovered: [CIDR] {
         Set(self).filter { range in !contains { $0 != range && $0.contains(range) } }
-    }
-}
-
-extension [Layout.Ports.Place: Layout.Ports.Numbers] {
-    /// The ports that are not among others, or whose sessions now are cut, wherever.
-    fileprivate func new(since old: Self) -> [Transport: Set<UInt16>] {
-        var new: [Transport: Set<UInt16>] = [:]
-        for (place, numbers) in self {
-            let before = old[place] ?? Layout.Ports.Numbers()
-            new[place.transport, default: []].formUnion(
-                numbers.all.subtracting(before.all)
-                    .union(numbers.cut.intersection(before.all).subtracting(before.cut))
-            )
-        }
-        return new
     }
 }

@@ -4,6 +4,7 @@ import Synchronization
 
 /// Hears of connections to managed ports: when they begin and end.
 public final class ConnectionMonitor: Sendable {
+    private let gate: Gate
     private let events: Mutex<ConntrackEvents>
 
     /// Becomes readable when there is something to hear.
@@ -17,6 +18,7 @@ public final class ConnectionMonitor: Sendable {
         do throws(NetlinkError) {
             let events = try ConntrackEvents.open()
             descriptor = events.fileDescriptor
+            self.gate = gate
             self.events = Mutex(events)
         } catch {
             throw GateError("cannot hear of connections: \(error)")
@@ -33,12 +35,21 @@ public final class ConnectionMonitor: Sendable {
     /// Reads what there is to hear, or a part of it.
     public func drain() -> [ConnectionNews] {
         var news: [ConnectionNews] = []
+        let managed = gate.withState(\.managed)
+        // Read once, and only where something began.
+        var own: Set<[UInt8]>?
         // An unreadable message is of a connection that is not told of.
         try? events.withLock { (events) throws(NetlinkError) in
             try events.drain { event in
                 switch event {
                 case .began(let entry):
-                    if let seen = SeenConnection(entry) { news.append(.began(seen)) }
+                    let flow = entry.original
+                    guard let seen = SeenConnection(entry) else { break }
+                    let isFar = managed.isFar(flow)
+                    if !isFar, own == nil { own = try? gate.addresses.list() }
+                    // What passes through to other hosts is not the gate's.
+                    guard isFar || own?.contains(flow.destination) != false else { break }
+                    news.append(.began(seen, isFar: isFar))
                 case .changed(let entry):
                     let isOver = entry.tcpState == .timeWait || entry.tcpState == .close
                     if isOver, let seen = SeenConnection(entry) { news.append(.closed(seen)) }

@@ -5,22 +5,21 @@ import Synchronization
 
 /// The sessions that are older than the gate, or than what the policy of their port says.
 extension Gate {
-    /// Queues the sessions that now run to ports, as earlier ones.
+    /// Queues the sessions that now run and are judged from now on, as earlier ones.
     ///
     /// conntrack need not know those that are served here: nothing may have used it when they began,
     /// and they may not have said a word since. It alone knows those that pass through.
     ///
     /// - Returns: Their numbers.
     func keepSessions(
-        to ports: [Transport: Set<UInt16>],
+        new managing: (before: Layout.Managing, after: Layout.Managing),
         of managed: [ManagedPort],
         _ holding: Holding,
         in transaction: inout Transaction
     ) throws(NetlinkError) -> [Key] {
-        guard ports.values.contains(where: { !$0.isEmpty }) else { return [] }
+        guard managing.before != managing.after else { return [] }
         let table = try sessionTable(of: managed) { flow in
-            Transport(rawValue: flow.transport)
-                .map { ports[$0]?.contains(flow.destinationPort) == true } ?? false
+            managing.after.isNew(flow, since: managing.before)
         }
         var kept: [Key] = []
         for found in table.sessions() where try !isGranted(found.session, holding) {

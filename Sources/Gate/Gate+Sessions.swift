@@ -58,7 +58,7 @@ extension Gate {
         return SessionTable(
             sockets: try served(),
             entries: entries,
-            listening: try sockets.listeningPorts(),
+            listening: Set(try sockets.listeners(of: [.tcp]).map(\.port)),
             own: own,
             earlier: earlier,
             isJudged: { flow in

@@ -167,7 +167,7 @@ public final class Gate: Sendable {
             armed.withLock(\.self)?(managed)
             // Those that were made between the listing and the commit.
             var late = Transaction()
-            let kept = try keepSessions(to: arming.newPorts, of: managed, holding, in: &late)
+            let kept = try keepSessions(new: arming.managing, of: managed, holding, in: &late)
             try connection.commit(late)
             state.withLock { $0.earlier?.formUnion(kept) }
             if !Layout.kinds(of: kept).isSubset(of: withState(\.earlierKinds)) {

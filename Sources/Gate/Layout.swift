@@ -165,9 +165,9 @@ enum Layout {
         )
         return [Rule(in: prerouting, [], then: managed)]
             + forged.map { Rule(in: prerouting, $0, then: [.counter(), .verdict(.drop)]) }
-            + judging(keep, judge, cut, without: entitled + [passed])
-            + judging(farKeep, farJudge, farCut, without: entitled)
-            + admitting + answering
+            + judging(ports, keep, judge, cut, without: entitled + [passed])
+            + judging(ports, farKeep, farJudge, farCut, without: entitled)
+            + admitting + answering(ports)
             // Their ports are managed, and so they have not met the rules of `prerouting`.
             + forged.map { Rule(in: passing, $0, then: [.counter(), .verdict(.drop)]) }
             + finding(ports) + delivered(managed) + refusals(dropped, telling)
@@ -197,23 +197,21 @@ enum Layout {
     /// What is refused has met all of their rules: they stand here twice rather than in a chain of
     /// their own, which would cost each packet some 20 ns.
     private static func judging(
+        _ ports: Ports,
         _ keep: Chain,
         _ judge: Chain,
         _ cut: Chain,
         without grant: [Clause]
     ) -> [Rule] {
         let judged: [Expression] = [.verdict(.goto(judge.name))]
-        // A SYN is judged whatever conntrack says: it counts one to an established connection as long
-        // as it holds an entry of the same four numbers, and each handshake needs a live grant.
-        let opens = Match.tcpFlags(.syn, of: [.syn, .ack])
-        let keeping = [
-            Rule(in: keep, [opens], then: judged),
-            // Never "related": a conntrack helper's expectation must not open a managed port. All
-            // else is judged, also what conntrack does not track: judging only its "original"
-            // direction would let untracked and invalid packets walk in.
-            Rule(in: keep, [.connection(.established)], then: letIn),
-            Rule(in: keep, [], then: judged),
-        ]
+        let keeping =
+            beginnings(ports).map { Rule(in: keep, $0, then: judged) } + [
+                // Never "related": a conntrack helper's expectation must not open a managed port. All
+                // else is judged, also what conntrack does not track: judging only its "original"
+                // direction would let untracked and invalid packets walk in.
+                Rule(in: keep, [.connection(.established)], then: letIn),
+                Rule(in: keep, [], then: judged),
+            ]
         let refused: [Expression] = [.verdict(.goto(refuse.name))]
         return keeping
             + grant.map { Rule(in: judge, $0.matches, then: $0.then) }
@@ -223,6 +221,17 @@ enum Layout {
             ]
             + grant.map { Rule(in: cut, $0.matches, then: $0.then) }
             + [ending(in: cut), Rule(in: cut, [], then: refused)]
+    }
+
+    /// What begins a session, and is judged whatever conntrack says.
+    ///
+    /// It counts a SYN to an established connection as long as it holds an entry of the same four
+    /// numbers, and each handshake needs a live grant. That is so for one that answers another, too,
+    /// which may be forged. Of SCTP it is an INIT.
+    private static func beginnings(_ ports: Ports) -> [[Match]] {
+        [[.tcpFlags(.syn, of: [.syn, .ack])]]
+            + (ports.hasAssociations
+                ? [[.transportProtocol(Transport.sctp.rawValue), .isInit]] : [])
     }
 
     /// Sessions that ran are refused in another way than those that would begin.
@@ -269,6 +278,8 @@ enum Layout {
             } + [Rule(in: far, [], then: found)]
         } + [
             Rule(in: far, [], then: .protocolPort(verdictMap: ports.own.set)),
+            // What goes on to others has not met the rules of `prerouting` either.
+            Rule(in: far, [], then: [.verdict(.jump(passing.name))]),
             Rule(in: far, [], then: letIn),
         ]
     }
@@ -316,15 +327,16 @@ enum Layout {
     /// conntrack forgets the flow of a client that is silent for long enough (or ends one half of it),
     /// and takes the next packet of the service for the beginning of another: what the client then
     /// sends would pass as an answer, with no grant. Who was let in as a client needs one.
-    private static var answering: [Rule] {
-        AddressFamily.allCases.map { family in
-            let isClient = Match.sourcePrefixProtocolPort(
-                family.match,
-                prefixLength: clientPrefixLength(family),
-                in: clients(family)
-            )
-            return Rule(in: answers, [isClient], then: [.verdict(.return)])
-        } + [Rule(in: answers, [.connection(.established)], then: letIn)]
+    private static func answering(_ ports: Ports) -> [Rule] {
+        beginnings(ports).map { Rule(in: answers, $0, then: [.verdict(.return)]) }
+            + AddressFamily.allCases.map { family in
+                let isClient = Match.sourcePrefixProtocolPort(
+                    family.match,
+                    prefixLength: clientPrefixLength(family),
+                    in: clients(family)
+                )
+                return Rule(in: answers, [isClient], then: [.verdict(.return)])
+            } + [Rule(in: answers, [.connection(.established)], then: letIn)]
     }
 
     /// What nothing lets in.
@@ -421,6 +433,15 @@ extension AddressFamily {
 }
 
 extension Match {
+    /// An SCTP packet that begins an association: its first chunk is INIT, which stands alone (RFC
+    /// 9260, 3.1 and 6.10).
+    ///
+    /// To be used behind a match of the protocol.
+    fileprivate static let isInit = Match([
+        .payload(.transport, offset: 12, length: 1, into: .first),
+        .compare(.first, .equal, value: [1]),
+    ])
+
     /// A packet's session is in a set: `ip saddr . th sport . ip daddr . th dport . meta l4proto @set`.
     ///
     /// To be used behind a match of a protocol with ports.

@@ -1,3 +1,4 @@
+import Netlink
 import Nftables
 import Policy
 
@@ -30,8 +31,12 @@ extension Layout {
         let hosts: [Hosts]
         /// The managed ports of UDP, for packets that come from one.
         let udp: Content
+        /// Whether some are of SCTP, too.
+        let hasAssociations: Bool
 
         var all: [Content] { [managed, own, udp] + hosts.map(\.content) }
+
+        var managing: Managing { Managing(all) }
 
         /// Whether a set is one of these, which are made anew with each arming.
         static func isOne(_ name: String) -> Bool {
@@ -44,6 +49,7 @@ extension Layout {
             managed = Self.map("managed", ranges.map { ($0, $0.isFar ? far : $0.mode?.chain) })
             own = Self.map("own", ranges.filter(\.isFar).map { ($0, $0.mode?.chain) })
             hosts = Self.hosts(ports, ranges.filter(\.isFar).portCount)
+            hasAssociations = ranges.contains { $0.transport == .sctp }
             let datagrams = ranges.filter { $0.transport == .udp }
             let isListed = datagrams.isListed
             udp = Content(
@@ -202,48 +208,84 @@ extension Layout.Ports {
         let family: AddressFamily
         let prefixLength: Int
     }
+}
 
-    /// The managed ports of a protocol, those of them whose sessions are cut, and where: an address
-    /// has four or sixteen bytes, this machine itself none.
-    struct Numbers {
-        var all: Set<UInt16> = []
-        var cut: Set<UInt16> = []
-    }
+extension Layout {
+    /// What is managed, where, and what becomes of sessions there, as verdict maps have it.
+    struct Managing: Equatable {
+        private struct Numbers: Equatable {
+            var all: Set<UInt16> = []
+            var cut: Set<UInt16> = []
+        }
 
-    /// The ports of what stands in the verdict maps, those of hosts by their networks.
-    var numbers: [Place: Numbers] {
-        Self.numbers(of: [managed, own].map(\.elements) + hosts.map(\.content.elements))
-    }
+        private struct Place: Hashable {
+            let transport: Transport
+            /// The hosts behind this machine; nil for this machine itself.
+            let hosts: CIDR?
+        }
 
-    /// Where ports are managed.
-    struct Place: Hashable {
-        let transport: Transport
-        /// The first address of the hosts; empty for this machine.
-        let host: [UInt8]
-    }
+        private var numbers: [Place: Numbers] = [:]
+        /// How long the prefixes of hosts are.
+        private var lengths: Set<Int> = []
 
-    /// The ports of elements of verdict maps.
-    static func numbers(of maps: [[SetElement]]) -> [Place: Numbers] {
-        var numbers: [Place: Numbers] = [:]
-        for element in maps.joined() where element.verdict != .goto(Layout.far.name) {
+        /// Takes verdict maps and what is in them.
+        init(_ maps: [Ports.Content]) {
+            for map in maps where map.set.mapsToVerdict {
+                let prefixLength = map.set.name.split(separator: "_").last.flatMap { Int($0) }
+                if let prefixLength { lengths.insert(prefixLength) }
+                for element in map.elements where element.verdict != .goto(far.name) {
+                    add(element, prefixLength)
+                }
+            }
+        }
+
+        private mutating func add(_ element: SetElement, _ prefixLength: Int?) {
             // Each field takes whole words: the address, the protocol, the port.
             let length = element.key.count - 8
             guard length >= 0, let transport = Transport(rawValue: element.key[length]) else {
-                continue
+                return
             }
-            let place = Place(transport: transport, host: Array(element.key.bytes[..<length]))
-            let low = port(element.key, length)
-            let high = port(element.keyEnd ?? element.key, length)
-            guard low <= high else { continue }
+            let address = IPAddress(bytes: Array(element.key.bytes[..<length]))
+            let hosts = prefixLength.flatMap { length in
+                address.flatMap { CIDR($0, prefixLength: length) }
+            }
+            guard (hosts == nil) == (prefixLength == nil) else { return }
+            let low = Self.port(element.key, length)
+            let high = Self.port(element.keyEnd ?? element.key, length)
+            guard low <= high else { return }
+            let place = Place(transport: transport, hosts: hosts)
             numbers[place, default: Numbers()].all.formUnion(low...high)
-            let isCut = [Layout.cut, Layout.farCut].contains { element.verdict == .goto($0.name) }
+            let isCut = [cut, farCut].contains { element.verdict == .goto($0.name) }
             if isCut { numbers[place, default: Numbers()].cut.formUnion(low...high) }
         }
-        return numbers
-    }
 
-    private static func port(_ key: Key, _ length: Int) -> UInt16 {
-        UInt16(key[length + 4]) << 8 | UInt16(key[length + 5])
+        private static func port(_ key: Key, _ length: Int) -> UInt16 {
+            UInt16(key[length + 4]) << 8 | UInt16(key[length + 5])
+        }
+
+        /// What becomes of sessions that come in as a flow, and whether they go to a host behind this
+        /// machine; nil where it is not managed.
+        private func mode(of flow: Flow) -> (mode: SessionMode, isFar: Bool)? {
+            guard let transport = Transport(rawValue: flow.transport),
+                let destination = IPAddress(bytes: flow.destination)
+            else { return nil }
+            let networks = lengths.sorted(by: >).compactMap {
+                CIDR(destination, prefixLength: $0)
+            }
+            for hosts in networks + [nil] {
+                let numbers = numbers[Place(transport: transport, hosts: hosts)]
+                guard let numbers, numbers.all.contains(flow.destinationPort) else { continue }
+                return (numbers.cut.contains(flow.destinationPort) ? .cut : .keep, hosts != nil)
+            }
+            return nil
+        }
+
+        /// Whether a flow was not judged before, by grants of another kind, or its session not cut.
+        func isNew(_ flow: Flow, since old: Managing) -> Bool {
+            guard let now = mode(of: flow) else { return false }
+            guard let before = old.mode(of: flow), before.isFar == now.isFar else { return true }
+            return now.mode == .cut && before.mode == .keep
+        }
     }
 }
 

@@ -47,10 +47,10 @@ struct EventWriter {
                 if let grant = notice.grant {
                     let requester = grant.requester
                     row.tell(of: grant.id, by: "\(requester.subject)", requester.name)
-                    row.host = grant.host?.description
                 }
                 row.policy = notice.policy
                 row.port = notice.port
+                row.host = notice.host?.description
                 row.source = notice.source?.split(separator: " ").map(AuditRow.sourceText)
                     .joined(separator: " ")
                 row.reason = notice.reason

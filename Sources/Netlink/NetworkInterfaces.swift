@@ -134,21 +134,11 @@ public struct NetworkInterface: Hashable, Sendable {
                 "list routes"
             ) {
                 (datagram, body) throws(NetlinkError) in
-                // u8 family, u8 destination's length, u8 source's, u8 tos, u8 table, u8 protocol,
-                // u8 scope, u8 type, u32 flags.
-                let start = body.lowerBound
-                guard body.count >= 12 else { throw .malformedReply(offset: start) }
-                guard try datagram.uint8(at: start + 1) == 0,
-                    try datagram.uint8(at: start + 7) == UInt8(RTN_UNICAST)
+                let route = try RouteMessage(in: datagram, at: body)
+                guard route.destinationLength == 0, route.type == UInt8(RTN_UNICAST),
+                    let place = interfaces.firstIndex(where: { $0.index == route.interface })
                 else { return }
-                var cursor = AttributeCursor(start + 12..<body.upperBound)
-                while let attribute = try cursor.next(in: datagram) {
-                    guard attribute.type == Int(RTA_OIF.rawValue) else { continue }
-                    let index = try datagram.uint32(at: attribute.payload.lowerBound)
-                    if let place = interfaces.firstIndex(where: { $0.index == index }) {
-                        interfaces[place].hasDefaultRoute = true
-                    }
-                }
+                interfaces[place].hasDefaultRoute = true
             }
         }
     }
@@ -194,7 +184,7 @@ public struct NetworkInterface: Hashable, Sendable {
     }
 
     /// Interface and kind of `struct tcmsg` and its attributes.
-    private static func queue(
+    package static func queue(
         in datagram: RawSpan,
         at body: Range<Int>
     ) throws(NetlinkError) -> (interface: UInt32, kind: String) {
@@ -222,28 +212,36 @@ extension NetlinkSocket {
             MessageContent(ifaddrmsg()),
             "list addresses"
         ) { (datagram, object) throws(NetlinkError) in
-            // u8 family, u8 prefix length, u8 flags, u8 scope, u32 interface.
-            let start = object.lowerBound
-            guard object.count >= 8 else { throw .malformedReply(offset: start) }
-            var (local, remote): ([UInt8]?, [UInt8]?)
-            var cursor = AttributeCursor(start + 8..<object.upperBound)
-            while let attribute = try cursor.next(in: datagram) {
-                switch attribute.type {
-                case Int(IFA_LOCAL): local = try datagram.bytes(in: attribute.payload)
-                case Int(IFA_ADDRESS): remote = try datagram.bytes(in: attribute.payload)
-                default: break
-                }
+            guard let address = try NetworkInterface.Address(in: datagram, at: object) else {
+                return
             }
-            // IFA_ADDRESS is the peer's on a point-to-point link; IPv6 has nothing else.
-            guard let bytes = local ?? remote, [4, 16].contains(bytes.count) else { return }
-            body(
-                try datagram.uint32(at: start + 4),
-                NetworkInterface.Address(
-                    bytes: bytes,
-                    prefixLength: Int(try datagram.uint8(at: start + 1)),
-                    isLinkLocal: try datagram.uint8(at: start + 3) >= UInt8(RT_SCOPE_LINK.rawValue)
-                )
-            )
+            body(try datagram.uint32(at: object.lowerBound + 4), address)
         }
+    }
+}
+
+extension NetworkInterface.Address {
+    /// Reads a message about an address (`struct ifaddrmsg`, then `IFA_*`); nil where it is of neither
+    /// family.
+    package init?(in datagram: RawSpan, at body: Range<Int>) throws(NetlinkError) {
+        // u8 family, u8 prefix length, u8 flags, u8 scope, u32 interface.
+        let start = body.lowerBound
+        guard body.count >= 8 else { throw .malformedReply(offset: start) }
+        var (local, remote): ([UInt8]?, [UInt8]?)
+        var cursor = AttributeCursor(start + 8..<body.upperBound)
+        while let attribute = try cursor.next(in: datagram) {
+            switch attribute.type {
+            case Int(IFA_LOCAL): local = try datagram.bytes(in: attribute.payload)
+            case Int(IFA_ADDRESS): remote = try datagram.bytes(in: attribute.payload)
+            default: break
+            }
+        }
+        // IFA_ADDRESS is the peer's on a point-to-point link; IPv6 has nothing else.
+        guard let bytes = local ?? remote, [4, 16].contains(bytes.count) else { return nil }
+        self.init(
+            bytes: bytes,
+            prefixLength: Int(try datagram.uint8(at: start + 1)),
+            isLinkLocal: try datagram.uint8(at: start + 3) >= UInt8(RT_SCOPE_LINK.rawValue)
+        )
     }
 }

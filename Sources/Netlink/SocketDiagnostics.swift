@@ -84,15 +84,11 @@ public final class SocketDiagnostics: Sendable {
         of transport: Transport = .tcp
     ) throws(NetlinkError) -> [InternetSocket] {
         let left: [InternetSocket.State] = [.listen, .close, .timeWait]
-        return try sockets(
-            of: transport,
-            in: InternetSocket.State.allCases.filter { !left.contains($0) }
-        )
-    }
-
-    /// The TCP ports that something listens on.
-    public func listeningPorts() throws(NetlinkError) -> Set<UInt16> {
-        Set(try sockets(of: .tcp, in: [.listen]).map(\.incoming.destinationPort))
+        var found: [InternetSocket] = []
+        try list(transport, InternetSocket.State.allCases.filter { !left.contains($0) }) {
+            if let socket = InternetSocket($0, of: transport) { found.append(socket) }
+        }
+        return found
     }
 
     /// Ends a connection: the socket is aborted (`ECONNABORTED`), and of a TCP connection the other
@@ -138,30 +134,24 @@ public final class SocketDiagnostics: Sendable {
 
     /// The sockets that take what comes in: listening TCP sockets, and UDP sockets that are bound and
     /// not connected, in no order.
-    public func listeners() throws(NetlinkError) -> [Listener] {
-        var found: [Listener] = []
+    public func listeners(
+        of transports: [Transport] = [.tcp, .udp]
+    ) throws(NetlinkError) -> [Listener] {
         // A UDP socket without a peer is in the state that is TCP's "close" (net/ipv4/udp.c).
-        for (transport, state) in [(Transport.tcp, InternetSocket.State.listen), (.udp, .close)] {
-            try list(transport, [state]) { (datagram, body) throws(NetlinkError) in
-                let listener = try Self.listener(
-                    in: datagram,
-                    at: body,
-                    transport: transport.rawValue
+        var found: [Listener] = []
+        for transport in transports {
+            try list(transport, [transport == .tcp ? .listen : .close]) { socket in
+                found.append(
+                    Listener(
+                        transport: transport.rawValue,
+                        address: socket.local,
+                        port: socket.localPort,
+                        interface: socket.device,
+                        uid: socket.uid,
+                        inode: socket.inode
+                    )
                 )
-                found.append(listener)
             }
-        }
-        return found
-    }
-
-    private func sockets(
-        of transport: Transport,
-        in states: [InternetSocket.State]
-    ) throws(NetlinkError) -> [InternetSocket] {
-        var found: [InternetSocket] = []
-        try list(transport, states) { (datagram, body) throws(NetlinkError) in
-            let socket = try InternetSocket(of: transport, in: datagram, at: body)
-            if let socket { found.append(socket) }
         }
         return found
     }
@@ -169,7 +159,7 @@ public final class SocketDiagnostics: Sendable {
     private func list(
         _ transport: Transport,
         _ states: [InternetSocket.State],
-        _ body: (RawSpan, Range<Int>) throws(NetlinkError) -> Void
+        _ body: (SocketMessage) -> Void
     ) throws(NetlinkError) {
         for family in [AF_INET, AF_INET6] {
             var request = inet_diag_req_v2()
@@ -183,68 +173,70 @@ public final class SocketDiagnostics: Sendable {
                     UInt16(SOCK_DIAG_BY_FAMILY),
                     flags: NLM_F_DUMP,
                     MessageContent(request),
-                    "list sockets",
-                    body
-                )
+                    "list sockets"
+                ) { (datagram, object) throws(NetlinkError) in
+                    body(try SocketMessage(in: datagram, at: object))
+                }
             }
         }
     }
+}
 
-    /// Reads `struct inet_diag_msg` of a socket without a peer.
-    package static func listener(
-        in datagram: RawSpan,
-        at body: Range<Int>,
-        transport: UInt8
-    ) throws(NetlinkError) -> Listener {
-        // Behind inet_diag_sockid (at 4: two ports, two addresses of 16 bytes, an interface, 8 bytes
-        // of cookie): be32 expires, two queues, u32 uid, u32 inode.
+/// A socket as the kernel tells of it (`struct inet_diag_msg`).
+package struct SocketMessage {
+    fileprivate var state: UInt8
+    fileprivate var local: [UInt8]
+    fileprivate var localPort: UInt16
+    fileprivate var remote: [UInt8]
+    fileprivate var remotePort: UInt16
+    fileprivate var device: UInt32
+    fileprivate var cookie: UInt64
+    fileprivate var uid: UInt32
+    fileprivate var inode: UInt32
+
+    /// Reads it.
+    package init(in datagram: RawSpan, at body: Range<Int>) throws(NetlinkError) {
+        // u8 family, u8 state, u8 timer, u8 retransmissions, then inet_diag_sockid: be16 local
+        // port, be16 remote port, 16 bytes local and 16 bytes remote address, u32 device, and the
+        // cookie as two u32, the lower half first. Behind it u32 expires, two queues, u32 uid, u32
+        // inode.
         let start = body.lowerBound
         guard body.count >= 72 else { throw .malformedReply(offset: start) }
-        let isIPv4 = try datagram.uint8(at: start) == UInt8(AF_INET)
-        return Listener(
-            transport: transport,
-            address: try datagram.bytes(in: start + 8..<start + 8 + (isIPv4 ? 4 : 16)),
-            port: UInt16(bigEndian: try datagram.uint16(at: start + 4)),
-            interface: try datagram.uint32(at: start + 40),
-            uid: try datagram.uint32(at: start + 64),
-            inode: try datagram.uint32(at: start + 68)
-        )
+        let length = try datagram.uint8(at: start) == UInt8(AF_INET) ? 4 : 16
+        state = try datagram.uint8(at: start + 1)
+        localPort = UInt16(bigEndian: try datagram.uint16(at: start + 4))
+        remotePort = UInt16(bigEndian: try datagram.uint16(at: start + 6))
+        local = try datagram.bytes(in: start + 8..<start + 8 + length)
+        remote = try datagram.bytes(in: start + 24..<start + 24 + length)
+        device = try datagram.uint32(at: start + 40)
+        cookie =
+            UInt64(try datagram.uint32(at: start + 44))
+            | UInt64(try datagram.uint32(at: start + 48)) << 32
+        uid = try datagram.uint32(at: start + 64)
+        inode = try datagram.uint32(at: start + 68)
     }
 }
 
 extension InternetSocket {
-    /// Reads `struct inet_diag_msg`; nil for a state that is unknown here.
-    package init?(
-        of transport: SocketDiagnostics.Transport,
-        in datagram: RawSpan,
-        at body: Range<Int>
-    ) throws(NetlinkError) {
-        // u8 family, u8 state, u8 timer, u8 retransmissions, then inet_diag_sockid: be16 local
-        // port, be16 remote port, 16 bytes local and 16 bytes remote address, u32 device, and the
-        // cookie as two u32, the lower half first.
-        let start = body.lowerBound
-        guard body.count >= 52 else { throw .malformedReply(offset: start) }
-        guard let state = State(rawValue: try datagram.uint8(at: start + 1)) else { return nil }
-        let length = try datagram.uint8(at: start) == UInt8(AF_INET) ? 4 : 16
-        var local = try datagram.bytes(in: start + 8..<start + 8 + length)
-        var remote = try datagram.bytes(in: start + 24..<start + 24 + length)
+    /// A connected one; nil for a state that is unknown here.
+    package init?(_ socket: SocketMessage, of transport: SocketDiagnostics.Transport) {
+        guard let state = State(rawValue: socket.state) else { return nil }
+        var (local, remote) = (socket.local, socket.remote)
         // RFC 4291, 2.5.5.2: ::ffff:a.b.c.d is how an IPv6 socket sees an IPv4 client.
         let mapped = [UInt8](repeating: 0, count: 10) + [0xff, 0xff]
-        if length == 16, local.starts(with: mapped), remote.starts(with: mapped) {
+        if local.starts(with: mapped), remote.starts(with: mapped) {
             local.removeFirst(12)
             remote.removeFirst(12)
         }
         incoming = Flow(
             transport: transport.rawValue,
             source: remote,
-            sourcePort: UInt16(bigEndian: try datagram.uint16(at: start + 6)),
+            sourcePort: socket.remotePort,
             destination: local,
-            destinationPort: UInt16(bigEndian: try datagram.uint16(at: start + 4))
+            destinationPort: socket.localPort
         )
         self.state = state
-        device = try datagram.uint32(at: start + 40)
-        cookie =
-            UInt64(try datagram.uint32(at: start + 44))
-            | UInt64(try datagram.uint32(at: start + 48)) << 32
+        device = socket.device
+        cookie = socket.cookie
     }
 }

@@ -110,7 +110,7 @@ extension AccessPolicy {
     }
 
     /// Whether it is for a host behind this machine, or where none is named, for this machine itself.
-    func isFor(_ host: IPAddress?) -> Bool {
+    public func isFor(_ host: IPAddress?) -> Bool {
         guard let host else { return hosts == nil }
         return hosts?.contains { $0.contains(host) } ?? false
     }

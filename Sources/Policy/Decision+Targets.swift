@@ -57,6 +57,18 @@ extension PolicySet {
         }
         let what = String(text[..<at])
         let address = String(text[text.utf8.index(after: at)...])
+        guard !what.isEmpty else {
+            let value = printable(text)
+            return .failure(
+                Violation(
+                    field: field,
+                    value: value,
+                    allowed: "POLICY\(value)",
+                    message: "cannot open \(value): in front of @ stands a policy or port; "
+                        + askableText
+                )
+            )
+        }
         do throws(ParseError) {
             if isPort(address) { throw ParseError(address, "that is a range") }
             let host = try IPAddress(parsing: address)

@@ -57,6 +57,8 @@ public struct Notice: Hashable, Sendable {
     public var policy: String?
     /// The ports it is about.
     public var port: String?
+    /// The host behind this machine that they are of; that of the grant where there is one.
+    public var host: IPAddress?
     /// The sources it is about, as they were named.
     public var source: String?
     /// Why, in the words of who did it.
@@ -71,6 +73,7 @@ public struct Notice: Hashable, Sendable {
         about grant: Grant? = nil,
         policy: String? = nil,
         port: String? = nil,
+        host: IPAddress? = nil,
         source: String? = nil,
         reason: String? = nil,
         detail: String? = nil
@@ -80,6 +83,7 @@ public struct Notice: Hashable, Sendable {
         self.grant = grant
         self.policy = policy
         self.port = port
+        self.host = host ?? grant?.host
         self.source = source
         self.reason = reason
         self.detail = detail

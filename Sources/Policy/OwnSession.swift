@@ -35,27 +35,35 @@ public struct OwnSession: TextForm {
 }
 
 extension PolicySet {
-    /// Whether somebody who comes from an address gets to a TCP port of this host while the gate is
-    /// armed.
+    /// Whether whoever has a session gets in as they did, while the gate is armed.
     ///
     /// - Parameters:
-    ///   - source: Where they come from.
-    ///   - port: The port.
+    ///   - session: A session to this host.
     ///   - breakGlass: Sources that are always let in.
     ///   - grants: What is open.
     /// - Returns: Whether the port is not managed, or something lets the address in.
     public func lets(
-        _ source: IPAddress,
-        toPort port: UInt16,
+        _ session: OwnSession,
         breakGlass: [CIDR],
         grants: some Sequence<Grant>
     ) -> Bool {
-        guard let port = PortRange(port, port, .tcp),
-            managedPorts.contains(where: { $0.hosts == nil && $0.range.overlaps(port) })
+        guard let port = PortRange(session.port, session.port, .tcp) else { return true }
+        let isFar = isFar(session)
+        guard isFar || managedPorts.contains(where: { $0.hosts == nil && $0.range.overlaps(port) })
         else { return true }
-        return breakGlass.contains { $0.contains(source) }
+        return breakGlass.contains { $0.contains(session.source) }
             || grants.contains {
-                $0.host == nil && $0.source.contains(source) && $0.port.overlaps(port)
+                $0.host == (isFar ? session.host : nil) && $0.source.contains(session.source)
+                    && $0.port.overlaps(port)
             }
+    }
+
+    /// Whether a session goes to an address of this host that a policy for hosts behind it names.
+    public func isFar(_ session: OwnSession) -> Bool {
+        managedPorts.contains { managed in
+            managed.hosts?.contains { $0.contains(session.host) } == true
+                && managed.range.portProtocol.transports.contains(.tcp)
+                && managed.range.lower <= session.port && session.port <= managed.range.upper
+        }
     }
 }

@@ -33,8 +33,8 @@ public struct SeenConnection: Hashable, Sendable {
 
 /// What becomes of a connection.
 public enum ConnectionNews: Hashable, Sendable {
-    /// Its first packet was let in.
-    case began(SeenConnection)
+    /// Its first packet was let in, to a host behind this machine or to this machine itself.
+    case began(SeenConnection, isFar: Bool)
     /// Both ends, or one, ended it; the kernel remembers it for a while.
     case closed(SeenConnection)
     /// The kernel forgets it: what went in and out, where that is counted.
@@ -113,20 +113,18 @@ public struct ConnectionBook: Sendable {
 }
 
 extension Plan {
-    /// The live grant that lets a connection in, of several the newest; nil where none does.
-    public func grant(lettingIn connection: SeenConnection) -> Grant? {
+    /// The live grant that lets a connection in, to a host behind this machine or to this machine
+    /// itself; of several the newest, nil where none does.
+    public func grant(lettingIn connection: SeenConnection, isFar: Bool) -> Grant? {
         for length in (0...connection.source.family.bits).reversed() {
             guard let source = CIDR(connection.source, prefixLength: length) else { continue }
-            // One behind this machine, or this machine itself: the gate judges it as one of both.
-            for host in [connection.destination, nil] {
-                let key = ElementKey(
-                    source: source,
-                    transport: connection.transport,
-                    port: connection.port,
-                    host: host
-                )
-                if let id = holders(of: key).max() { return self[id] }
-            }
+            let key = ElementKey(
+                source: source,
+                transport: connection.transport,
+                port: connection.port,
+                host: isFar ? connection.destination : nil
+            )
+            if let id = holders(of: key).max() { return self[id] }
         }
         return nil
     }

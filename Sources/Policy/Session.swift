@@ -78,8 +78,8 @@ public struct Session: Hashable, Sendable {
         PortRange(destination.port, destination.port, transport.portProtocol)
     }
 
-    /// The host of elements that let it in; nil for this machine itself.
-    fileprivate var host: IPAddress? { isFar ? destination.address : nil }
+    /// The host behind this machine that it goes to; nil for this machine itself.
+    public var host: IPAddress? { isFar ? destination.address : nil }
 
     /// Every element that lets it in, the narrowest first.
     public var elementKeys: [ElementKey] {

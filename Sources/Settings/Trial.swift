@@ -96,18 +96,32 @@ public struct Trial: Codable, Hashable, Sendable {
     /// `NAME.yaml.rolled-back`.
     public func putBack() throws(PolicyChangeError) {
         guard let policies else { return }
-        let there = PolicyTexts(in: policies.folder)
-        for (path, text) in there where text != policies.before[path] {
-            guard policies.isInPlace || text != policies.after[path] else { continue }
-            try FileEdit(file: path + ".rolled-back", before: nil, after: text, status: nil).make()
-        }
-        try policies.before.put(inPlaceOf: there)
+        let known = policies.isInPlace ? [policies.before] : [policies.before, policies.after]
+        try Self.put(policies.before, in: policies.folder, keepingAllBut: known)
     }
 
     /// Makes the policy files what is tried: a crash may have left some of them.
+    ///
+    /// What somebody has edited in their place meanwhile is left beside them, too.
     fileprivate func putThere() throws(PolicyChangeError) {
         guard let policies else { return }
-        try policies.after.put(inPlaceOf: PolicyTexts(in: policies.folder))
+        try Self.put(
+            policies.after,
+            in: policies.folder,
+            keepingAllBut: [policies.before, policies.after]
+        )
+    }
+
+    private static func put(
+        _ texts: PolicyTexts,
+        in folder: String,
+        keepingAllBut known: [PolicyTexts]
+    ) throws(PolicyChangeError) {
+        let there = PolicyTexts(in: folder)
+        for (path, text) in there where !known.contains(where: { $0[path] == text }) {
+            try FileEdit(file: path + ".rolled-back", before: nil, after: text, status: nil).make()
+        }
+        try texts.put(inPlaceOf: there)
     }
 
     /// The configuration with the policies from before.

@@ -114,7 +114,8 @@ extension Examination {
             return ServiceDocument(
                 port: name,
                 state: .configured,
-                reason: "closed unless granted",
+                reason: situation.gateFault == nil
+                    ? "closed unless granted" : "THE GATE IS NOT ARMED: may be open to everybody",
                 policy: policy
             )
         }

@@ -86,6 +86,12 @@ struct Evaluator {
         (isTracked, isMarked) = (.yes, .no)
     }
 
+    /// Goes on with the answer to what was followed since it began.
+    mutating func beginReply() {
+        // Of a connection that conntrack did not see begin it may think anything.
+        if isTracked != .yes { isTracked = .maybe }
+    }
+
     mutating func takeEvents() -> [Event] {
         defer { events = [] }
         return events
@@ -416,13 +422,15 @@ struct Evaluator {
         switch key {
         case .state:
             switch isTracked {
-            case .yes: state = ConnectionState.new.rawValue
+            case .yes:
+                state = (packet.isReply ? ConnectionState.established : .new).rawValue
             case .no: state = ConnectionState.untracked.rawValue
             case .maybe: return .unknown(length: 4)
             }
-        case .direction: return Value(0, length: 1)
-        // IPS_DST_NAT, linux/netfilter/nf_conntrack_common.h.
-        case .status: state = packet.isTranslated ? 1 << 5 : 0
+        case .direction: return Value(packet.isReply ? 1 : 0, length: 1)
+        // IPS_DST_NAT; IPS_SEEN_REPLY and IPS_CONFIRMED (linux/netfilter/nf_conntrack_common.h).
+        case .status:
+            state = (packet.isTranslated ? 1 << 5 : 0) | (packet.isReply ? 1 << 1 | 1 << 3 : 0)
         case .mark:
             if isMarked != .no { return .unknown(length: 4) }
             state = 0
@@ -432,7 +440,9 @@ struct Evaluator {
 
     private func addressType(_ key: Expression.RouteKey, _ packet: Packet) -> Value {
         // RTN_UNICAST is 1, RTN_LOCAL 2 (linux/rtnetlink.h).
-        let isLocal = key.contains(.destination) && packet.isForThisHost
+        let isLocal =
+            key.contains(.destination) && packet.isForThisHost
+            || key.contains(.source) && packet.isFromThisHost
         return Value(native(isLocal ? 2 : 1))
     }
 

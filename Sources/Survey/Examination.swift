@@ -31,7 +31,8 @@ public struct Examination {
     /// Everything that was found.
     public mutating func document() -> DoctorDocument {
         let findings =
-            gateFindings() + packetFindings() + doorFindings() + pathFindings() + systemFindings()
+            gateFindings() + packetFindings() + wayFindings() + doorFindings() + pathFindings()
+            + systemFindings()
             + delegateFindings() + gapFindings()
         return DoctorDocument(findings: findings, rules: state.ruleset.rules.count)
     }
@@ -46,7 +47,9 @@ public struct Examination {
                     .error,
                     .gateNotArmed,
                     "the gate is not armed: \(fault)",
-                    advice: "look into the agent's log (journalctl -u sallyportd), and restart it",
+                    advice: situation.isDisarmed
+                        ? "sallyport arm"
+                        : "look into the agent's log (journalctl -u sallyportd), and restart it",
                     table: situation.gate.path
                 )
             )
@@ -73,7 +76,9 @@ public struct Examination {
         var code: Finding.Code
         var event: Evaluator.Event
         var isBeforeGate: Bool
-        var ports: Set<PortRange> = []
+        /// Whether it does so with answers too, or with them alone.
+        var meetsAnswers = false
+        var ports: Set<OpenPort> = []
         var sources: Set<CIDR> = []
     }
 
@@ -83,12 +88,19 @@ public struct Examination {
         var handle: UInt64?
     }
 
+    /// The first packet of what a grant lets in now, or could.
+    struct Probe {
+        var packet: Packet
+        var port: OpenPort
+        var source: CIDR
+    }
+
     private mutating func packetFindings() -> [Finding] {
         var obstacles: [ObstacleID: Obstacle] = [:]
         var order: [ObstacleID] = []
-        for (packet, source, port) in packets() {
-            for meeting in journey.travel(packet) {
-                guard let code = meeting.code else { continue }
+        for probe in probes() + farProbes() {
+            for meeting in journey.travel(probe.packet) {
+                guard let code = meeting.code(isFar: probe.port.hosts != nil) else { continue }
                 let event = meeting.event
                 let id = ObstacleID(code: code, chain: event.chain.id, handle: event.rule?.handle)
                 if obstacles[id] == nil {
@@ -99,31 +111,38 @@ public struct Examination {
                         isBeforeGate: meeting.isBeforeGate
                     )
                 }
-                obstacles[id]?.ports.insert(port)
-                obstacles[id]?.sources.insert(source)
+                if meeting.isReply {
+                    obstacles[id]?.meetsAnswers = true
+                } else if obstacles[id]?.event.packet.isReply ?? false {
+                    obstacles[id]?.event = event
+                }
+                obstacles[id]?.ports.insert(probe.port)
+                obstacles[id]?.sources.insert(probe.source)
             }
         }
         return order.compactMap { id in
             // What certainly is dropped need not be told again as what may be.
             if id.code == .mayDropGranted {
-                let certain = ObstacleID(code: .dropsGranted, chain: id.chain, handle: id.handle)
+                var certain = id
+                certain.code = .dropsGranted
                 guard obstacles[certain] == nil else { return nil }
             }
             return obstacles[id].map(finding)
         }
     }
 
-    /// The first packets of what grants let in now, or could: to managed ports that something
-    /// answers at.
-    private mutating func packets() -> [(Packet, CIDR, PortRange)] {
+    /// To managed ports of this machine that something answers at.
+    private mutating func probes() -> [Probe] {
         let published = journey.publications(state)
-        var packets: [(Packet, CIDR, PortRange)] = []
+        var probes: [Probe] = []
         for policy in situation.ownPolicies {
             for range in policy.ports {
                 for transport in range.portProtocol.transports {
                     for port in range.parts(of: transport)
                     where isAnswered(port, transport, published) {
-                        let live = situation.openings.filter { $0.port.overlaps(port) }
+                        let live = situation.openings.filter {
+                            $0.host == nil && $0.port.overlaps(port)
+                        }
                         let sources =
                             Set(live.map(\.source)).sorted().map { ($0, false) }
                             + policy.allowedSources.prefix(8).map { ($0, true) }
@@ -137,14 +156,20 @@ public struct Examination {
                                     at: address,
                                     by: input
                                 )
-                                packets.append((packet, source, port))
+                                probes.append(
+                                    Probe(
+                                        packet: packet,
+                                        port: OpenPort(port: port),
+                                        source: source
+                                    )
+                                )
                             }
                         }
                     }
                 }
             }
         }
-        return packets
+        return probes
     }
 
     /// Whether somebody could want to get in there: it is open, listened at, or published.
@@ -154,7 +179,7 @@ public struct Examination {
         _ published: [Publication]
     ) -> Bool {
         let ports = port.lower...port.upper
-        return situation.openings.contains { $0.port.overlaps(port) }
+        return situation.openings.contains { $0.host == nil && $0.port.overlaps(port) }
             || state.listeners.contains {
                 $0.transport == transport.rawValue && ports.contains($0.port) && !$0.isLoopback
             }
@@ -163,9 +188,13 @@ public struct Examination {
 
     private func finding(_ obstacle: Obstacle) -> Finding {
         let event = obstacle.event
-        let ports = obstacle.ports.sorted().map(\.description)
+        let ports = obstacle.ports.texts
         let sources = obstacle.sources.sorted().prefix(3).map(\.description)
-        let what = "\(ports.list) from \(sources.list)"
+        let what =
+            event.packet.isReply
+            ? "the answers of \(ports.list) to \(sources.list)"
+            : "\(ports.list) from \(sources.list)"
+                + (obstacle.meetsAnswers ? " and its answers" : "")
         let place = obstacle.isBeforeGate ? "in front of the gate" : "behind the gate"
         let (severity, message, advice): (Finding.Severity, String, String)
         switch obstacle.code {
@@ -174,23 +203,29 @@ public struct Examination {
             message =
                 "\(event.who) drops \(what), \(place): a grant for it lets nobody in, because what "
                 + "one chain drops no other can accept"
-            advice = acceptAdvice(event, ports)
+            advice = acceptAdvice(obstacle)
         case .mayDropGranted:
             severity = .warning
             let why = event.isUnderstood ? "under conditions" : "but not everything in it is known"
             message = "\(event.who) may drop \(what), \(place), \(why): a grant may let nobody in"
-            advice = acceptAdvice(event, ports)
+            advice = acceptAdvice(obstacle)
         case .hidesPort:
             severity = .error
             message =
-                "\(event.who) rewrites the port of packets to \(ports.list) before the gate sees "
-                + "them: they are not judged as \(ports.list)"
+                "\(event.who) rewrites where packets to \(ports.list) go before the gate sees them: "
+                + "they are not judged as \(ports.list)"
             advice = "put the rule into a chain of priority dstnat (-100), behind the gate"
         case .notTracked:
             severity = .warning
             message =
                 "\(event.who) keeps \(what) from being tracked: sessions end with their grant"
             advice = "leave the managed ports out of it"
+        case .leadsElsewhere:
+            severity = .note
+            message =
+                "\(event.who) leads \(ports.list) elsewhere, behind the gate: that is where a grant "
+                + "for it lets in"
+            advice = "nothing, where the address is a balancer's or the like"
         case .acceptedBefore:
             severity = .note
             message =
@@ -213,22 +248,43 @@ public struct Examination {
         )
     }
 
-    /// How the port is accepted with the tool whose chain it is.
-    private func acceptAdvice(_ event: Evaluator.Event, _ ports: [String]) -> String {
-        let table = event.chain.table
+    /// How the packets are accepted with the tool whose chain it is.
+    private func acceptAdvice(_ obstacle: Obstacle) -> String {
+        let (event, gateIsEnough) = (obstacle.event, "the gate closes what is not granted")
+        let (packet, table) = (event.packet, event.chain.table)
+        let established = "nft insert rule \(event.chain.path) ct state established accept"
+        if packet.isReply { return "let what is established pass there, as with \(established)" }
+        guard let port = obstacle.ports.inOrder.first else { return "accept it there as well" }
+        // In the words of the chain, which sees it where it was led to.
+        let kind = packet.transport == .tcp ? "tcp" : "udp"
+        let number =
+            packet.isTranslated ? packet.ports.text : (port.port.lower...port.port.upper).text
+        var host = packet.isForThisHost ? nil : port.hosts
+        if packet.isTranslated, packet.destination.isExact {
+            host = IPAddress(bytes: packet.destination.bytes).map { CIDR($0) }
+        }
         let names = state.ruleset.chains.filter { $0.isOf(table) }.map(\.name)
-        let gateIsEnough = "the gate closes what is not granted"
-        let port = ports.first ?? ""
         if table.name == "firewalld" {
-            return "firewall-cmd --permanent --add-port=\(port) and --reload: \(gateIsEnough)"
+            let add = "--add-port=\(number)/\(kind) and --reload: \(gateIsEnough)"
+            guard !packet.isForThisHost else { return "firewall-cmd --permanent \(add)" }
+            return "firewall-cmd --permanent --policy=NAME \(add); such a policy is made with "
+                + "--new-policy, --add-ingress-zone and --add-egress-zone"
         }
         if names.contains(where: { $0.hasPrefix("ufw") }) {
-            return "ufw allow \(port): \(gateIsEnough)"
+            guard !packet.isForThisHost else {
+                return "ufw allow \(number)/\(kind): \(gateIsEnough)"
+            }
+            let target = host.map { "to \($0) " } ?? ""
+            return "ufw route allow proto \(kind) \(target)port \(number): \(gateIsEnough)"
         }
-        let parts = port.split(separator: "/")
-        guard parts.count == 2 else { return "accept it there as well: \(gateIsEnough)" }
-        return "accept it there as well, as with nft insert rule \(event.chain.path) \(parts[1]) "
-            + "dport \(parts[0]) accept: \(gateIsEnough)"
+        // Docker leaves that chain to others, in front of its own rules.
+        let chain =
+            !packet.isForThisHost && names.contains("DOCKER-USER")
+            ? "\(table.path) DOCKER-USER" : event.chain.path
+        let field = host.map { "\($0.family == .ipv4 ? "ip" : "ip6") daddr \($0) " } ?? ""
+        return "accept it there as well, as with nft insert rule \(chain) \(field)\(kind) dport "
+            + "\(number) accept: \(gateIsEnough)"
+            + (obstacle.meetsAnswers ? "; and for the answers, \(established)" : "")
     }
 
     // MARK: Ways to managed ports under other numbers
@@ -286,19 +342,21 @@ public struct Examination {
 }
 
 extension Journey.Meeting {
-    /// What it means for a managed port; nil where nothing.
-    fileprivate var code: Finding.Code? {
+    /// What it means for a managed port, of this machine or far behind it; nil where nothing.
+    fileprivate func code(isFar: Bool) -> Finding.Code? {
         switch event.kind {
-        case .drop: event.isCertain ? .dropsGranted : .mayDropGranted
+        case .drop: return event.isCertain ? .dropsGranted : .mayDropGranted
         case .accept:
-            isBeforeGate && event.isCertain && event.chain.base?.kind != .nat
+            return isBeforeGate && event.isCertain && event.chain.base?.kind != .nat
                 ? .acceptedBefore : nil
-        case .undecided: isBeforeGate ? .decidedBefore : .mayDropGranted
-        case .notrack: isBeforeGate ? .notTracked : nil
+        case .undecided: return isBeforeGate ? .decidedBefore : .mayDropGranted
+        case .notrack: return isBeforeGate || isReply ? .notTracked : nil
         case .translate(let target):
-            isBeforeGate
-                && (target.isUnknown || target.ports.map { $0 != event.packet.ports } ?? false)
-                ? .hidesPort : nil
+            let isOtherPort = target.ports.map { $0 != event.packet.ports } ?? false
+            if isBeforeGate {
+                return isFar || target.isUnknown || isOtherPort ? .hidesPort : nil
+            }
+            return isFar && event.isCertain ? .leadsElsewhere : nil
         }
     }
 }
@@ -321,7 +379,7 @@ extension Evaluator.Event {
 
 extension PortRange {
     /// The range in parts that are judged one by one: single ports where they are few.
-    fileprivate func parts(of transport: Transport) -> [PortRange] {
+    func parts(of transport: Transport) -> [PortRange] {
         let kind: PortProtocol = transport == .tcp ? .tcp : .udp
         guard count <= 16 else { return [PortRange(lower, upper, kind)].compactMap(\.self) }
         return (lower...upper).compactMap { PortRange($0, $0, kind) }

@@ -77,7 +77,9 @@ extension Nftables.Expression.Extension {
         case "addrtype": return (addressType(packet), packet)
         case "tcp" where packet.transport == .tcp: return tcp(packet)
         case "udp" where packet.transport == .udp:
-            return ports(at: 4, isInverted: byte(at: 8) & 2 != 0, packet)
+            // struct xt_udp: two source ports, two destination ports, inverted: 1 source, 2 destination.
+            let (truth, narrowed) = ports(at: 4, isInverted: byte(at: 8) & 2 != 0, packet)
+            return (truth && sourcePorts(isInverted: byte(at: 8) & 1 != 0, packet), narrowed)
         case "tcp", "udp": return (.no, packet)
         case "multiport": return multiport(packet)
         case "rt", "frag", "hbh", "dst", "mh", "ah", "esp", "icmp", "icmp6", "sctp", "dccp":
@@ -109,7 +111,8 @@ extension Nftables.Expression.Extension {
         return inverted & 1 != 0 ? !truth : truth
     }
 
-    /// Whether a packet's state is among those of a mask: INVALID is 1, NEW 8, DNAT 128.
+    /// Whether a packet's state is among those of a mask: INVALID is 1, ESTABLISHED 2, NEW 8, DNAT
+    /// 128.
     private func state(
         _ mask: UInt32,
         untracked: UInt32,
@@ -117,7 +120,8 @@ extension Nftables.Expression.Extension {
         _ isTracked: Truth
     ) -> Truth {
         let tracked: Truth =
-            mask & 8 != 0 || mask & 128 != 0 && packet.isTranslated ? .yes : .no
+            mask & (packet.isReply ? 2 : 8) != 0 || mask & 128 != 0 && packet.isTranslated
+            ? .yes : .no
         let other: Truth = mask & untracked != 0 ? .yes : .no
         switch isTracked {
         case .yes: return tracked
@@ -139,7 +143,8 @@ extension Nftables.Expression.Extension {
             truth = isInverted ? !met : met
         }
         if source != 0 {
-            let met: Truth = source & 1 << 1 != 0 ? .yes : .no
+            let bit: UInt32 = packet.isFromThisHost ? 1 << 2 : 1 << 1
+            let met: Truth = source & bit != 0 ? .yes : .no
             let isInverted = flags & 1 != 0
             truth = truth && (isInverted ? !met : met)
         }
@@ -151,10 +156,19 @@ extension Nftables.Expression.Extension {
         // inverted: 1 source, 2 destination, 4 flags, 8 option.
         let inverted = byte(at: 11)
         var (truth, narrowed) = ports(at: 4, isInverted: inverted & 2 != 0, packet)
-        let isSyn: Truth = TCPFlags.syn.rawValue & byte(at: 9) == byte(at: 10) ? .yes : .no
-        truth = truth && (inverted & 4 != 0 ? !isSyn : isSyn)
-        if byte(at: 8) != 0 || number(at: 0, bytes: 4) != 0xffff_0000 { truth = truth && .maybe }
+        let hasFlags: Truth = packet.flags.rawValue & byte(at: 9) == byte(at: 10) ? .yes : .no
+        truth = truth && (inverted & 4 != 0 ? !hasFlags : hasFlags)
+        truth = truth && sourcePorts(isInverted: inverted & 1 != 0, packet)
+        if byte(at: 8) != 0 { truth = truth && .maybe }
         return (truth, narrowed)
+    }
+
+    /// Compares the source port with a range of two 16-bit numbers, the first of all.
+    private func sourcePorts(isInverted: Bool, _ packet: Packet) -> Truth {
+        guard let low = number(at: 0, bytes: 2), let high = number(at: 2, bytes: 2), low <= high
+        else { return .maybe }
+        let truth = packet.sourcePort.lies(in: UInt128(low)...UInt128(high))
+        return isInverted ? !truth : truth
     }
 
     /// Compares the destination port with a range of two 16-bit numbers.

@@ -1,6 +1,7 @@
 internal import Linux
 public import Netlink
 public import Nftables
+public import Policy
 internal import SystemPackage
 
 extension HostState {
@@ -27,12 +28,14 @@ extension HostState {
     /// - Parameters:
     ///   - limits: How much is read.
     ///   - gate: The table whose sets' elements are left out.
+    ///   - networks: Those to which the routes are asked for.
     ///   - system: Where proc(5) is mounted.
     /// - Returns: What was found.
     /// - Throws: `NetlinkError` where not even the ruleset can be read.
     public static func read(
         _ limits: Limits = Limits(),
         besides gate: Table,
+        routesTo networks: [CIDR] = [],
         system: String = "/proc"
     ) throws(NetlinkError) -> HostState {
         let end = SystemClock.boot.milliseconds + limits.time.milliseconds
@@ -62,10 +65,28 @@ extension HostState {
             state.trying("interfaces") { () throws(NetlinkError) in
                 try NetworkInterface.all()
             } ?? []
+        let ways = networks.map { ($0, state.representative(of: $0)) }
+        let routes = state.trying("routes") { () throws(NetlinkError) in
+            try Route.all(to: Set(ways.map(\.1)))
+        }
+        for (network, address) in ways { state.routes[network] = routes?[address] }
         state.readFiles(of: system)
         state.readProcesses(of: system, limits, isOver)
         state.isClockSynchronized = SystemClock.isSynchronized
         return state
+    }
+
+    /// An address that stands for those of a network: not the network's own, nor one of this host.
+    private func representative(of network: CIDR) -> [UInt8] {
+        let first = Value(network.address.bytes)
+        let rest = network.family.bits - network.prefixLength
+        guard rest > 1 else { return first.bytes }
+        let own = Set(interfaces.flatMap { $0.addresses.map(\.bytes) })
+        // A network of four has two addresses of hosts.
+        let candidates = (1...(rest == 2 ? 2 : 6)).map {
+            Value(first.low + $0, length: first.length).bytes
+        }
+        return candidates.first { !own.contains($0) } ?? candidates[0]
     }
 
     private mutating func trying<Found>(
@@ -110,7 +131,10 @@ extension HostState {
             // The higher of both counts (ip-sysctl.rst of the kernel).
             let own = number("\(settings)/ipv4/conf/\(interface.name)/rp_filter")
             reversePathFilters[interface.name] = own.map { max($0, forAll) }
+            let isForwarding = number("\(settings)/ipv4/conf/\(interface.name)/forwarding")
+            forwardingIPv4[interface.name] = isForwarding.map { $0 != 0 }
         }
+        forwardsIPv6 = number("\(settings)/ipv6/conf/all/forwarding").map { $0 != 0 }
     }
 
     private func number(_ path: String) -> Int? { (try? firstLine(of: path)).flatMap { Int($0) } }

@@ -1,5 +1,6 @@
 public import Netlink
 public import Nftables
+public import Policy
 
 /// What was found on a host, as far as it bears on who reaches its ports.
 public struct HostState: Sendable {
@@ -15,6 +16,12 @@ public struct HostState: Sendable {
     public var legacyTables: [String] = []
     /// The services of IPVS.
     public var virtualServices: [VirtualService] = []
+    /// Where packets to those networks go that were asked for: to one address that stands for all.
+    public var routes: [CIDR: Route] = [:]
+    /// Whether IPv4 packets that come in by an interface are passed on.
+    public var forwardingIPv4: [String: Bool] = [:]
+    /// Whether IPv6 packets are passed on; nil where the system does not say.
+    public var forwardsIPv6: Bool?
     /// How many connections conntrack holds; nil where it does not say.
     public var connectionCount: Int?
     /// How many it can hold.

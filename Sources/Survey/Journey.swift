@@ -2,13 +2,16 @@ import Netlink
 import Nftables
 import Policy
 
-/// The way of a connection's first packet through the base chains, but those of the gate.
+/// The way of a connection's first packet, and of the answer to it, through the base chains, but
+/// those of the gate.
 struct Journey {
     /// Something that a chain does with a packet on its way.
     struct Meeting {
         var event: Evaluator.Event
         /// Whether it does so before the gate sees the packet.
         var isBeforeGate: Bool
+        /// Whether it does so with the answer.
+        var isReply: Bool { event.packet.isReply }
     }
 
     /// A packet and how it got to where it is.
@@ -24,6 +27,9 @@ struct Journey {
     private let early: [Chain]
     private let input: [Chain]
     private let forward: [Chain]
+    /// Those at the hooks that packets leave by.
+    private let output: [Chain]
+    private let late: [Chain]
 
     init(_ state: HostState, besides gate: Table, at priority: Int32, steps: Int) {
         evaluator = Evaluator(state.ruleset, steps: steps)
@@ -35,12 +41,14 @@ struct Journey {
         func at(_ hook: Chain.Hook) -> [Chain] {
             chains.filter { chain in
                 guard let base = chain.base, base.hook == hook else { return false }
-                return [.ip, .ip6, .inet].contains(chain.table.family) || hook == .ingress
+                return [.ip, .ip6, .inet].contains(chain.table.family) || base.isOfDevices
             }.sorted { ($0.base?.priority ?? 0) < ($1.base?.priority ?? 0) }
         }
         early = at(.ingress) + at(.prerouting)
         input = at(.input)
         forward = at(.forward)
+        output = at(.output)
+        late = at(.postrouting) + at(.egress)
     }
 
     /// Whether it was given up because there are too many rules.
@@ -52,24 +60,30 @@ struct Journey {
         return base.hook == .ingress || base.hook == .prerouting && base.priority <= gatePriority
     }
 
-    /// Follows a packet; answers whom it meets.
+    /// Follows a packet and the answer to it; tells what they meet.
     mutating func travel(_ packet: Packet) -> [Meeting] {
         evaluator.begin()
         var meetings: [Meeting] = []
         var paths = [Path(packet: packet, isCertain: true)]
         for chain in early { paths = pass(chain, paths, &meetings) }
+        let arrived = paths
         for chain in input {
             paths = pass(chain, paths, &meetings) { $0.isForThisHost }
         }
-        for chain in forward {
+        for chain in forward + late {
             paths = pass(chain, paths, &meetings) { !$0.isForThisHost }
         }
-        // What is told is about the packet as it came in.
-        return meetings.map { meeting in
-            var meeting = meeting
-            if meeting.event.packet.isTranslated { meeting.event.packet = packet }
-            return meeting
+        // Also to what is dropped: so all that is in the way is told at once.
+        evaluator.beginReply()
+        paths = arrived.map { Path(packet: $0.packet.reply, isCertain: $0.isCertain) }
+        for chain in early + forward {
+            paths = pass(chain, paths, &meetings) { !$0.isFromThisHost }
         }
+        for chain in output {
+            paths = pass(chain, paths, &meetings) { $0.isFromThisHost }
+        }
+        for chain in late { paths = pass(chain, paths, &meetings) }
+        return meetings
     }
 
     /// Follows a packet up to where its destination may be rewritten; answers by whom.
@@ -92,7 +106,8 @@ struct Journey {
         var left: [Path] = []
         for path in paths {
             guard isMet(path.packet), chain.sees(path.packet),
-                !(chain.base?.kind == .nat && path.packet.isTranslated)
+                // These see the first packet of a connection, until one rewrites it.
+                !(chain.base?.kind == .nat && (path.packet.isTranslated || path.packet.isReply))
             else {
                 left.append(path)
                 continue
@@ -101,7 +116,8 @@ struct Journey {
             var goesOn = evaluator.evaluate(chain, path.packet, isCertain: isCertain)
             if !chain.certainlySees(path.packet) { goesOn = true }
             for event in evaluator.takeEvents() {
-                meetings.append(Meeting(event: event, isBeforeGate: isBeforeGate(chain)))
+                let isBeforeGate = isBeforeGate(chain) && !event.packet.isReply
+                meetings.append(Meeting(event: event, isBeforeGate: isBeforeGate))
                 guard case .translate(let target) = event.kind else { continue }
                 left += rewritten(event.packet, target).map {
                     Path(packet: $0, isCertain: event.isCertain && !target.isUnknown)
@@ -157,17 +173,26 @@ extension Chain {
         switch table.family {
         case .ip: packet.family == .ipv4
         case .ip6: packet.family == .ipv6
-        case .inet: certainlySees(packet) || packet.input == nil
-        case .netdev: certainlySees(packet) || packet.input == nil
+        case .inet, .netdev: certainlySees(packet) || device(of: packet) == nil
         case .arp, .bridge: false
         }
     }
 
     /// Whether that does not depend on an interface that is not known.
     fileprivate func certainlySees(_ packet: Packet) -> Bool {
-        guard let base, base.hook == .ingress else { return true }
-        return packet.input.map { base.devices.contains($0.name) } ?? false
+        guard let base, base.isOfDevices else { return true }
+        return device(of: packet).map { base.devices.contains($0.name) } ?? false
     }
+
+    /// By which interface the packet comes to where this stands; nil where it is not known.
+    private func device(of packet: Packet) -> Packet.Interface? {
+        base?.hook == .egress ? packet.output : packet.input
+    }
+}
+
+extension Chain.Base {
+    /// Whether it sees the packets of some interfaces alone.
+    fileprivate var isOfDevices: Bool { hook == .ingress || hook == .egress }
 }
 
 extension NetworkInterface.Address {

@@ -1,7 +1,7 @@
 import Nftables
 import Policy
 
-/// The first packet of a connection from elsewhere, as far as it is decided.
+/// The first packet of a connection from elsewhere, or an answer to it, as far as it is decided.
 struct Packet {
     var family: AddressFamily
     var transport: Transport
@@ -10,6 +10,7 @@ struct Packet {
     var destination: Value
     /// Whether that is an address of this host.
     var isForThisHost = true
+    var sourcePort: Value
     var destinationPort: Value
     /// The interface it comes in by; nil: any but loopback.
     var input: Interface?
@@ -17,10 +18,17 @@ struct Packet {
     var output: Interface?
     /// Whether its destination was rewritten.
     var isTranslated = false
+    /// Whether it answers one that came in.
+    var isReply = false
+    /// Whether it is of this host itself.
+    var isFromThisHost = false
 
     struct Interface: Hashable {
         var index: UInt32
         var name: String
+
+        /// What the kernel compares with where a packet has none.
+        static let absent = Interface(index: 0, name: "")
     }
 
     /// A packet from some range of sources to some range of ports.
@@ -42,13 +50,12 @@ struct Packet {
     ) {
         family = source.family
         self.transport = transport
-        let first = Value(source.address.bytes)
-        let rest = source.family.bits - source.prefixLength
-        let size = rest >= 128 ? UInt128.max : (1 << UInt128(rest)) - 1
-        self.source = Value(first.low, through: first.low | size, length: first.length)
-        self.source.isTypical = isTypical
+        self.source = Value(source, isTypical: isTypical)
         self.destination =
             destination.map { Value($0) } ?? .unknown(length: source.family.bits / 8)
+        // Clients' ports lie above those of services.
+        sourcePort = Value(1024, through: 65_535, length: 2)
+        sourcePort.isTypical = true
         destinationPort = Value(UInt128(ports.lowerBound), length: 2)
         destinationPort.high = UInt128(ports.upperBound)
         destinationPort.isDestinationPort = true
@@ -73,6 +80,18 @@ struct Packet {
         return packet.destinationPort.low <= packet.destinationPort.high ? packet : nil
     }
 
+    /// An answer to it, from where it was led to.
+    var reply: Packet {
+        var packet = self
+        packet.isReply = true
+        (packet.source, packet.destination) = (destination, source)
+        (packet.sourcePort, packet.destinationPort) = (destinationPort, sourcePort)
+        packet.sourcePort.isDestinationPort = false
+        (packet.isFromThisHost, packet.isForThisHost) = (isForThisHost, false)
+        (packet.input, packet.output) = (isForThisHost ? Interface.absent : output, input)
+        return packet
+    }
+
     /// Bytes of a header.
     func payload(_ base: Expression.PayloadBase, offset: Int, length: Int) -> [Value] {
         let header: [Value]
@@ -88,14 +107,11 @@ struct Packet {
             // RFC 8200, 3.
             header = [.unknown(length: 6), number, .unknown(length: 1), source, destination]
         case (.transport, _):
-            // Clients' ports lie above those of services.
-            var client = Value(1024, through: 65_535, length: 2)
-            client.isTypical = true
             let rest: [Value] =
                 transport == .tcp
-                ? [.unknown(length: 9), Value(UInt128(TCPFlags.syn.rawValue), length: 1)]
+                ? [.unknown(length: 9), Value(UInt128(flags.rawValue), length: 1)]
                 : [.unknown(length: 4)]
-            header = [client, destinationPort] + rest
+            header = [sourcePort, destinationPort] + rest
         }
         var (values, start): ([Value], Int) = ([], 0)
         for field in header where length > 0 {
@@ -107,6 +123,9 @@ struct Packet {
         let missing = length - values.reduce(0) { $0 + $1.length }
         return missing > 0 ? values + [.unknown(length: missing)] : values
     }
+
+    /// Those of TCP.
+    var flags: TCPFlags { isReply ? [.syn, .ack] : .syn }
 
     private var number: Value { Value(UInt128(transport.rawValue), length: 1) }
 
@@ -148,6 +167,17 @@ struct Packet {
     private static func name(_ name: String) -> Value {
         let bytes = name.utf8.prefix(16)
         return Value(Array(bytes) + [UInt8](repeating: 0, count: 16 - bytes.count))
+    }
+}
+
+extension Value {
+    /// The addresses of a network; of one that has several, all or most of them.
+    init(_ network: CIDR, isTypical: Bool) {
+        let first = Value(network.address.bytes)
+        let rest = network.family.bits - network.prefixLength
+        let size = rest >= 128 ? UInt128.max : (1 << UInt128(rest)) - 1
+        self.init(first.low, through: first.low | size, length: first.length)
+        self.isTypical = isTypical
     }
 }
 

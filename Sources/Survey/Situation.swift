@@ -10,11 +10,14 @@ public struct Situation: Sendable {
         public var port: PortRange
         /// Whom it lets in.
         public var source: CIDR
+        /// The host behind this machine; nil for this machine itself.
+        public var host: IPAddress?
 
-        /// Takes both.
-        public init(port: PortRange, source: CIDR) {
+        /// Takes the parts.
+        public init(port: PortRange, source: CIDR, host: IPAddress? = nil) {
             self.port = port
             self.source = source
+            self.host = host
         }
     }
 
@@ -24,11 +27,13 @@ public struct Situation: Sendable {
     public var gatePriority: Int32
     /// What is wrong with the gate; nil where nothing is.
     public var gateFault: String?
+    /// Whether that is because somebody took it away.
+    public var isDisarmed: Bool
     /// Whether the kernel keeps others from changing it.
     public var isGateOwned: Bool
     /// All policies.
     public var policies: [AccessPolicy]
-    /// Live grants for this machine, or as many of them as are looked at.
+    /// Live grants, or as many of them as are looked at.
     public var openings: [Opening]
     /// Whether some sources are always let in.
     public var hasBreakGlass: Bool
@@ -40,6 +45,7 @@ public struct Situation: Sendable {
         gate: Table,
         gatePriority: Int32,
         gateFault: String? = nil,
+        isDisarmed: Bool = false,
         isGateOwned: Bool = true,
         policies: [AccessPolicy],
         openings: [Opening] = [],
@@ -49,6 +55,7 @@ public struct Situation: Sendable {
         self.gate = gate
         self.gatePriority = gatePriority
         self.gateFault = gateFault
+        self.isDisarmed = isDisarmed
         self.isGateOwned = isGateOwned
         self.policies = policies
         self.openings = openings
@@ -58,6 +65,18 @@ public struct Situation: Sendable {
 
     /// The policies in force of this machine's own ports: those of hosts behind it close none here.
     var ownPolicies: [AccessPolicy] { policies.filter { $0.enabled && $0.hosts == nil } }
+
+    /// The policies in force of hosts behind this machine.
+    var farPolicies: [AccessPolicy] { policies.filter { $0.enabled && $0.hosts != nil } }
+
+    /// The networks whose routes tell how packets come to hosts behind this machine.
+    public var ways: [CIDR] {
+        let openings = openings.filter { $0.host != nil }
+        let ends = farPolicies.flatMap { ($0.hosts ?? []).prefix(8) + $0.allowedSources.prefix(8) }
+        let live = openings.flatMap { [$0.source] + ($0.host.map { [CIDR($0)] } ?? []) }
+        // All there is has default routes, which are known of each interface.
+        return Set(ends + live).filter { $0.prefixLength > 0 }.sorted()
+    }
 
     /// The policy that manages a port of this machine; nil where none does.
     func policy(managing port: UInt16, _ transport: Transport) -> AccessPolicy? {

@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(3)), arguments: 1...12 as ClosedRange<UInt64>)
+    @Test(.timeLimit(.minutes(20)), arguments: 1...12 as ClosedRange<UInt64>)
     func whateverFailsAnswersAreTrue(_ seed: UInt64) async throws {
         let isOwned = seed % 2 == 0
         let host = try Host(Self.policies)
@@ -64,7 +64,7 @@ import Testing
     }
 
     /// A close that was answered holds, whenever the agent dies.
-    @Test(.timeLimit(.minutes(3)), arguments: 1...6 as ClosedRange<UInt64>)
+    @Test(.timeLimit(.minutes(20)), arguments: 1...6 as ClosedRange<UInt64>)
     func whatWasAnsweredOutlivesACrash(_ seed: UInt64) async throws {
         let host = try Host(Self.policies)
         let journal = Journal()

@@ -23,7 +23,11 @@ import Testing
         let agent = try await host.agent()
         try await agent.open(ask("ssh", from: "198.51.100.0/24"))
         let one = try connection("198.51.100.7")
-        #expect(agent.connections.note([.began(one), .began(try connection("203.0.113.1"))]))
+        #expect(
+            agent.connections.note([
+                .began(one, isFar: false), .began(try connection("203.0.113.1"), isFar: false),
+            ])
+        )
         await agent.connectionsHeard()
         let used = try await agent.grants(RequestFilter(), includeEnded: false, for: vera).grants[0]
         #expect(used.lastUsedAt != nil)
@@ -60,7 +64,10 @@ import Testing
         host.clocks.passToNextMinute()
         for round in 0..<20 {
             let news = try (0..<500).map {
-                ConnectionNews.began(try connection("198.51.100.7", UInt32(round * 500 + $0)))
+                ConnectionNews.began(
+                    try connection("198.51.100.7", UInt32(round * 500 + $0)),
+                    isFar: false
+                )
             }
             _ = agent.connections.note(news)
             await agent.connectionsHeard()
@@ -68,7 +75,7 @@ import Testing
         #expect(try host.audit("connection-began").count == 10)
         // More at once than is kept is missed, and no more.
         let flood = try (0..<5_000).map {
-            ConnectionNews.began(try connection("198.51.100.7", UInt32($0)))
+            ConnectionNews.began(try connection("198.51.100.7", UInt32($0)), isFar: false)
         }
         #expect(agent.connections.note(flood))
         #expect(agent.connections.take() == [.missed])

@@ -123,6 +123,8 @@ final class KernelFaults: Sendable {
     let breakGlass = Mutex<[(source: CIDR, packets: UInt64)]?>(nil)
     /// The sessions that there are; nil for those that the kernel knows.
     let sessions = Mutex<[Session]?>(nil)
+    /// Whether sessions are listed even after they were ended.
+    let listsEndedSessions = Mutex(false)
     /// How often sessions were asked for.
     let listings = Mutex(0)
     /// The sessions that were ended, as their clients.
@@ -229,6 +231,7 @@ struct FaultyGate: GateControl {
         guard faults.sessions.withLock(\.self) != nil else { return try gate.end(sessions) }
         let clients = sessions.map { "\($0.session.client)" }
         faults.ended.withLock { $0 += clients }
+        guard !faults.listsEndedSessions.withLock(\.self) else { return }
         faults.sessions.withLock { $0?.removeAll { clients.contains("\($0.client)") } }
     }
 }

@@ -78,7 +78,7 @@ final class Host: ConfigurationSource {
     /// Whether nothing can be kept in the state directory.
     let isStateUnwritable = Mutex(false)
     private let wakeAt = Mutex<BootTime?>(nil)
-    private let namespace: NetworkNamespace
+    let namespace: NetworkNamespace
     private let folder: TemporaryFolder
     private let connection: Connection
     private let madeAt = ContinuousClock.now
@@ -233,7 +233,9 @@ final class Host: ConfigurationSource {
     private struct NamespaceReader: HostReading {
         let namespace: NetworkNamespace
 
-        func read() throws -> HostState { try namespace.run { try ThisHost().read() } }
+        func read(routesTo networks: [CIDR]) throws -> HostState {
+            try namespace.run { try ThisHost().read(routesTo: networks) }
+        }
     }
 
     /// An agent with a gate of the test's own.
@@ -437,6 +439,7 @@ struct AuditRow: Decodable, FetchableRecord {
     var requester: String?
     var policy: String?
     var port: String?
+    var host: String?
     var source: String?
     var reason: String?
     var detail: String?

@@ -1,6 +1,7 @@
 import API
 import Access
 import Policy
+import Settings
 import TestSupport
 import Testing
 
@@ -8,10 +9,14 @@ import Testing
 
 /// What was refused on managed ports, and who is told.
 @Suite(.blocking) struct RefusedTests {
-    private func attempt(_ source: String, port: UInt16 = 22) throws -> RefusedAttempt {
+    private func attempt(
+        _ source: String,
+        to destination: String = "192.0.2.1",
+        port: UInt16 = 22
+    ) throws -> RefusedAttempt {
         RefusedAttempt(
             source: try IPAddress(parsing: source),
-            destination: try IPAddress(parsing: "192.0.2.1"),
+            destination: try IPAddress(parsing: destination),
             transport: .tcp,
             port: port
         )
@@ -60,6 +65,30 @@ import Testing
         )
         let metrics = try PrometheusText(await agent.metrics(for: vera).text)
         #expect(metrics["sallyport_refused_attempts_total"] == 5)
+    }
+
+    /// The same port may be managed here, and on hosts behind this machine.
+    @Test func isToldUnderThePolicyOfTheDestination() async throws {
+        let host = try Host()
+        let lab = AccessPolicy(
+            name: "lab",
+            ports: [try PortRange(parsing: "22/tcp")],
+            hosts: [try CIDR(parsing: "10.0.0.0/8")]
+        )
+        try host.changeConfiguration { $0.policies.append(lab) }
+        let agent = try await host.agent()
+        _ = agent.refusals.note(
+            [try attempt("198.51.100.7"), try attempt("198.51.100.7", to: "10.0.0.2")],
+            at: host.clocks.now()
+        )
+        await agent.refusalsHeard()
+        let list = try await agent.refused(since: nil, for: vera)
+        let told = list.refused.map { "\($0.destination?.description ?? "") \($0.policy ?? "-")" }
+        #expect(told.sorted() == ["10.0.0.2 lab", "192.0.2.1 ssh"])
+        let rows = try host.audit("attempts-refused").map {
+            "\($0.host ?? "-") \($0.policy ?? "-")"
+        }
+        #expect(rows.sorted() == ["- ssh", "10.0.0.2 lab"])
     }
 
     @Test func ofAFloodTheTrailHasTenRowsAMinute() async throws {

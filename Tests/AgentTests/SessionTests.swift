@@ -92,6 +92,41 @@ import Testing
         #expect(row.detail == "2 sessions ended with the grant, from port 1001, 1002")
     }
 
+    /// By whoever closes the grant with them and by the agent, which finds them twice.
+    @Test func areToldOfOnceHoweverOftenTheyAreEnded() async throws {
+        let host = try Self.host()
+        let hosts = [try CIDR(parsing: "192.0.2.0/24")]
+        try host.changeConfiguration { $0.policies[0].hosts = hosts }
+        let agent = try await host.agent()
+        var session = try Self.session("198.51.100.7", 1001)
+        session.isFar = true
+        var other = session
+        other.client.port = 1002
+        other.destination.address = try IPAddress(parsing: "192.0.2.2")
+        host.kernel.sessions.withLock { [session, other] in $0 = [session, other] }
+        host.kernel.listsEndedSessions.withLock { $0 = true }
+        for (number, address) in ["192.0.2.1", "192.0.2.2"].enumerated() {
+            try await agent.open(ask("22/tcp@\(address)", from: "198.51.100.7", for: "20m"))
+            _ = try await agent.close(
+                grant: grant(Int64(number) + 1, 1),
+                cutting: number == 0,
+                by: alice
+            )
+        }
+        #expect(
+            try await eventually {
+                let ended = host.kernel.ended.withLock(\.self)
+                return ["198.51.100.7:1001", "198.51.100.7:1002"].allSatisfy { client in
+                    ended.count { $0 == client } >= 2
+                }
+            }
+        )
+        let rows = try host.audit("cut")
+        #expect(rows.compactMap(\.host).sorted() == ["192.0.2.1", "192.0.2.2"])
+        #expect(rows.count == 2)
+        #expect(rows.allSatisfy { $0.detail?.hasPrefix("1 session ended") == true })
+    }
+
     /// Neither is anything looked at where sessions outlive their grants.
     @Test func outliveTheirGrantWhereThePolicySaysSo() async throws {
         let host = try Self.host()
@@ -186,29 +221,34 @@ import Testing
         #expect(try await listed(bob) == ["1002 granted 2.1"])
         #expect(try await listed(vera, "1.1") == ["1001 granted 1.1"])
         #expect(try await listed(vera, "3") == ["1005 outlived 3.1"])
-        #expect(try await listed(bob, "1") == [])
         let wrong = await problem { try await agent.sessions(ofGrant: "x", for: vera) }
         #expect(wrong?.code == .badRequest)
+        for (caller, id) in [(vera, "4"), (vera, "1.2"), (bob, "1"), (bob, "1.1")] {
+            let none = await problem { try await agent.sessions(ofGrant: id, for: caller) }
+            #expect(none?.code == .notFound)
+        }
     }
 
     @Test func areCutByTheOwnerOfTheGrantAndByAdmins() async throws {
-        let host = try Self.host()
+        let host = try Self.host(breakGlass: ["203.0.113.9/32"])
         let agent = try await host.agent()
         host.kernel.sessions.withLock { $0 = [] }
         try await agent.open(ask("web", from: "198.51.100.7", for: "20m"))
         try await agent.open(ask("web", from: "198.51.100.0/24", for: "20m"), by: bob)
-        try await agent.open(ask("web", from: "203.0.113.7", for: "20m"))
+        try await agent.open(ask("web", from: "203.0.113.0/24", for: "20m"))
         let sessions = try [
             // Let in by grants of two people.
             Self.session("198.51.100.7", 1001, to: 80), Self.session("198.51.100.8", 1002, to: 80),
             Self.session("203.0.113.7", 1003, to: 80),
             Self.session("203.0.113.7", 1004, to: 80, .udp),
+            // Let in without that grant, too.
+            Self.session("203.0.113.9", 1005, to: 80),
         ]
         host.kernel.sessions.withLock { $0 = sessions }
         let ids = try await agent.sessions(ofGrant: nil, for: dora).sessions.reduce(into: [:]) {
             $0[$1.sourcePort] = $1.id
         }
-        #expect(Set(ids.values).count == 4)
+        #expect(Set(ids.values).count == 5)
         func refusal(_ port: UInt16, _ caller: Caller) async throws -> Problem.Code? {
             let id = try #require(ids[port])
             return await problem { try await agent.cut(session: id, by: caller) }?.code
@@ -217,6 +257,7 @@ import Testing
         #expect(try await refusal(1001, bob) == .notPermitted)
         #expect(try await refusal(1002, alice) == .notFound)
         #expect(try await refusal(1004, alice) == .wrongState)
+        #expect(try await refusal(1005, alice) == .notPermitted)
         let unknown = await problem { try await agent.cut(session: "5f0c2e91a7d4", by: dora) }
         #expect(unknown?.code == .notFound)
         let half = String(try #require(ids[1001]).dropLast())

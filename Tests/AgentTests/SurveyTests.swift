@@ -37,12 +37,41 @@ import Testing
         #expect(found.findings.contains { $0.code == .gateNotOwned })
     }
 
+    @Test func aGateThatWasTakenAwayIsFound() async throws {
+        let host = try Host()
+        let agent = try await host.agent()
+        let listener = try host.namespace.run {
+            let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_port = UInt16(22).bigEndian
+            _ = withUnsafePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(listener, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                }
+            }
+            listen(listener, 1)
+            return listener
+        }
+        defer { close(listener) }
+        func ssh() async throws -> ServiceDocument? {
+            try await agent.discover(for: vera).services.first { $0.port == "22/tcp" }
+        }
+        #expect(try await ssh()?.reason == "closed unless granted")
+        _ = try await agent.disarm(by: dora)
+        let found = try await agent.examine(for: vera)
+        #expect(found.findings.first?.code == .gateNotArmed)
+        #expect(found.findings.first?.message.contains("dora disarmed it") == true)
+        #expect(found.findings.first?.advice == "sallyport arm")
+        #expect(try await ssh()?.reason.contains("NOT ARMED") == true)
+    }
+
     /// A host that takes as long to be read as the test wants.
     private final class SlowHost: HostReading {
         let readings = Atomic<Int>(0)
         let isReleased = Atomic<Bool>(false)
 
-        func read() throws -> HostState {
+        func read(routesTo networks: [CIDR]) throws -> HostState {
             readings.add(1, ordering: .relaxed)
             while !isReleased.load(ordering: .relaxed) { usleep(1000) }
             return HostState()

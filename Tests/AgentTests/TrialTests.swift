@@ -269,6 +269,25 @@ import Testing
         #expect(text("all.yaml.rolled-back") == Self.new)
     }
 
+    @Test func whatIsEditedMeanwhileIsKeptBesideAlsoByAStart() async throws {
+        var agent: Agent? = try await host.agent()
+        try await agent?.apply(Self.new, within: .seconds(60))
+        agent = nil
+        for name in ["new.yaml", "mine.yaml"] {
+            try "# \(name)".write(
+                toFile: files.path + "/policy.d/\(name)",
+                atomically: false,
+                encoding: .utf8
+            )
+        }
+        let next = try await host.restarted()
+        try await expectNew(next)
+        #expect(text("mine.yaml") == nil)
+        for name in ["new.yaml", "mine.yaml"] {
+            #expect(text("\(name).rolled-back") == "# \(name)")
+        }
+    }
+
     @Test func everyFaultIsNamedAndNothingChanges() async throws {
         let agent = try await host.agent()
         let refused = await problem {
@@ -323,6 +342,52 @@ import Testing
         try await expectOld(agent)
     }
 
+    /// Each end of a grant leads to an attempt, of which one goes on.
+    @Test func attemptsToRollBackDoNotAddUp() async throws {
+        let agent = try await host.agent()
+        try await agent.apply(Self.new, within: .seconds(60))
+        host.clocks.pass(.seconds(60))
+        final class Counter: Sendable { let count = Mutex(0) }
+        let armings = Counter()
+        host.kernel.fault.withLock {
+            $0 = { call in
+                guard call == .arm else { return nil }
+                armings.count.withLock { $0 += 1 }
+                return .refused
+            }
+        }
+        for _ in 0..<30 { await agent.grantsEnded() }
+        let before = armings.count.withLock(\.self)
+        #expect(try await eventually { armings.count.withLock(\.self) > before })
+        try await Task.sleep(for: .milliseconds(500))
+        // That of one attempt, of putting back what was there, and of healing.
+        #expect(armings.count.withLock(\.self) - before <= 15)
+        #expect(host.log.errors.count { $0.contains("cannot roll back") } == 1)
+        host.kernel.fail()
+        #expect(try await eventually { try await agent.status(for: dora).unconfirmed == nil })
+    }
+
+    /// What is in force is the old one at once, what only the tried policies allowed ends then.
+    @Test func aRollbackThatCannotBeWrittenIsTriedAgainAndEndsTheSame() async throws {
+        let agent = try await host.agent()
+        try await agent.apply(Self.new, within: .seconds(60))
+        try await agent.open(ask("db", from: "198.51.100.7"))
+        let path = files.path + "/policy.d/all.yaml"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        host.clocks.pass(.seconds(60))
+        await agent.grantsEnded()
+        #expect(try await agent.status(for: dora).unconfirmed != nil)
+        #expect(try host.managedPorts() == [22, 5985, 5986])
+        try FileManager.default.removeItem(atPath: path)
+        #expect(
+            try await eventually { try await agent.status(for: dora).unconfirmed == nil }
+        )
+        #expect(try await eventually { try host.stored(1) == ["revoked/policy-changed"] })
+        try await expectOld(agent)
+        let row = try #require(try host.audit("policies-rolled-back").first)
+        #expect(row.detail?.contains("db is gone") == true)
+    }
+
     // MARK: Who would lock themselves out
 
     private static let session = "198.51.100.7 52044 192.0.2.1 22"
@@ -363,6 +428,33 @@ import Testing
         #expect(try host.stored(1) == ["active/-"])
     }
 
+    /// The own session goes to an address of this host that the policy takes for one behind it.
+    @Test func aPolicyOfHostsThatNamesThisHostIsRefused() async throws {
+        let agent = try await host.agent()
+        host.kernel.shells.withLock { [session = try OwnSession(parsing: Self.session)] in
+            _ = $0.insert(session)
+        }
+        try await agent.open(ask("ssh", from: "198.51.100.7"))
+        func add(_ hosts: String) async -> Problem? {
+            let definition = JSONValue.object([
+                .init("ports", .list([.text("22/tcp")])), .init("hosts", .list([.text(hosts)])),
+            ])
+            return await problem {
+                try await agent.change(
+                    policy: "lab",
+                    to: definition,
+                    if: .none,
+                    on: terms(),
+                    by: dora
+                )
+            }
+        }
+        let refused = await add("192.0.2.0/24")
+        #expect(refused?.code == .wouldLockOut)
+        #expect(refused?.detail.contains("open it first") == false)
+        #expect(await add("192.0.3.0/24") == nil)
+    }
+
     @Test func whoInsistsMay() async throws {
         let agent = try await host.agent()
         let session = try OwnSession(parsing: Self.session)
@@ -370,6 +462,8 @@ import Testing
         try await agent.open(ask("ssh", from: "198.51.100.7"))
         let change = try await agent.apply(Self.new, on: terms(force: true))
         #expect(change.endedGrants == ["1.1"])
+        let row = try #require(try host.audit("policies-applied").first)
+        #expect(row.detail?.hasSuffix("; with --force") == true)
     }
 
     @Test func aReloadThatMakesTheCallersPortManagedIsRefused() async throws {

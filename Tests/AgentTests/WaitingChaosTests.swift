@@ -13,7 +13,7 @@ import Testing
 /// Whoever does what to requests that wait, whenever and whatever fails: each goes only where the
 /// states lead, opens only with the approvals it takes, and for no longer than anybody allowed.
 @Suite(.blocking(atOnce: 3)) struct WaitingChaosTests {
-    @Test(.timeLimit(.minutes(3)), arguments: 1...10 as ClosedRange<UInt64>)
+    @Test(.timeLimit(.minutes(20)), arguments: 1...10 as ClosedRange<UInt64>)
     func noRequestGoesWhereItMustNot(_ seed: UInt64) async throws {
         let host = try Host(approvals: 2)
         try host.changeConfiguration {

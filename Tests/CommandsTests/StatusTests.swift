@@ -35,6 +35,16 @@ import Testing
         )
     }
 
+    @Test func armSaysWhereThereIsNothingToTry() throws {
+        let outcome = try carryOut(
+            "arm --confirm-within 2m",
+            ["POST /v1/gate/arm?confirm_within=2m": try status()]
+        )
+        #expect(outcome.output == "the gate is armed\n")
+        #expect(outcome.errors.contains("it was armed before"))
+        #expect(outcome.status == 0)
+    }
+
     @Test func statusIsLoudWhenTheGateIsNotArmed() throws {
         var document = try status()
         document.gate.armed = false

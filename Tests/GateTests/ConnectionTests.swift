@@ -21,7 +21,7 @@ struct ConnectionTests {
     }
 
     private func began(_ news: [ConnectionNews]) -> [SeenConnection] {
-        news.compactMap { if case .began(let seen) = $0 { seen } else { nil } }
+        news.compactMap { if case .began(let seen, _) = $0 { seen } else { nil } }
     }
 
     @Test func tellsWhenConnectionsToManagedPortsBeginAndEnd() throws {
@@ -66,8 +66,8 @@ struct ConnectionTests {
             ]
         )
         #expect(news.contains(.closed(try #require(seen.first))))
-        #expect(plan.grant(lettingIn: seen[0])?.id.request == 1)
-        #expect(plan.grant(lettingIn: seen[1])?.id.request == 2)
+        #expect(plan.grant(lettingIn: seen[0], isFar: false)?.id.request == 1)
+        #expect(plan.grant(lettingIn: seen[1], isFar: false)?.id.request == 2)
 
         // What becomes managed is heard of from then on; what the kernel forgets is told with what it
         // has counted.
@@ -102,5 +102,33 @@ struct ConnectionTests {
         }
         #expect(try #require(forgotten.first).0.packets >= 3)
         #expect(try #require(forgotten.first).1.packets >= 2)
+    }
+
+    /// What passes through to a host that no policy names was let in by nobody's grant.
+    @Test func tellsOfNoHostBehindThisOneThatIsNotManaged() throws {
+        let hosts = try Hosts()
+        let inner = try hosts.innerHost()
+        let gate = try hosts.armedGate(
+            Hosts.ports("22/tcp") + Hosts.ports("22/tcp", at: ["10.0.0.3/32"])
+        )
+        let monitor = try hosts.host.run { try ConnectionMonitor(of: gate) }
+        var plan = Plan()
+        try gate.perform(
+            [
+                .open(Grant(1, "22/tcp", from: "198.51.100.7")),
+                .open(Grant(2, "22/tcp", at: "10.0.0.3", from: "198.51.100.7")),
+            ],
+            in: &plan
+        )
+        let listeners = try ["10.0.0.2", "10.0.0.3"].map {
+            try hosts.listener(on: 22, at: $0, in: inner)
+        }
+        _ = try hosts.session(to: listeners[0], on: 22, at: "10.0.0.2")
+        _ = try hosts.session(to: listeners[1], on: 22, at: "10.0.0.3")
+        let told = heard(monitor) { !began($0).isEmpty }.compactMap { news -> Int64? in
+            guard case .began(let seen, let isFar) = news else { return nil }
+            return plan.grant(lettingIn: seen, isFar: isFar)?.id.request ?? 0
+        }
+        #expect(told == [2])
     }
 }

@@ -38,11 +38,11 @@ struct CutTests {
 
         try gate.perform([.close(grant.id)], in: &plan)
         try ends.client.send("too late")
-        #expect(ends.client.isReset(withinMilliseconds: 1500))
+        #expect(ends.client.isReset(withinMilliseconds: Endpoint.patience))
         #expect(!ends.host.hears("too late", withinMilliseconds: 50))
         // The client's end is gone, and says so as soon as the service says something.
         try ends.host.send("anybody there?")
-        #expect(ends.host.isReset(withinMilliseconds: 1500))
+        #expect(ends.host.isReset(withinMilliseconds: Endpoint.patience))
 
         #expect(stays.client.says("I stay", to: stays.host))
         #expect(stays.host.says("so do I", to: stays.client))
@@ -69,7 +69,7 @@ struct CutTests {
         gate = nil
         sleep(until: grants[1].end.deadline + .milliseconds(20))
         try session.client.send("too late")
-        #expect(session.client.isReset(withinMilliseconds: 1500))
+        #expect(session.client.isReset(withinMilliseconds: Endpoint.patience))
         try datagrams.send("too late", to: "198.51.100.1", port: 5000)
         #expect(!services.1.hears("too late", withinMilliseconds: 100))
     }
@@ -93,13 +93,13 @@ struct CutTests {
         try gate.perform([.open(Grant(1, "5000/udp", from: client))], in: &plan)
         #expect(asking.says("hello", to: service))
         try service.send("hello yourself", to: client, port: 7000)
-        #expect(asking.hears("hello yourself", withinMilliseconds: 1500))
+        #expect(asking.hears("hello yourself", withinMilliseconds: Endpoint.patience))
         try gate.perform([.close(.init(request: 1, ordinal: 1))], in: &plan)
         if isForgotten { try hosts.forgetConnections() }
         try service.send("anybody there?", to: client, port: 7000)
-        #expect(asking.hears("anybody there?", withinMilliseconds: 1500))
+        #expect(asking.hears("anybody there?", withinMilliseconds: Endpoint.patience))
         try asking.send("too late")
-        #expect(asking.isReset(withinMilliseconds: 1500))
+        #expect(asking.isReset(withinMilliseconds: Endpoint.patience))
         #expect(!service.hears("too late", withinMilliseconds: 50))
     }
 
@@ -116,7 +116,7 @@ struct CutTests {
         #expect(session.client.says("I am", to: session.host))
         try gate.perform([.close(.init(request: 1, ordinal: 1))], in: &plan)
         try session.client.send("too late")
-        #expect(session.client.isReset(withinMilliseconds: 1500))
+        #expect(session.client.isReset(withinMilliseconds: Endpoint.patience))
         #expect(!session.host.hears("too late", withinMilliseconds: 50))
     }
 
@@ -132,7 +132,13 @@ struct CutTests {
         let own = try hosts.host.run {
             let socket = try Endpoint()
             try socket.bind(to: "198.51.100.1", port: 22)
-            #expect(try socket.connect(to: "198.51.100.7", port: 7000, withinMilliseconds: 1000))
+            #expect(
+                try socket.connect(
+                    to: "198.51.100.7",
+                    port: 7000,
+                    withinMilliseconds: Endpoint.patience
+                )
+            )
             return socket
         }
         let accepted = try there.accept()
@@ -141,9 +147,9 @@ struct CutTests {
         let asking = try hosts.host.run { try Endpoint.datagrams("198.51.100.1", 5000) }
         let answering = try hosts.client.run { try Endpoint.datagrams("198.51.100.7", 5000) }
         try asking.send("question", to: "198.51.100.7", port: 5000)
-        #expect(answering.hears("question", withinMilliseconds: 1500))
+        #expect(answering.hears("question", withinMilliseconds: Endpoint.patience))
         try answering.send("answer", to: "198.51.100.1", port: 5000)
-        #expect(asking.hears("answer", withinMilliseconds: 1500))
+        #expect(asking.hears("answer", withinMilliseconds: Endpoint.patience))
         #expect(try gate.inspect().droppedPackets == 0)
     }
 

@@ -63,9 +63,9 @@ struct DestinationTests {
             let datagrams = try innerHost.run { try Endpoint.datagrams(inner, 5000) }
             let client = try hosts.client.run { try Endpoint.datagrams(source, 5000) }
             try client.send("hello", to: inner, port: 5000)
-            #expect(datagrams.hears("hello", withinMilliseconds: 1500))
+            #expect(datagrams.hears("hello", withinMilliseconds: Endpoint.patience))
             try datagrams.send("hello yourself", to: source, port: 5000)
-            #expect(client.hears("hello yourself", withinMilliseconds: 1500))
+            #expect(client.hears("hello yourself", withinMilliseconds: Endpoint.patience))
             #expect(try gate.inspect().droppedPackets == index + 1)
         }
         withExtendedLifetime(services) {}
@@ -240,7 +240,7 @@ struct DestinationTests {
             return socket
         }
         try client.send("hello", to: address, port: 5000)
-        #expect(service.hears("hello", withinMilliseconds: 1500))
+        #expect(service.hears("hello", withinMilliseconds: Endpoint.patience))
         let gate = try hosts.armedGate()
         try client.send("closed", to: address, port: 5000)
         #expect(!service.hears("closed", withinMilliseconds: 150))

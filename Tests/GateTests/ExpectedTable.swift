@@ -105,6 +105,8 @@ let expectedTable = """
     \t}
 
     \tchain answers {
+    \t\ttcp flags syn / syn,ack return
+    \t\tmeta l4proto sctp @th,96,8 0x1 return
     \t\tip saddr . meta l4proto . th dport @clients4 return
     \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @clients6 return
     \t\tct state established accept
@@ -128,6 +130,7 @@ let expectedTable = """
 
     \tchain keep {
     \t\ttcp flags syn / syn,ack goto judge
+    \t\tmeta l4proto sctp @th,96,8 0x1 goto judge
     \t\tct state established accept
     \t\tgoto judge
     \t}
@@ -152,6 +155,7 @@ let expectedTable = """
 
     \tchain far_keep {
     \t\ttcp flags syn / syn,ack goto far_judge
+    \t\tmeta l4proto sctp @th,96,8 0x1 goto far_judge
     \t\tct state established accept
     \t\tgoto far_judge
     \t}
@@ -166,6 +170,7 @@ let expectedTable = """
 
     \tchain far {
     \t\tmeta l4proto . th dport vmap @own
+    \t\tjump passing
     \t\taccept
     \t}
 

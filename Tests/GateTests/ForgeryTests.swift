@@ -4,9 +4,9 @@ import Policy
 import TestSupport
 import Testing
 
-/// Datagrams that pretend to be answers, and those that are.
+/// Packets that pretend to be answers, and those that are.
 ///
-/// Whoever sends the first datagram of a flow with a managed port as its source would have the next
+/// Whoever sends the first packet of a flow with a managed port as its source would have the next
 /// one taken for the answer to it.
 @Suite(.enabled(if: geteuid() == 0, "needs root"), .blocking)
 struct ForgeryTests {
@@ -59,17 +59,90 @@ struct ForgeryTests {
         }
     }
 
-    @Test(arguments: ["10.0.0.2", "fd00::2"], [0, 1])
-    func anAnswerToAForgedDatagramOfAnInnerHostIsJudged(address: String, filter: Int) throws {
+    /// From any port, or from one that is managed there, too.
+    @Test(
+        arguments: ["10.0.0.2", "fd00::2"],
+        [(filter: 0, port: UInt16(7777)), (1, 7777), (0, 5001)]
+    )
+    func anAnswerToAForgedDatagramOfAnInnerHostIsJudged(
+        address: String,
+        _ way: (filter: Int, port: UInt16)
+    ) throws {
         let hosts = try Hosts()
         let inner = try hosts.innerHost()
-        try hosts.host.run { try filterReversePaths(filter) }
+        try hosts.host.run { try filterReversePaths(way.filter) }
         let service = try inner.run { try Endpoint.datagrams(address, 5000) }
         let gate = try hosts.armedGate(
             Hosts.ports("5000-5010/any", at: ["10.0.0.0/24", "fd00::/64"])
         )
-        #expect(try !isBelieved(hosts, at: address, by: service))
+        #expect(try !isBelieved(hosts, at: address, by: service, from: way.port))
         withExtendedLifetime(gate) {}
+    }
+
+    /// To connection tracking both ends open the connection at once (RFC 9293, 3.5).
+    @Test(arguments: ["10.0.0.2", "fd00::2"], SessionMode.allCases)
+    func aHandshakeInAnswerToAForgedOneIsJudged(address: String, mode: SessionMode) throws {
+        let hosts = try Hosts()
+        let inner = try hosts.innerHost()
+        try hosts.host.run { try filterReversePaths(0) }
+        let listener = try hosts.listener(on: 5000, at: address, in: inner)
+        let gate = try hosts.armedGate(
+            Hosts.ports("5000/tcp", sessions: mode, at: ["10.0.0.0/24", "fd00::/64"])
+        )
+        let lure = lure(for: address)
+        let isLetIn = try hosts.client.run {
+            let forger = try Endpoint(isIPv6: address.contains(":"))
+            try forger.allowForeignAddresses()
+            try forger.bind(to: address, port: 5000)
+            _ = try forger.connect(to: lure, port: 7777, withinMilliseconds: 50)
+            try shell("ip", "address", "add", lure, "dev", "lo", "nodad").get()
+            let client = try Endpoint(isIPv6: address.contains(":"))
+            try client.bind(to: lure, port: 7777)
+            return try client.connect(to: address, port: 5000, withinMilliseconds: 150)
+        }
+        #expect(!isLetIn)
+        withExtendedLifetime((gate, listener)) {}
+    }
+
+    /// The same of SCTP, as it is on the wire.
+    @Test(arguments: SessionMode.allCases)
+    func anAssociationInAnswerToAForgedOneIsJudged(mode: SessionMode) throws {
+        let hosts = try Hosts()
+        let inner = try hosts.innerHost()
+        let gate = try hosts.armedGate(
+            Hosts.ports("4949/any", sessions: mode, at: ["10.0.0.0/24"])
+        )
+        try hosts.host.run {
+            try filterReversePaths(0)
+            try shell("sysctl", "-wq", "net.netfilter.nf_conntrack_checksum=0").get()
+        }
+        // RFC 9260, 3.1 and 3.3.2: ports, tag, checksum; INIT, its length, tag, window, streams, TSN.
+        func initiation(_ ports: [UInt8]) -> String {
+            let chunk: [UInt8] = [1, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0x70, 0, 0, 1, 0, 1, 0, 0, 0, 1]
+            return String(decoding: ports + [UInt8](repeating: 0, count: 8) + chunk, as: UTF8.self)
+        }
+        let (managed, other): ([UInt8], [UInt8]) = ([0x13, 0x55], [0x1b, 0x58])
+        let service = try inner.run { try Endpoint(number: 132, isRaw: true) }
+        let lure = Self.lures.ipv4
+        let client = try hosts.client.run {
+            let forger = try Endpoint(number: 132, isRaw: true)
+            try forger.allowForeignAddresses()
+            try forger.bind(to: "10.0.0.2", port: 0)
+            try forger.send(initiation(managed + other), to: lure, port: 0)
+            try shell("ip", "address", "add", lure, "dev", "lo").get()
+            let client = try Endpoint(number: 132, isRaw: true)
+            try client.bind(to: lure, port: 0)
+            return client
+        }
+        func isHeard() throws -> Bool {
+            try client.send(initiation(other + managed), to: "10.0.0.2", port: 0)
+            var waiting = pollfd(fd: service.descriptor, events: Int16(POLLIN), revents: 0)
+            return poll(&waiting, 1, 150) == 1
+        }
+        #expect(try !isHeard())
+        var plan = Plan()
+        try gate.perform([.open(Grant(1, "4949/any", at: "10.0.0.2", from: lure))], in: &plan)
+        #expect(try isHeard())
     }
 
     @Test func anAnswerToAForgedDatagramOfTheHostIsJudged() throws {
@@ -115,9 +188,9 @@ struct ForgeryTests {
             hosts.client.run { try Endpoint.datagrams(there, 5000) }
         )
         try hosts.host.run { try asking.send("question", to: there, port: 5000) }
-        #expect(answering.hears("question", withinMilliseconds: 1500))
+        #expect(answering.hears("question", withinMilliseconds: Endpoint.patience))
         try hosts.client.run { try answering.send("answer", to: here, port: 5000) }
-        #expect(asking.hears("answer", withinMilliseconds: 1500))
+        #expect(asking.hears("answer", withinMilliseconds: Endpoint.patience))
         withExtendedLifetime(gate) {}
     }
 
@@ -133,9 +206,9 @@ struct ForgeryTests {
             hosts.client.run { try Endpoint.datagrams(there, 7000) }
         )
         try asking.send("question", to: there, port: 7000)
-        #expect(answering.hears("question", withinMilliseconds: 1500))
+        #expect(answering.hears("question", withinMilliseconds: Endpoint.patience))
         try answering.send("answer", to: inner, port: 5000)
-        #expect(asking.hears("answer", withinMilliseconds: 1500))
+        #expect(asking.hears("answer", withinMilliseconds: Endpoint.patience))
         withExtendedLifetime(gate) {}
     }
 
@@ -154,16 +227,16 @@ struct ForgeryTests {
             hosts.client.run { try Endpoint.datagrams(there, 5001) }
         )
         try asking.send("question", to: there, port: 5001)
-        #expect(answering.hears("question", withinMilliseconds: 1500))
+        #expect(answering.hears("question", withinMilliseconds: Endpoint.patience))
         try answering.send("answer", to: here, port: 5000)
-        #expect(asking.hears("answer", withinMilliseconds: 1500))
+        #expect(asking.hears("answer", withinMilliseconds: Endpoint.patience))
 
         // A flow of the client's own, from a managed port number to a managed port.
         let service = try hosts.host.run { try Endpoint.datagrams(here, 5003) }
         var plan = Plan()
         try gate.perform([.open(Grant(1, "5003/udp", from: there))], in: &plan)
         try answering.send("granted", to: here, port: 5003)
-        #expect(service.hears("granted", withinMilliseconds: 1500))
+        #expect(service.hears("granted", withinMilliseconds: Endpoint.patience))
 
         let listener = try hosts.listener(on: 22)
         try gate.perform([.open(Grant(2, "22/tcp", from: there))], in: &plan)
@@ -187,17 +260,17 @@ struct ForgeryTests {
         )
         let client = try hosts.client.run { try Endpoint.datagrams("198.51.100.7", 7000) }
         try asking.send("question", to: "198.51.100.7", port: 7000)
-        #expect(client.hears("question", withinMilliseconds: 1500))
+        #expect(client.hears("question", withinMilliseconds: Endpoint.patience))
         try client.send("answer", to: "198.51.100.1", port: 5004)
-        #expect(asking.hears("answer", withinMilliseconds: 1500))
+        #expect(asking.hears("answer", withinMilliseconds: Endpoint.patience))
 
         try client.send("closed", to: "198.51.100.1", port: 5001)
         #expect(!published.hears("closed", withinMilliseconds: 100))
         var plan = Plan()
         try gate.perform([.open(Grant(1, "5001/udp", from: "198.51.100.7"))], in: &plan)
         try client.send("open", to: "198.51.100.1", port: 5001)
-        #expect(published.hears("open", withinMilliseconds: 1500))
+        #expect(published.hears("open", withinMilliseconds: Endpoint.patience))
         try published.send("welcome", to: "198.51.100.7", port: 7000)
-        #expect(client.hears("welcome", withinMilliseconds: 1500))
+        #expect(client.hears("welcome", withinMilliseconds: Endpoint.patience))
     }
 }

@@ -60,9 +60,9 @@ struct GatewayTests {
             #expect(session.client.says("still here", to: session.host))
         } else {
             try session.client.send("too late")
-            #expect(session.client.isReset(withinMilliseconds: 1500))
+            #expect(session.client.isReset(withinMilliseconds: Endpoint.patience))
             try session.host.send("anybody there?")
-            #expect(session.host.isReset(withinMilliseconds: 1500))
+            #expect(session.host.isReset(withinMilliseconds: Endpoint.patience))
         }
         #expect(try !connects(ends.one))
     }
@@ -147,7 +147,9 @@ struct GatewayTests {
         try inner.run {
             let own = try Endpoint(isIPv6: ends.one.contains(":"))
             try own.bind(to: ends.other, port: 5022)
-            #expect(try own.connect(to: ends.source, port: 7000, withinMilliseconds: 1000))
+            #expect(
+                try own.connect(to: ends.source, port: 7000, withinMilliseconds: Endpoint.patience)
+            )
         }
         withExtendedLifetime((services, gate, there)) {}
     }
@@ -166,12 +168,15 @@ struct GatewayTests {
         #expect(!service.hears("closed", withinMilliseconds: 100))
         try gate.perform([.open(Grant(1, "5000/udp", at: ends.one, from: ends.source))], in: &plan)
         try client.send("open", to: ends.one, port: 5000)
-        #expect(service.hears("open", withinMilliseconds: 1500))
+        #expect(service.hears("open", withinMilliseconds: Endpoint.patience))
         try service.send("welcome", to: ends.source, port: 7000)
-        #expect(client.hears("welcome", withinMilliseconds: 1500))
+        #expect(client.hears("welcome", withinMilliseconds: Endpoint.patience))
         try gate.perform([.close(.init(request: 1, ordinal: 1))], in: &plan)
         try client.send("late", to: ends.one, port: 5000)
-        let isHeard = service.hears("late", withinMilliseconds: mode == .keep ? 1500 : 100)
+        let isHeard = service.hears(
+            "late",
+            withinMilliseconds: mode == .keep ? Endpoint.patience : 100
+        )
         #expect(isHeard == (mode == .keep))
     }
 }

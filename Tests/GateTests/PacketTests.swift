@@ -141,10 +141,10 @@ struct PacketTests {
         var plan = Plan()
         try gate.perform([.open(Grant(1, "5000/udp", from: "198.51.100.7"))], in: &plan)
         try client.send("hello", to: "198.51.100.1", port: 5000)
-        #expect(service.hears("hello", withinMilliseconds: 1500))
+        #expect(service.hears("hello", withinMilliseconds: Endpoint.patience))
         if isAnswered {
             try service.send("hello yourself", to: "198.51.100.7", port: 7000)
-            #expect(client.hears("hello yourself", withinMilliseconds: 1500))
+            #expect(client.hears("hello yourself", withinMilliseconds: Endpoint.patience))
         }
         try gate.perform([.close(.init(request: 1, ordinal: 1))], in: &plan)
         try client.send("still here", to: "198.51.100.1", port: 5000)
@@ -312,7 +312,11 @@ struct PacketTests {
             let first = try Endpoint()
             try first.bind(to: "198.51.100.7", port: 40_000)
             try #require(
-                try first.connect(to: "198.51.100.1", port: 22, withinMilliseconds: 1000)
+                try first.connect(
+                    to: "198.51.100.1",
+                    port: 22,
+                    withinMilliseconds: Endpoint.patience
+                )
             )
             let gate = try hosts.armedGate()
             // Reset instead of TIME_WAIT, so that the same numbers can be used at once.
@@ -346,7 +350,11 @@ struct PacketTests {
         let isConnected = try hosts.host.run {
             let socket = try Endpoint()
             try socket.bind(to: "198.51.100.1", port: 22)
-            return try socket.connect(to: "198.51.100.7", port: 7000, withinMilliseconds: 1000)
+            return try socket.connect(
+                to: "198.51.100.7",
+                port: 7000,
+                withinMilliseconds: Endpoint.patience
+            )
         }
         #expect(isConnected)
         withExtendedLifetime((gate, service)) {}
@@ -403,7 +411,11 @@ struct PacketTests {
         let service = try hosts.listener(on: 22)
         let gate = try hosts.armedGate()
         let isConnected = try hosts.host.run {
-            try Endpoint().connect(to: "198.51.100.1", port: 22, withinMilliseconds: 1000)
+            try Endpoint().connect(
+                to: "198.51.100.1",
+                port: 22,
+                withinMilliseconds: Endpoint.patience
+            )
         }
         #expect(isConnected)
         withExtendedLifetime((gate, service)) {}

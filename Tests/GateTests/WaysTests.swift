@@ -24,7 +24,7 @@ struct WaysTests {
         }
         let client = try hosts.client.run { try Endpoint.datagrams(source, 7000, number: udpLite) }
         try client.send("hello", to: address, port: 5000)
-        #expect(service.hears("hello", withinMilliseconds: 1500))
+        #expect(service.hears("hello", withinMilliseconds: Endpoint.patience))
         let gate = try hosts.armedGate()
         var plan = Plan()
         try gate.perform([.open(Grant(1, "5000/udp", from: source))], in: &plan)
@@ -32,7 +32,7 @@ struct WaysTests {
         #expect(!service.hears("closed", withinMilliseconds: 100))
         try gate.perform([.open(Grant(2, "5000/any", from: source))], in: &plan)
         try client.send("open", to: address, port: 5000)
-        #expect(service.hears("open", withinMilliseconds: 1500))
+        #expect(service.hears("open", withinMilliseconds: Endpoint.patience))
         try gate.perform([.close(.init(request: 2, ordinal: 1))], in: &plan)
         try client.send("late", to: address, port: 5000)
         #expect(!service.hears("late", withinMilliseconds: 100))

@@ -106,7 +106,7 @@ func bothEndsOfAConnectionAreListedInTheFamilyOfTheClient(
         #expect(Set(flows) == Set(flows.map(\.reversed)))
         #expect(flows.contains { $0.destinationPort == pair.port })
         #expect(Set(connections.map(\.cookie)).count == 2)
-        #expect(try SocketDiagnostics().listeningPorts() == [pair.port])
+        #expect(try SocketDiagnostics().listeners().map(\.port) == [pair.port])
     }
 }
 

@@ -50,7 +50,7 @@ struct ConnectionBookTests {
             grant(5, from: "0.0.0.0/0", port: "80-81/any"),
         ])
         func letIn(_ source: String, _ port: UInt16 = 22) throws -> Int64? {
-            plan.grant(lettingIn: try connection(source, port: port))?.id.request
+            plan.grant(lettingIn: try connection(source, port: port), isFar: false)?.id.request
         }
         #expect(try letIn("198.51.100.7") == 3)
         #expect(try letIn("198.51.100.8") == 1)

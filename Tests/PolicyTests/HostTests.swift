@@ -71,6 +71,10 @@ import Testing
             "targets[0] | lab@192.0.2.0/24 | lab@ADDRESS | cannot open lab@192.0.2.0/24: behind @ stands the address of one host: that is a range"
         ),
         (
+            "@192.0.2.7", "10.0.0.5",
+            "targets[0] | @192.0.2.7 | POLICY@192.0.2.7 | cannot open @192.0.2.7: in front of @ stands a policy or port; what can be asked for: ssh, lab, vault"
+        ),
+        (
             "lab@192.0.2.7", "2001:db8::5",
             "sources | 2001:db8::5/128 | an IPv4 source | cannot open 192.0.2.7 for 2001:db8::5/128: from IPv6 nothing comes to it; ask for an IPv4 source"
         ),

@@ -34,24 +34,32 @@ struct OwnSessionTests {
                     enabled: false
                 ),
                 AccessPolicy(name: "dns", ports: [try PortRange(parsing: "53/udp")]),
+                AccessPolicy(
+                    name: "lab",
+                    ports: [try PortRange(parsing: "22/tcp"), try PortRange(parsing: "80/udp")],
+                    hosts: [try CIDR(parsing: "192.0.2.0/24")]
+                ),
             ],
             roles: RoleTable([:])
         )
-        let source = try IPAddress(parsing: "198.51.100.7")
-        func isLetIn(_ port: UInt16, _ glass: [String] = [], _ grants: [Grant] = []) throws -> Bool
-        {
+        func isLetIn(
+            _ port: UInt16,
+            _ glass: [String] = [],
+            _ grants: [Grant] = [],
+            at host: String = "203.0.113.1"
+        ) throws -> Bool {
             policies.lets(
-                source,
-                toPort: port,
+                try OwnSession(parsing: "198.51.100.7 52044 \(host) \(port)"),
                 breakGlass: try glass.map { try CIDR(parsing: $0) },
                 grants: grants
             )
         }
-        func grant(_ port: String, _ source: String) throws -> Grant {
+        func grant(_ port: String, _ source: String, at host: String? = nil) throws -> Grant {
             Grant(
                 id: Grant.ID(request: 1, ordinal: 1),
                 policy: "ssh",
                 port: try PortRange(parsing: port),
+                host: try host.map { try IPAddress(parsing: $0) },
                 source: try CIDR(parsing: source),
                 requester: Requester(subject: .local(uid: 1000), name: "alice"),
                 startsAt: Timestamp(milliseconds: 0),
@@ -67,5 +75,14 @@ struct OwnSessionTests {
         #expect(try isLetIn(23, [], [grant("22-23/tcp", "198.51.100.0/24")]))
         #expect(try !isLetIn(22, [], [grant("23/tcp", "198.51.100.7")]))
         #expect(try !isLetIn(22, [], [grant("22/tcp", "198.51.100.8")]))
+
+        // An address of this host among the hosts of a policy is judged as theirs.
+        let own = try grant("22/tcp", "198.51.100.7")
+        let far = try grant("22/tcp", "198.51.100.7", at: "192.0.2.1")
+        #expect(try isLetIn(22, [], [own]) && !isLetIn(22, [], [far]))
+        #expect(try isLetIn(22, [], [far], at: "192.0.2.1"))
+        #expect(try !isLetIn(22, [], [own], at: "192.0.2.1"))
+        #expect(try !isLetIn(22, [], [far], at: "192.0.2.2"))
+        #expect(try isLetIn(80, at: "192.0.2.1"))
     }
 }

@@ -36,6 +36,66 @@ NFT
   let_in "$host4" 8080
 }
 
+a_firewall_on_the_way_to_a_host_behind_is_found() {
+  gateway_network
+  start_agent
+  as ada sallyport policy set lab --ports 8080/tcp --hosts 10.9.0.0/24 >/dev/null \
+    || fail "the policy is refused"
+  ask "lab@$inside4" --from "$client4" --for 60s >/dev/null
+  let_in "$inside4" 8080
+  examined 0
+  not_found drops-granted
+  on_host nft -f - <<'NFT'
+table ip filter {
+  chain FORWARD { type filter hook forward priority filter; policy drop; }
+}
+NFT
+  kept_out "$inside4" 8080
+  examined 70
+  found 'error drops-granted: ip filter FORWARD'
+  found "8080/tcp@$inside4"
+  # Each step that is advised is needed, and both help.
+  grep -oE 'nft insert rule ip filter FORWARD [^;]* accept' "$world/answer" | sed 's/:.*//' >"$world/advice"
+  [[ $(wc -l <"$world/advice") -eq 2 ]] || fail "not two steps: $(<"$world/advice")"
+  local step
+  while read -r step; do
+    kept_out "$inside4" 8080
+    # shellcheck disable=SC2086
+    on_host $step
+  done <"$world/advice"
+  let_in "$inside4" 8080
+  examined 0
+  not_found drops-granted
+
+  on_host sysctl -qw net.ipv4.ip_forward=0
+  kept_out "$inside4" 8080
+  examined 70
+  found 'error not-forwarded'
+  on_host sysctl -qw net.ipv4.ip_forward=1
+  examined 0
+}
+
+an_output_chain_that_keeps_the_answers_is_found() {
+  serve_tcp 8080
+  start_agent
+  ask web --from "$client4" --for 60s >/dev/null
+  let_in "$host4" 8080
+  on_host nft -f - <<'NFT'
+table ip filter {
+  chain OUTPUT { type filter hook output priority filter; policy drop; ct state new accept; }
+}
+NFT
+  kept_out "$host4" 8080
+  examined 70
+  found 'error drops-granted: ip filter OUTPUT'
+  local advice
+  advice=$(grep -oE 'nft insert rule .* accept' "$world/answer") || fail "no advice"
+  # shellcheck disable=SC2086
+  on_host $advice
+  let_in "$host4" 8080
+  examined 0
+}
+
 a_way_past_the_number_is_judged_and_told() {
   serve_tcp 8080
   start_agent

@@ -15,15 +15,10 @@ private func limits(_ change: (inout Limits) -> Void) -> Limits {
     return limits
 }
 
-/// How long something took, and what came of it.
-private func timed<Value>(_ body: () throws -> Value) rethrows -> (Value, Duration) {
-    let start = ContinuousClock.now
-    let value = try body()
-    return (value, ContinuousClock.now - start)
-}
-
 @Suite(.blocking) struct ConnectionTests {
     private let impatient = limits { $0.requestTimeout = .milliseconds(100) }
+    /// Longer than a test waits.
+    private let patient = limits { $0.requestTimeout = .seconds(3600) }
 
     @Test(arguments: [
         "", "G", "GET /v1/status HTTP/1.1\r\nhost: a\r\n",
@@ -31,15 +26,20 @@ private func timed<Value>(_ body: () throws -> Value) rethrows -> (Value, Durati
     ])
     func closesAClientThatSendsNoWholeRequest(text: String) async throws {
         let service = RecordingService()
-        let (end, time) = try await withServer(service, limits: impatient) { server in
-            let connection = try server.connect()
-            connection.send(text)
-            return try timed { try connection.readToEnd() }
+        try await withServer(service, limits: patient) { patient in
+            let other = try patient.connect()
+            other.send(text)
+            try await withServer(service, limits: impatient) { impatient in
+                let start = ContinuousClock.now
+                let connection = try impatient.connect()
+                connection.send(text)
+                #expect(try connection.readToEnd().isEmpty)
+                #expect(ContinuousClock.now - start > .milliseconds(80))
+            }
+            // It is the limit that closed the one, and not what it said.
+            #expect(!other.isHungUp(within: .zero))
         }
-        #expect(end.isEmpty)
         #expect(service.asked.isEmpty)
-        #expect(time > .milliseconds(80))
-        #expect(time < .seconds(5))
     }
 
     @Test func closesAClientThatSendsAByteAtATime() async throws {
@@ -53,7 +53,8 @@ private func timed<Value>(_ body: () throws -> Value) rethrows -> (Value, Durati
             }
             return sent
         }
-        #expect(sent < 500)
+        // In that time it could have said all.
+        #expect(sent < 2000)
     }
 
     @Test func closesAClientThatDoesNotReadItsAnswers() async throws {
@@ -61,7 +62,7 @@ private func timed<Value>(_ body: () throws -> Value) rethrows -> (Value, Durati
             let connection = try server.connect()
             // Answers of 2,000 requests are more than the socket's buffers hold.
             connection.send(String(repeating: status, count: 2000).utf8)
-            #expect(connection.isHungUp(within: .seconds(10)))
+            #expect(connection.isHungUp())
             let answered = try connection.readToEnd().split(separator: "HTTP/1.1 200").count
             #expect(answered < 2000)
         }
@@ -90,18 +91,14 @@ private func timed<Value>(_ body: () throws -> Value) rethrows -> (Value, Durati
     }
 
     @Test func slowClientsDoNotKeepOthersWaiting() async throws {
-        try await withServer { server in
+        try await withServer(limits: patient) { server in
             let slow = try (0..<100).map { _ in
                 let connection = try server.connect()
                 connection.send("GET /v1/status HTTP/1.1\r\nx: ")
                 return connection
             }
-            let (answers, time) = try timed {
-                try (0..<20).map { _ in try server.connect().ask(status).status }
-            }
-            #expect(answers.allSatisfy { $0 == 200 })
-            #expect(time < .seconds(8))
-            withExtendedLifetime(slow) {}
+            for _ in 0..<20 { #expect(try server.connect().ask(status).status == 200) }
+            #expect(slow.allSatisfy { !$0.isHungUp(within: .zero) })
         }
     }
 
@@ -199,8 +196,8 @@ private func timed<Value>(_ body: () throws -> Value) rethrows -> (Value, Durati
     }
 
     @Test func doesNotWaitLongerThanItsTimeout() async throws {
-        let service = RecordingService(during: { try? await Task.sleep(for: .seconds(20)) })
-        var start = ContinuousClock.now
+        // Longer than a connection of the test waits.
+        let service = RecordingService(during: { try? await Task.sleep(for: .seconds(3600)) })
         try await withServer(
             service,
             limits: limits { $0.stopTimeout = .milliseconds(100) }
@@ -208,10 +205,8 @@ private func timed<Value>(_ body: () throws -> Value) rethrows -> (Value, Durati
             let busy = try server.connect()
             busy.send(status)
             while service.asked.isEmpty { usleep(1000) }
-            start = .now
             await server.group.triggerGracefulShutdown()
             #expect(try busy.readToEnd().isEmpty)
         }
-        #expect(ContinuousClock.now - start < .seconds(10))
     }
 }

@@ -11,7 +11,7 @@ struct FaultyAgent: Sendable {
     /// Waits for the next client, lets `serve` treat it, and closes the connection.
     func accept(_ serve: (Peer) -> Void) {
         var ready = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
-        guard poll(&ready, 1, 10_000) == 1 else { return }
+        guard poll(&ready, 1, 60_000) == 1 else { return }
         let connection = Glibc.accept(listener, nil, nil)
         serve(Peer(connection: connection))
         close(connection)
@@ -36,10 +36,10 @@ struct FaultyAgent: Sendable {
             return send(connection, bytes, bytes.count, CInt(MSG_NOSIGNAL)) == bytes.count
         }
 
-        /// Waits, for 10 s at most, until the client has closed the connection.
+        /// Waits, for a minute at most, until the client has closed the connection.
         func waitForHangUp() {
             var state = pollfd(fd: connection, events: 0, revents: 0)
-            poll(&state, 1, 10_000)
+            poll(&state, 1, 60_000)
         }
     }
 }

@@ -114,6 +114,8 @@ struct SystemTests {
 
     @Test(arguments: [
         "another_firewall_is_found_and_let_in_by_what_is_advised",
+        "a_firewall_on_the_way_to_a_host_behind_is_found",
+        "an_output_chain_that_keeps_the_answers_is_found",
         "a_way_past_the_number_is_judged_and_told",
         "what_listens_is_discovered_in_three_states",
     ])
