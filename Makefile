@@ -50,7 +50,7 @@ demo: need-root test-packages ## show the whole story in throw-away network name
 
 bench: need-root test-packages release ## measure (ARGS=--quick: a minute; ARGS=--million: with 1,000,000 grants too)
 	Benchmarks/bench.sh $(RELEASE_BIN) $(ARGS)
-	Benchmarks/packets.sh $(RELEASE_BIN)
+	Benchmarks/packets.sh $(RELEASE_BIN) $(ARGS)
 
 lint: test-packages ## check the form of sources, scripts and the unit
 	$(SWIFT) format lint --strict --recursive Sources Tests Fuzz Package.swift

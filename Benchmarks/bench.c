@@ -2,7 +2,8 @@
  * The load generator and the floor. Results go to standard output, one "key value..." a line, times in
  * microseconds unless the key says otherwise. bench.sh runs it and makes the table.
  *
- *   bench fill SOCKET FIRST COUNT        open COUNT grants, 1,024 a request, from source number FIRST on
+ *   bench fill SOCKET FIRST COUNT [HOST] open COUNT grants, 1,024 a request, from source number FIRST on, to this machine
+ *                                        or to "@ADDRESS"
  *   bench latency SOCKET EMPTY FOLDER ROUNDS
  *                                        opening over the socket, 1 and 64 clients, in turn with the same of
  *                                        an agent without grants at the socket EMPTY, and the agent's CPU
@@ -18,11 +19,16 @@
  *                                        sometimes extend, and end again
  *   bench ask SOCKET ROUNDS PATH...      how long each path takes that is read, the median of the rounds, whole
  *                                        microseconds and how many bytes came
+ *   bench tamper SOCKET ROUNDS           the ways in which others can damage the table of an agent that does not own it, in
+ *                                        turn; how long from before the damage until it is whole
+ *   bench ends SOCKET ROUNDS             sessions from the network namespace asking to served and, behind that, inner; from
+ *                                        the request that closes their grant, or its end, until both ends know
  *   bench restart NOTIFY COMMAND...      run the agent; how long until its table is there, and until READY=1
  *                                        comes on the socket NOTIFY
  */
 #include <netinet/in.h>        /* before the kernel's headers, which otherwise define the same again */
 #include <err.h>
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -34,6 +40,7 @@
 #include <libnftnl/set.h>
 #include <libnftnl/table.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -226,7 +233,7 @@ static void revoke_opened(struct client *all, int clients) {
     free(revoking.latency.value);
 }
 
-static void fill(const char *path, unsigned first, unsigned count) {
+static void fill(const char *path, unsigned first, unsigned count, const char *host) {
     struct client c = {0};
     static char body[1 << 15];
     connect_client(&c, path);
@@ -237,7 +244,7 @@ static void fill(const char *path, unsigned first, unsigned count) {
         if (sources > SOURCES) sources = SOURCES;
         int size = snprintf(body, sizeof body, "{\"duration\":\"12h\",\"targets\":[");
         for (unsigned i = 0; i < ports; i++)
-            size += snprintf(body + size, sizeof body - size, "%s\"%u/tcp\"", i ? "," : "", 20000 + i);
+            size += snprintf(body + size, sizeof body - size, "%s\"%u/tcp%s\"", i ? "," : "", 20000 + i, host);
         size += snprintf(body + size, sizeof body - size, "],\"sources\":[");
         for (unsigned i = 0; i < sources; i++)
             size += snprintf(body + size, sizeof body - size, "%s\"172.%u.%u.%u/32\"", i ? "," : "",
@@ -258,28 +265,59 @@ static struct mnl_socket *netlink_socket(void) {
     return s;
 }
 
-static void commit_element(struct mnl_socket *s, unsigned n) {
+/* A message about an element: an address, where the set has addresses, TCP and a port. */
+static void build_element(struct nlmsghdr *header, const char *table, const char *name, uint32_t address, uint16_t port,
+                          int has_timeout) {
+    uint32_t key[3] = {htonl(address), 0, 0};
+    ((uint8_t *)&key[1])[0] = IPPROTO_TCP;
+    memcpy(&key[2], &(uint16_t){htons(port)}, sizeof port);
+    struct nftnl_set *set = nftnl_set_alloc();
+    struct nftnl_set_elem *element = nftnl_set_elem_alloc();
+    if (!set || !element) errx(1, "libnftnl");
+    nftnl_set_set_str(set, NFTNL_SET_TABLE, table);
+    nftnl_set_set_str(set, NFTNL_SET_NAME, name);
+    int skipped = address ? 0 : 1;
+    nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, key + skipped, sizeof key - skipped * sizeof *key);
+    if (has_timeout) nftnl_set_elem_set_u64(element, NFTNL_SET_ELEM_TIMEOUT, 3600 * 1000);
+    nftnl_set_elem_add(set, element);
+    nftnl_set_elems_nlmsg_build_payload(header, set);
+    nftnl_set_free(set);
+}
+
+/* A message about a table; of all tables where it has no name. */
+static void build_table(struct nlmsghdr *header, const char *name) {
+    struct nftnl_table *table = nftnl_table_alloc();
+    if (!table) errx(1, "libnftnl");
+    if (name) nftnl_table_set_str(table, NFTNL_TABLE_NAME, name);
+    nftnl_table_nlmsg_build_payload(header, table);
+    nftnl_table_free(table);
+}
+
+enum change { FLOOR, FLUSH, NO_TABLE, NO_PORT, MORE, CHANGES };
+static const char *const change_names[] = {"floor", "flush", "table", "deleted", "added"};
+
+/* Commits one change, with acknowledgement. */
+static void commit(struct mnl_socket *s, enum change change, unsigned n) {
+    static const struct { int type, family, flags; } kinds[] = {
+        {NFT_MSG_NEWSETELEM, NFPROTO_INET, NLM_F_CREATE},
+        {NFT_MSG_DELTABLE, NFPROTO_UNSPEC, 0},
+        {NFT_MSG_DELTABLE, NFPROTO_INET, 0},
+        {NFT_MSG_DELSETELEM, NFPROTO_INET, 0},
+        {NFT_MSG_NEWSETELEM, NFPROTO_INET, NLM_F_CREATE},
+    };
     static uint32_t sequence;
     char buffer[4096];
-    uint32_t address = htonl(11u << 24 | (n & 0xffffff)), key[3] = {address, 0, 0};
-    ((uint8_t *)&key[1])[0] = IPPROTO_TCP;
-    ((uint8_t *)&key[2])[1] = 22;
 
     struct mnl_nlmsg_batch *batch = mnl_nlmsg_batch_start(buffer, sizeof buffer);
     nftnl_batch_begin(mnl_nlmsg_batch_current(batch), ++sequence);
     mnl_nlmsg_batch_next(batch);
-    struct nlmsghdr *header = nftnl_nlmsg_build_hdr(mnl_nlmsg_batch_current(batch), NFT_MSG_NEWSETELEM,
-                                                    NFPROTO_INET, NLM_F_CREATE | NLM_F_ACK, ++sequence);
-    struct nftnl_set *set = nftnl_set_alloc();
-    struct nftnl_set_elem *element = nftnl_set_elem_alloc();
-    if (!set || !element) errx(1, "libnftnl");
-    nftnl_set_set_str(set, NFTNL_SET_TABLE, "floor");
-    nftnl_set_set_str(set, NFTNL_SET_NAME, "grants");
-    nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, key, sizeof key);
-    nftnl_set_elem_set_u64(element, NFTNL_SET_ELEM_TIMEOUT, 3600 * 1000);
-    nftnl_set_elem_add(set, element);
-    nftnl_set_elems_nlmsg_build_payload(header, set);
-    nftnl_set_free(set);
+    struct nlmsghdr *header = nftnl_nlmsg_build_hdr(mnl_nlmsg_batch_current(batch), kinds[change].type,
+                                                    kinds[change].family, kinds[change].flags | NLM_F_ACK, ++sequence);
+    if (change == FLOOR) build_element(header, "floor", "grants", 11u << 24 | (n & 0xffffff), 22, 1);
+    else if (change == FLUSH) build_table(header, NULL);
+    else if (change == NO_TABLE) build_table(header, "sallyport");
+    else if (change == NO_PORT) build_element(header, "sallyport", "managed", 0, 22, 0);
+    else build_element(header, "sallyport", "grants4_32", 11u << 24 | n, 22, 1);
     mnl_nlmsg_batch_next(batch);
     nftnl_batch_end(mnl_nlmsg_batch_current(batch), ++sequence);
     mnl_nlmsg_batch_next(batch);
@@ -287,7 +325,7 @@ static void commit_element(struct mnl_socket *s, unsigned n) {
     if (mnl_socket_sendto(s, mnl_nlmsg_batch_head(batch), mnl_nlmsg_batch_size(batch)) < 0) err(1, "commit");
     mnl_nlmsg_batch_stop(batch);
     ssize_t got = mnl_socket_recvfrom(s, buffer, sizeof buffer);
-    if (got < 0 || mnl_cb_run(buffer, got, 0, mnl_socket_get_portid(s), NULL, NULL) < 0) err(1, "element refused");
+    if (got < 0 || mnl_cb_run(buffer, got, 0, mnl_socket_get_portid(s), NULL, NULL) < 0) err(1, "change refused");
 }
 
 static void append(int file) {
@@ -331,7 +369,7 @@ static void latency(const char *path, const char *empty_path, const char *folder
         revoke_opened(&other, 1);
         for (int i = 0; i < SINGLES; i++) {
             began = now();
-            commit_element(netlink, ++n);
+            commit(netlink, FLOOR, ++n);
             append(file);
             note(&floor, now() - began);
         }
@@ -495,20 +533,21 @@ static void ask_for(const char *path, int rounds, char **targets) {
 
 /* --- restart ---------------------------------------------------------------------------------------- */
 
-static int armed(struct mnl_socket *s) {
+/* Whether the kernel has the table, or an element of a set of it. */
+static int has(struct mnl_socket *s, const char *set, uint32_t address, uint16_t port) {
     char buffer[4096];
     static uint32_t sequence;
-    struct nlmsghdr *header = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETTABLE, NFPROTO_INET, 0, ++sequence);
-    struct nftnl_table *table = nftnl_table_alloc();
-    if (!table) errx(1, "libnftnl");
-    nftnl_table_set_str(table, NFTNL_TABLE_NAME, "sallyport");
-    nftnl_table_nlmsg_build_payload(header, table);
-    nftnl_table_free(table);
-    if (mnl_socket_sendto(s, header, header->nlmsg_len) < 0) err(1, "get table");
+    struct nlmsghdr *header = nftnl_nlmsg_build_hdr(buffer, set ? NFT_MSG_GETSETELEM : NFT_MSG_GETTABLE, NFPROTO_INET, 0,
+                                                    ++sequence);
+    if (set) build_element(header, "sallyport", set, address, port, 0);
+    else build_table(header, "sallyport");
+    if (mnl_socket_sendto(s, header, header->nlmsg_len) < 0) err(1, "get");
     ssize_t got = mnl_socket_recvfrom(s, buffer, sizeof buffer);
-    if (got < 0) err(1, "get table");
+    if (got < 0) err(1, "get");
     return ((struct nlmsghdr *)buffer)->nlmsg_type != NLMSG_ERROR;
 }
+
+static int armed(struct mnl_socket *s) { return has(s, NULL, 0, 0); }
 
 static void restart(const char *notify, char **command) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -537,13 +576,159 @@ static void restart(const char *notify, char **command) {
     printf("pid %d\narmed_ms %.1f\nrestored_ms %.1f\n", child, ((table ? table : end) - began) / 1e3, (end - began) / 1e3);
 }
 
+/* --- tampering -------------------------------------------------------------------------------------- */
+
+static void tamper(const char *path, int rounds) {
+    enum { GRANTED = 10u << 24 | 7 };
+    static const char body[] = "{\"targets\":[\"ssh\"],\"sources\":[\"10.0.0.7/32\"],\"duration\":\"1h\"}";
+    struct client c = {0};
+    struct mnl_socket *netlink = netlink_socket(), *news = netlink_socket();
+    struct samples times[CHANGES] = {0};
+    char event[1 << 16];
+    unsigned n = 0;
+    connect_client(&c, path);
+    exchange(&c, "/v1/requests", body, sizeof body - 1);
+    if (mnl_socket_setsockopt(news, NETLINK_ADD_MEMBERSHIP, &(int){NFNLGRP_NFTABLES}, sizeof(int)) < 0) err(1, "news");
+    for (int round = 0; round < rounds; round++)
+        for (enum change change = FLUSH; change < CHANGES; change++) {
+            /* Nothing that was noted before is left, and nothing keeps the agent. */
+            usleep(30000);
+            while (recv(mnl_socket_get_fd(news), event, sizeof event, MSG_DONTWAIT) > 0 || errno == ENOBUFS) {}
+            double began = now();
+            commit(netlink, change, ++n);
+            while (!armed(netlink) || !has(netlink, "managed", 0, 22) || !has(netlink, "grants4_32", GRANTED, 22) ||
+                   has(netlink, "grants4_32", 11u << 24 | n, 22)) {
+                if (now() - began > 5e6) errx(1, "not mended: %s", change_names[change]);
+                /* Only what is committed changes anything. */
+                poll(&(struct pollfd){.fd = mnl_socket_get_fd(news), .events = POLLIN}, 1, 100);
+                if (recv(mnl_socket_get_fd(news), event, sizeof event, MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != ENOBUFS)
+                    err(1, "news");
+            }
+            note(&times[change], now() - began);
+        }
+    for (enum change change = FLUSH; change < CHANGES; change++) print_percentiles(change_names[change], &times[change]);
+}
+
+/* --- the ends of sessions --------------------------------------------------------------------------- */
+
+static const struct way {
+    const char *name, *target, *connects_to, *serves_in, *serves_at;
+    int port, type;
+} ways[] = {
+    {"local", "7001/tcp", "192.0.2.1", "served", "192.0.2.1", 7001, SOCK_STREAM},
+    {"translated", "7002/tcp", "192.0.2.1", "inner", "10.9.0.2", 7002, SOCK_STREAM},
+    {"forwarded", "7003/tcp@10.9.0.2", "10.9.0.2", "inner", "10.9.0.2", 7003, SOCK_STREAM},
+    {"datagrams", "7004/udp", "192.0.2.1", "served", "192.0.2.1", 7004, SOCK_DGRAM},
+    {"datagrams_behind", "7005/udp@10.9.0.2", "10.9.0.2", "inner", "10.9.0.2", 7005, SOCK_DGRAM},
+};
+enum { WAYS = sizeof ways / sizeof *ways };
+
+static int socket_in(const char *place, const char *address, int port, int type) {
+    char path[64];
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons(port)};
+    snprintf(path, sizeof path, "/run/netns/%s", place);
+    int file = open(path, O_RDONLY | O_CLOEXEC), made, yes = 1;
+    if (file < 0 || setns(file, CLONE_NEWNET) || (made = socket(AF_INET, type | SOCK_CLOEXEC, 0)) < 0) err(1, "%s", place);
+    close(file);
+    if (inet_pton(AF_INET, address, &here.sin_addr) != 1 || setsockopt(made, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) ||
+        bind(made, (struct sockaddr *)&here, sizeof here))
+        err(1, "%s", address);
+    return made;
+}
+
+/* A session with a word from each end: client, service. */
+static void begin_session(const struct way *way, int ends[2]) {
+    struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(way->port)}, asking;
+    char word;
+    int service = socket_in(way->serves_in, way->serves_at, way->port, way->type);
+    if (way->type == SOCK_STREAM && listen(service, 1)) err(1, "listen");
+    ends[0] = socket_in("asking", "192.0.2.7", 0, way->type);
+    inet_pton(AF_INET, way->connects_to, &there.sin_addr);
+    if (connect(ends[0], (struct sockaddr *)&there, sizeof there) || write(ends[0], "?", 1) != 1) err(1, "%s", way->name);
+    if (way->type == SOCK_STREAM) {
+        if ((ends[1] = accept(service, NULL, NULL)) < 0 || read(ends[1], &word, 1) != 1) err(1, "accept");
+        close(service);
+    } else {
+        ends[1] = service;
+        if (recvfrom(service, &word, 1, 0, (struct sockaddr *)&asking, &(socklen_t){sizeof asking}) != 1 ||
+            connect(service, (struct sockaddr *)&asking, sizeof asking))
+            err(1, "first datagram");
+    }
+    if (write(ends[1], "!", 1) != 1 || read(ends[0], &word, 1) != 1) err(1, "%s", way->name);
+}
+
+/* Waits for 3 s at most until both ends of sessions have heard of their end, and notes how long it took the later one. Nobody
+   says a word. */
+static void hear_ends(int (*ends)[2], int count, double since, clockid_t clock, struct samples *times) {
+    struct pollfd waiting[2 * WAYS];
+    double heard[WAYS] = {0}, limit = since + 3e6;
+    for (int i = 0; i < 2 * count; i++) waiting[i] = (struct pollfd){.fd = ends[i / 2][i % 2], .events = POLLIN};
+    for (int left = 2 * count; left > 0;) {
+        if (read_clock(clock) > limit) break;
+        if (poll(waiting, 2 * count, 100) < 0) err(1, "poll");
+        for (int i = 0; i < 2 * count; i++)
+            if (waiting[i].fd >= 0 && waiting[i].revents) {
+                heard[i / 2] = read_clock(clock) - since;
+                waiting[i].fd = -1;
+                left--;
+            }
+    }
+    for (int i = 0; i < 2 * count; i++) {
+        if (waiting[i].fd >= 0) heard[i / 2] = limit - since;
+        close(ends[i / 2][i % 2]);
+    }
+    for (int i = 0; i < count; i++) note(&times[i], heard[i]);
+}
+
+static void print_most(const char *key, const char *how, struct samples *s) {
+    qsort(s->value, s->count, sizeof *s->value, ascending);
+    printf("%s_%s %.1f %.1f\n", key, how, s->value[s->count / 2], s->value[s->count - 1]);
+}
+
+static void ends(const char *path, int rounds) {
+    struct client c = {0};
+    struct samples closed[WAYS] = {0}, expired[WAYS] = {0};
+    char body[512], place[80];
+    int sessions[WAYS][2];
+    connect_client(&c, path);
+    for (int round = 0; round < rounds; round++) {
+        for (int i = 0; i < WAYS; i++) {
+            int size = snprintf(body, sizeof body, "{\"targets\":[\"%s\"],\"sources\":[\"192.0.2.7\"],\"duration\":\"1h\"}",
+                                ways[i].target);
+            exchange(&c, "/v1/requests", body, size);
+            snprintf(place, sizeof place, "%s/revoke", c.location);
+            begin_session(&ways[i], sessions[i]);
+            send_request(&c, place, "", 0);
+            hear_ends(&sessions[i], 1, c.began, CLOCK_MONOTONIC, &closed[i]);
+            while (!receive(&c)) {}
+        }
+        int size = snprintf(body, sizeof body, "{\"targets\":[");
+        for (int i = 0; i < WAYS; i++) size += snprintf(body + size, sizeof body - size, "%s\"%s\"", i ? "," : "", ways[i].target);
+        size += snprintf(body + size, sizeof body - size, "],\"sources\":[\"192.0.2.7\"],\"duration\":\"2s\"}");
+        exchange(&c, "/v1/requests", body, size);
+        char *field = strstr(c.answer, "\"expiresAt\":\""), *rest;
+        struct tm time = {0};
+        if (!field || !(rest = strptime(field + 13, "%Y-%m-%dT%H:%M:%S", &time))) errx(1, "no end in: %s", c.answer);
+        double end = timegm(&time) * 1e6 + (*rest == '.' ? strtod(rest, NULL) * 1e6 : 0);
+        for (int i = 0; i < WAYS; i++) begin_session(&ways[i], sessions[i]);
+        hear_ends(sessions, WAYS, end, CLOCK_REALTIME, expired);
+    }
+    for (int i = 0; i < WAYS; i++) {
+        print_most(ways[i].name, "closed", &closed[i]);
+        print_most(ways[i].name, "expired", &expired[i]);
+    }
+}
+
 int main(int count, char **words) {
-    if (count == 5 && !strcmp(words[1], "fill")) fill(words[2], atoi(words[3]), atoi(words[4]));
+    if ((count == 5 || count == 6) && !strcmp(words[1], "fill"))
+        fill(words[2], atoi(words[3]), atoi(words[4]), count == 6 ? words[5] : "");
     else if (count == 6 && !strcmp(words[1], "latency")) latency(words[2], words[3], words[4], atoi(words[5]));
     else if (count == 5 && !strcmp(words[1], "listeners")) listeners(words[2], atoi(words[3]), atoi(words[4]));
     else if (count == 7 && !strcmp(words[1], "trail"))
         trail(words[2], atoi(words[3]), atoi(words[4]), atoi(words[5]), atoi(words[6]));
     else if (count > 4 && !strcmp(words[1], "ask")) ask_for(words[2], atoi(words[3]), words + 4);
+    else if (count == 4 && !strcmp(words[1], "tamper")) tamper(words[2], atoi(words[3]));
+    else if (count == 4 && !strcmp(words[1], "ends")) ends(words[2], atoi(words[3]));
     else if (count > 3 && !strcmp(words[1], "restart")) restart(words[2], words + 3);
     else errx(64, "see the top of bench.c");
     return 0;

@@ -45,12 +45,12 @@ measure() {
 }
 progress() { [[ ! -t 2 ]] || printf '\r\e[K%s' "$*" >&2; }
 
-# start_agent KEY PLACE NAME [SOCKET]: runs the agent NAME, and measures how long until it is armed and ready.
+# start_agent KEY PLACE NAME [SOCKET [OPTION...]]: runs the agent NAME, and measures how long until it is armed and ready.
 start_agent() {
   # shellcheck disable=SC2016
   measure "$1" "$2" "$disk/bench" restart "$disk/notify" /bin/bash -c \
-    'exec sallyportd --config "$0/sallyport.yaml" --socket "$2" --state-dir "$0/$1" >>"$0/agent.log" 2>&1' \
-    "$disk" "$3" "${4:-$disk/$3.sock}"
+    'exec sallyportd --config "$0/sallyport.yaml" --socket "$2" --state-dir "$0/$1" "${@:3}" >>"$0/agent.log" 2>&1' \
+    "$disk" "$3" "${4:-$disk/$3.sock}" "${@:5}"
   agent=${result[$1.pid]}
 }
 resident_kib() { awk '/^VmRSS:/ { print $2 }' "/proc/$agent/status"; }
@@ -89,6 +89,8 @@ YAML
 {
   echo 'policies:'
   echo '  - { name: ssh, ports: [22/tcp], max_active_per_requester: 100000 }'
+  echo '  - { name: ends, ports: [7001-7002/tcp, 7004/udp], sessions: cut }'
+  echo '  - { name: ends-behind, ports: [7003/tcp, 7005/udp], sessions: cut, hosts: [10.9.0.0/24] }'
   for ((port = 20000; port < 20064; port += 4)); do
     echo "  - { name: fill-$port, ports: [$port-$((port + 3))/tcp], max_duration: 24h, max_active_per_requester: 100000 }"
   done
@@ -123,6 +125,35 @@ measure_trail() {
   kill "$agent"
 }
 
+# Sessions of a service of this host, of one that is published here, and of one behind a gateway, in both directions.
+measure_ends() {
+  local place
+  for place in served asking inner; do
+    ip netns add "$place"
+    ip -n "$place" link set lo up
+  done
+  ip link add name cable netns asking type veth peer name cable netns served
+  ip link add name cable netns inner type veth peer name inside netns served
+  ip -n asking address add 192.0.2.7/24 dev cable
+  ip -n served address add 192.0.2.1/24 dev cable
+  ip -n served address add 10.9.0.1/24 dev inside
+  ip -n inner address add 10.9.0.2/24 dev cable
+  ip -n served link set cable up
+  ip -n served link set inside up
+  ip -n asking link set cable up
+  ip -n inner link set cable up
+  ip -n asking route add default via 192.0.2.1
+  ip -n inner route add default via 10.9.0.1
+  # One host is sent six ICMP errors, and then one in a second: less than one round after the other brings.
+  ip netns exec served sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratelimit=0
+  ip netns exec served nft -f - <<'NFT'
+table ip nat { chain pre { type nat hook prerouting priority dstnat; tcp dport 7002 dnat to 10.9.0.2; }; }
+NFT
+  start_agent served served served
+  measure ends served "$disk/bench" ends "$disk/served.sock" 10
+  kill "$agent"
+}
+
 fresh_floor
 # One agent without grants, in a network namespace of its own, and one to fill.
 ip netns add empty
@@ -130,6 +161,17 @@ start_agent empty empty empty
 start_agent full host full
 result[rss.0]=$(resident_kib)
 [[ $events -eq 0 ]] || measure_trail
+if [[ ${#levels[@]} -gt 0 ]]; then
+  progress 'mending what others damage'
+  full=$agent
+  ip netns add tampered
+  start_agent tampered tampered tampered '' --unowned
+  measure tampered tampered "$disk/bench" tamper "$disk/tampered.sock" 50
+  kill "$agent"
+  progress 'ending sessions'
+  measure_ends
+  agent=$full
+fi
 if [[ $listeners -gt 0 ]]; then
   progress "with $listeners listeners"
   measure told empty "$disk/bench" listeners "$disk/empty.sock" "$listeners" 5
@@ -185,6 +227,11 @@ compare() { # WHAT KEY COLUMN OTHER-NAME OTHER-KEY TARGET
   row "$1" "$(ms "$mine")" "$4 $(ms "$other")" "$(ratio "$mine" "$other")" "$6"
 }
 
+declare -A what=(
+  [flush]='a flushed ruleset' [table]='a deleted table' [deleted]='a deleted element' [added]='an added element'
+  [local]='TCP of this host' [translated]='TCP, translated' [forwarded]='TCP, forwarded' [datagrams]='UDP of this host'
+  [datagrams_behind]='UDP, forwarded'
+)
 echo "Sallyport on $(nproc) cores, Linux $(uname -r); floor: one netlink commit and one durable append of 512 bytes"
 row what measured "beside (same run)" ratio target
 for level in "${levels[@]}"; do
@@ -200,6 +247,18 @@ for level in "${levels[@]}"; do
 done
 empty=${result[rss.0]} full=${result[rss.$largest]}
 row "resident, no grants" "$((empty / 1024)) MiB" - - '< 40 MiB'
+for way in flush table deleted added; do
+  [[ ${#levels[@]} -gt 0 ]] || break
+  row "mended after ${what[$way]}, p50" "$(ms "$(column "tampered.$way" 0)")" - - -
+  row "mended after ${what[$way]}, p99" "$(ms "$(column "tampered.$way" 1)")" - - '<= 10 ms'
+done
+for way in local translated forwarded datagrams datagrams_behind; do
+  for how in closed expired; do
+    [[ ${#levels[@]} -gt 0 ]] || break 2
+    row "$how to both ends knowing, ${what[$way]}" "$(ms "$(column "ends.${way}_$how" 1)")" \
+      "median $(ms "$(column "ends.${way}_$how" 0)")" - '<= 100 ms'
+  done
+done
 if [[ $listeners -gt 0 ]]; then
   row "open, 1 client, $listeners listening, p50" "$(ms "$(column told.heard 0)")" "nobody listening $(ms "$(column told.alone 0)")" \
     "$(ratio "$(column told.heard 0)" "$(column told.alone 0)")" '<= 1.3 x'

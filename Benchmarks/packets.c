@@ -44,6 +44,7 @@ static const struct kind {
     { "granted-syn", IPPROTO_TCP, "192.0.2.8", 40000, 22, false },
     { "established", IPPROTO_UDP, "192.0.2.7", 40000, 5000, true },
     { "refused", IPPROTO_UDP, "203.0.113.9", 40000, 5000, false },
+    { "refused-syn", IPPROTO_TCP, "203.0.113.9", 40000, 22, false },
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 static const char *const destination = "192.0.2.1";

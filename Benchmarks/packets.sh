@@ -1,10 +1,12 @@
 #!/bin/bash
 # Measures what a packet costs at the built agent's gate and prints tables, in nanoseconds: beside no firewall, beside
 # a chain that does nothing but have packets tracked, and beside the best rules we could write by hand for the same job:
-# sessions that are kept, sessions that are cut, and hosts behind a gateway.
-# Usage: packets.sh FOLDER     FOLDER: the built programs
+# sessions that are kept, sessions that are cut, and hosts behind a gateway. There are three grants; with 100,000 besides
+# it is measured, too.
+# Usage: packets.sh FOLDER [--million | --quick]
+#   FOLDER: the built programs; --million: with 1,000,000 grants, too; --quick: with three only
 set -euo pipefail
-folder=$(realpath "${1:?usage: $0 FOLDER}")
+folder=$(realpath "${1:?usage: $0 FOLDER [--million | --quick]}")
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=Tests/Scenarios/world.sh
 source "$here/../Tests/Scenarios/world.sh"
@@ -12,7 +14,13 @@ world_enter "$@"
 world_programs "$folder"
 
 rounds=1000
+case ${2:-} in
+  '') levels=(100000) ;;
+  --million) levels=(100000 1000000) ;;
+  *) levels=() ;;
+esac
 gcc -O2 -Wall -Wextra -D_GNU_SOURCE -o "$world/packets" "$here/packets.c"
+gcc -O2 -Wall -Wextra -D_GNU_SOURCE -o "$world/bench" "$here/bench.c" -lmnl -lnftnl
 
 # place NAME: a network namespace that packets.c sends to, and the one it sends from.
 place() {
@@ -82,9 +90,12 @@ NFT
 }
 established='ct state established accept'
 granted='ip saddr . meta l4proto . th dport @grants accept'
-refused='iif lo accept
-  fib daddr type unicast accept
+# Of what is refused the agent's gate tells, so many in a second, and counts all of it.
+refuse='limit rate 50/second burst 100 packets log group 21328
   counter drop'
+refused="iif lo accept
+  fib daddr type unicast accept
+  $refuse"
 by_hand keep-byhand "$established
   $granted
   $refused" ''
@@ -95,32 +106,50 @@ by_hand cut-byhand "$granted
   $refused" ''
 by_hand gateway-byhand "$established
   ip saddr . ip daddr . meta l4proto . th dport @far accept
-  counter drop" 'ip daddr 192.0.2.0/24'
+  iif lo accept
+  $refuse" 'ip daddr 192.0.2.0/24'
 
-# by_agent NAME KEYS HOST: a place with an agent, its policies with more keys, and grants.
+# by_agent NAME KEYS HOST COUNT: a place with an agent, its policies with more keys, and grants, COUNT of them besides
+# those that are used.
 by_agent() {
   place "$1"
   mkdir -p "$world/$1/policy.d"
   echo "policy_dir: $world/$1/policy.d" >"$world/$1/sallyport.yaml"
-  cat >"$world/$1/policy.d/packets.yaml" <<YAML
-policies:
-  - { name: admin, ports: [22/tcp, 3389/tcp]$2 }
-  - { name: data, ports: [5000-5001/udp]$2 }
-YAML
+  {
+    echo 'policies:'
+    echo "  - { name: admin, ports: [22/tcp, 3389/tcp]$2 }"
+    echo "  - { name: data, ports: [5000-5001/udp]$2 }"
+    # The 64 ports to fill, over enough policies that one requester may hold 1,000,000 grants.
+    for ((port = 20000; port < 20064; port += 4)); do
+      echo "  - { name: fill-$port, ports: [$port-$((port + 3))/tcp], max_duration: 24h, max_active_per_requester: 100000$2 }"
+    done
+  } >"$world/$1/policy.d/packets.yaml"
   ip netns exec "$1" sallyportd --config "$world/$1/sallyport.yaml" --socket "$world/$1/agent.sock" \
     --state-dir "$world/$1/state" >"$world/$1/agent.log" 2>&1 &
   ask() { ip netns exec "$1" sallyport --socket "$world/$1/agent.sock" "${@:2}" >/dev/null; }
   within 10 ask "$1" status || { cat "$world/$1/agent.log" >&2; exit 1; }
   ask "$1" open "5000/udp$3" --from 192.0.2.7 192.0.2.8 --for 1h
   ask "$1" open "22/tcp$3" --from 192.0.2.8 --for 1h
+  if [[ $4 -gt 0 ]]; then
+    ip netns exec "$1" "$world/bench" fill "$world/$1/agent.sock" 0 "$4" "$3" >/dev/null
+    # The gate does without it, and it may need a gigabyte.
+    kill -KILL $!
+    wait $! 2>/dev/null || true
+    rm -rf "$world/$1/state"
+  fi
 }
-by_agent keep ', udp_sessions: keep' ''
-by_agent cut ', sessions: cut' ''
-by_agent gateway ', udp_sessions: keep, hosts: [192.0.2.0/24]' @192.0.2.1
 
 modes=(keep cut gateway)
+declare -A keys=([keep]=', udp_sessions: keep' [cut]=', sessions: cut'
+  [gateway]=', udp_sessions: keep, hosts: [192.0.2.0/24]') host=([gateway]=@192.0.2.1)
 places=(open tracked)
-for mode in "${modes[@]}"; do places+=("$mode-byhand" "$mode"); done
+for mode in "${modes[@]}"; do
+  places+=("$mode-byhand")
+  for level in 0 "${levels[@]}"; do
+    by_agent "$mode-$level" "${keys[$mode]}" "${host[$mode]:-}" "$level"
+    places+=("$mode-$level")
+  done
+done
 for place in "${places[@]}"; do
   # What the host answers on its own account would end the flow that is to be measured.
   ip netns exec "$place" nft -f - <<'NFT'
@@ -147,16 +176,18 @@ done
 echo "A packet on its way in, ns (median of $rounds bursts; its sending is in all numbers; and its routing, but behind a gateway)"
 declare -A name=(
   [unmanaged]='to an unmanaged port' [unmanaged-first]='to an unmanaged port, a new flow' [granted]='granted datagram'
-  [granted-syn]='granted handshake' [established]='of an established flow' [refused]='refused'
+  [granted-syn]='granted handshake' [established]='of an established flow' [refused]='refused datagram'
+  [refused-syn]='refused handshake'
 )
-row() { printf '%-34s %12s %10s %16s %10s   %s\n' "$@"; }
+row() { printf "%-34s %12s %10s %16s %10s${levels[*]/*/ %10s}   %s\n" "$@"; }
+each=$((2 + ${#levels[@]}))
 for index in "${!modes[@]}"; do
   echo
-  row "${modes[index]}" 'no firewall' conntrack 'written by hand' sallyport 'difference'
+  row "${modes[index]}" 'no firewall' conntrack 'written by hand' sallyport "${levels[@]}" 'difference'
   while read -r -a costs; do
     kind=${costs[0]} costs=("${costs[@]:1}")
     [[ ${modes[index]} != gateway ]] || costs[0]=- costs[1]=-
-    byhand=${costs[2 + 2 * index]} sallyport=${costs[3 + 2 * index]}
-    row "${name[$kind]}" "${costs[0]}" "${costs[1]}" "$byhand" "$sallyport" "$((sallyport - byhand)) beside by hand"
+    mine=("${costs[@]:2 + each * index:each}")
+    row "${name[$kind]}" "${costs[@]:0:2}" "${mine[@]}" "$((mine[1] - mine[0])) beside by hand"
   done <"$world/costs"
 done

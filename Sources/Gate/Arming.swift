@@ -8,6 +8,8 @@ struct FoundTable {
     var chains: [Chain]
     /// The sets of the table, by name.
     var sets: [String: NamedSet]
+    /// The sessions that were there before the gate.
+    var earlier: [Key]
     /// What the dropping rules have counted.
     var dropped: Counter
     /// What is managed.
@@ -53,9 +55,12 @@ extension Gate {
         for map in maps {
             contents.append(.init(set: map, elements: try connection.elements(of: map)))
         }
+        var earlier: [Key] = []
+        for family in AddressFamily.allCases { earlier += try earlierKeys(family) }
         return FoundTable(
             chains: try connection.chains(in: Layout.table),
             sets: sets,
+            earlier: earlier,
             dropped: try connection.rules(in: Layout.table).dropped,
             managing: Layout.Managing(contents)
         )
@@ -71,11 +76,23 @@ extension Gate {
         let generation = try connection.generation()
         let found = try readTable()
         let adopted = found?.isOurs == true && !withState(\.isDistrusted) ? found : nil
+        var (before, earlier) = (adopted?.managing ?? Layout.Managing([]), adopted?.earlier ?? [])
+        if adopted == nil, case .exactly = holding {
+            // Where others took away or changed what this gate made, it is made again as it was: what
+            // ran in between gets no right by that, and to ask for sessions takes the kernel 10 ms, in
+            // which nothing is closed. Without the plan nobody knows whom a grant lets in: then all
+            // stay until there is one.
+            withState { state in
+                before = Layout.Ports(state.judged).managing
+                earlier = Array(state.earlier)
+            }
+        }
         let ports = Layout.Ports(managed)
         var arming = Arming(
             generation: generation,
             isNew: adopted == nil,
-            managing: (adopted?.managing ?? Layout.Managing([]), ports.managing)
+            managing: (before, ports.managing),
+            earlier: Set(earlier)
         )
         if found != nil && adopted == nil { arming.transaction.delete(table) }
         arming.transaction.add(table)
@@ -102,15 +119,9 @@ extension Gate {
                 to: Layout.breakGlass(family)
             )
         }
-        if adopted != nil {
-            for family in AddressFamily.allCases {
-                arming.earlier.formUnion(try earlierKeys(family))
-            }
-            if case .exactly(let plan) = holding {
-                arming.earlier.subtract(
-                    letGo(of: arming.earlier, besides: plan, in: &arming.transaction)
-                )
-            }
+        if adopted == nil { add(earlier: arming.earlier, to: &arming.transaction) }
+        if adopted != nil, case .exactly(let plan) = holding {
+            letGo(of: &arming.earlier, besides: plan, in: &arming.transaction)
         }
         arming.earlier.formUnion(
             try keepSessions(
@@ -131,6 +142,7 @@ extension Gate {
         let rules = Layout.rules(
             ports,
             breakGlass: Set(breakGlass.map(\.family)),
+            earlier: Layout.kinds(of: arming.earlier),
             dropped: found?.dropped ?? Counter(),
             telling: tellsRefusals
         )

@@ -11,7 +11,8 @@ import Policy
 /// error) whose sequence number is that of the refused packet's acknowledgement, and so is right. A
 /// quiet end is provoked by a SYN in the name of the other: it answers what it takes for an attempt
 /// at its connection with an acknowledgement (RFC 5961, 4.2). These SYNs are exempt from connection
-/// tracking and translation, which would take them for new connections.
+/// tracking and translation, which would take them for new connections. Who sent datagrams is told
+/// by a datagram in their own name, which is rejected on its way out.
 struct Eviction {
     private let table: Table
     /// What is refused: both directions of each connection.
@@ -47,8 +48,6 @@ struct Eviction {
             countsPackets: true
         )
     }
-
-    private static let tcp = Match.transportProtocol(Transport.tcp.rawValue)
 
     /// What makes the table.
     var beginning: Transaction {
@@ -87,20 +86,38 @@ struct Eviction {
         // Before connection tracking (-200).
         let own = Chain("own", in: table, base: .init(hook: .output, priority: -300))
         transaction.add(own)
-        for port in Set(flows.map(lowPort)).sorted() {
-            let isOurs = Match([
-                .meta(.mark, into: .first),
-                .compare(.first, .equal, value: (Self.mark | UInt32(port)).hostBytes),
-            ])
-            let rename: [Expression] =
-                port == 0
-                ? []
-                : [
-                    .load([UInt8(port >> 8), UInt8(port & 0xff)], into: .first),
-                    // RFC 9293, 3.1: the source port comes first, the checksum at byte 16.
-                    .store(.first, .transport, offset: 0, length: 2, checksumAt: 16),
-                ]
-            transaction.add(Rule(in: own, [Self.tcp, isOurs], then: [.notrack] + rename))
+        for transport in [Transport.tcp, .udp] {
+            let isTCP = transport == .tcp
+            for port in Set(flows.filter { $0.transport == transport.rawValue }.map(lowPort))
+                .sorted()
+            {
+                let isOurs = Match([
+                    .meta(.mark, into: .first),
+                    .compare(.first, .equal, value: (Self.mark | UInt32(port)).hostBytes),
+                ])
+                let rename: [Expression] =
+                    port == 0
+                    ? []
+                    : [
+                        .load([UInt8(port >> 8), UInt8(port & 0xff)], into: .first),
+                        // RFC 9293, 3.1: the source port comes first, the checksum at byte 16; RFC
+                        // 768: at byte 6.
+                        .store(
+                            .first,
+                            .transport,
+                            offset: 0,
+                            length: 2,
+                            checksumAt: isTCP ? 16 : 6
+                        ),
+                    ]
+                transaction.add(
+                    Rule(
+                        in: own,
+                        [.transportProtocol(transport.rawValue), isOurs],
+                        then: rename + [isTCP ? .notrack : .reject(.icmpx(.portUnreachable))]
+                    )
+                )
+            }
         }
         return transaction
     }
@@ -112,20 +129,33 @@ struct Eviction {
         return transaction
     }
 
-    /// Has the senders of flows say something.
+    /// Has the senders of connections say something, and tells those of datagrams.
     ///
-    /// - Returns: Why some could not be asked.
+    /// - Returns: Why some could not be reached.
     func provoke(_ flows: [Flow]) -> [String] {
-        flows.filter { $0.transport == Transport.tcp.rawValue }.compactMap { flow in
+        flows.compactMap { flow in
             let port = lowPort(of: flow)
+            let mark = Self.mark | UInt32(port)
             do throws(SystemError) {
-                try ForeignHandshake.prepare(
-                    from: flow.destination,
-                    port == 0 ? flow.destinationPort : 0,
-                    to: flow.source,
-                    flow.sourcePort,
-                    mark: Self.mark | UInt32(port)
-                ).send()
+                switch Transport(rawValue: flow.transport) {
+                case .tcp:
+                    try ForeignHandshake.prepare(
+                        from: flow.destination,
+                        port == 0 ? flow.destinationPort : 0,
+                        to: flow.source,
+                        flow.sourcePort,
+                        mark: mark
+                    ).send()
+                case .udp:
+                    try ForeignDatagram.send(
+                        from: flow.source,
+                        port == 0 ? flow.sourcePort : 0,
+                        to: flow.destination,
+                        flow.destinationPort,
+                        mark: mark
+                    )
+                default: break
+                }
                 return nil
             } catch {
                 return "cannot tell one end of a session that it is over: \(error)"
@@ -133,9 +163,10 @@ struct Eviction {
         }
     }
 
-    /// The port in whose name the sender is asked, where the agent may not bind to it; else 0.
+    /// The port in whose name something is sent, where the agent may not bind to it; else 0.
     private func lowPort(of flow: Flow) -> UInt16 {
-        flow.destinationPort < 1024 ? flow.destinationPort : 0
+        let port = flow.transport == Transport.tcp.rawValue ? flow.destinationPort : flow.sourcePort
+        return port < 1024 ? port : 0
     }
 }
 

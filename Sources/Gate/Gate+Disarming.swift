@@ -25,6 +25,7 @@ extension Gate {
         state.withLock {
             $0.grantSets = []
             $0.judged = []
+            $0.earlier = []
         }
     }
 

@@ -16,7 +16,7 @@ extension Gate {
     ///   - holding: What must be open.
     ///   - sets: The sets of grants that are in the kernel.
     ///   - transaction: What they are queued in.
-    /// - Returns: Those that are queued.
+    /// - Returns: The numbers of those that are queued.
     /// - Throws: Where the kernel does not list what there is.
     func keepSessions(
         new managing: (before: [Layout.Managing], after: Layout.Managing),
@@ -32,9 +32,7 @@ extension Gate {
         }
         var kept: [Key] = []
         for found in table.sessions() where try !isGranted(found.session, holding, sets) {
-            let keys = found.arrivals.map(Layout.key(of:))
-            if case .exactly = holding, outlivesItsGrant(found.session, keys) { continue }
-            kept += keys
+            kept += found.arrivals.map(Layout.key(of:))
         }
         add(earlier: kept, to: &transaction)
         return kept
@@ -42,12 +40,12 @@ extension Gate {
 
     /// Whether a session is to end, that no grant lets in: this gate has judged its port until now,
     /// does not know it as an earlier one, and only has not ended it yet or was taken away by others.
-    private func outlivesItsGrant(_ session: Session, _ keys: [Key]) -> Bool {
-        let (judged, earlier) = withState { ($0.judged, $0.earlier) }
-        return judged.cut(session) && earlier.isDisjoint(with: keys)
+    private func outlivesItsGrant(_ session: Session, _ key: Key) -> Bool {
+        withState { $0.judged.cut(session) && !$0.earlier.contains(key) }
     }
 
-    private func add(earlier keys: [Key], to transaction: inout Transaction) {
+    /// Queues sessions, by their numbers, as earlier ones.
+    func add(earlier keys: some Sequence<Key>, to transaction: inout Transaction) {
         for family in AddressFamily.allCases {
             transaction.add(
                 keys.filter { Layout.flow(of: $0)?.source.count == family.bits / 8 }
@@ -75,15 +73,16 @@ extension Gate {
     /// whose grant has ended.
     ///
     /// Only where the table was made from nothing without a plan: then all that ran became earlier.
-    ///
-    /// - Returns: Those that are none any more.
-    func letGo(of earlier: Set<Key>, besides plan: Plan, in transaction: inout Transaction) -> [Key]
-    {
-        guard withState(\.madeWithoutPlan) else { return [] }
+    func letGo(
+        of earlier: inout Set<Key>,
+        besides plan: Plan,
+        in transaction: inout Transaction
+    ) {
+        guard withState(\.madeWithoutPlan) else { return }
         let managed = withState(\.managed)
         let over = earlier.filter { key in
             Layout.flow(of: key).flatMap { Session(arriving: $0, isFar: managed.isFar($0)) }
-                .map { !plan.grants(lettingIn: $0).isEmpty || outlivesItsGrant($0, [key]) } ?? false
+                .map { !plan.grants(lettingIn: $0).isEmpty || outlivesItsGrant($0, key) } ?? false
         }
         for family in AddressFamily.allCases {
             transaction.delete(
@@ -92,7 +91,7 @@ extension Gate {
                 from: Layout.earlier(family)
             )
         }
-        return Array(over)
+        earlier.subtract(over)
     }
 
     /// The earlier sessions; none where the table is gone.
@@ -114,17 +113,21 @@ extension Gate {
             let served = Set(try served().map(\.incoming))
             var ended = Transaction()
             var areLeft = false
+            var allGone: [Key] = []
             for family in AddressFamily.allCases {
                 let earlier = try earlierKeys(family)
                 let gone = state.withLock { state in
                     state.whereabouts.gone(of: earlier, served: served, tracked: tracked)
                 }
                 areLeft = areLeft || gone.count < earlier.count
-                state.withLock { $0.earlier.subtract(gone) }
+                allGone += gone
                 ended.delete(gone.map { SetElement($0) }, from: Layout.earlier(family))
             }
             try connection.commit(ended)
-            state.withLock { $0.mayHoldEarlier = areLeft }
+            state.withLock {
+                $0.mayHoldEarlier = areLeft
+                $0.earlier.subtract(allGone)
+            }
         } catch {
             throw GateError(error)
         }

@@ -100,7 +100,7 @@ extension Gate {
     ///
     /// A socket of this host is aborted, and the kernel resets the other end. What passes through is
     /// refused for some seconds with a reset, or an ICMP error, for whoever says a word; of TCP both
-    /// ends are made to say one. Whoever is not among `found` is not touched: each session is found
+    /// ends are made to say one, of UDP they are told unasked. Whoever is not among `found` is not touched: each session is found
     /// again by its socket's or its entry's own number.
     ///
     /// - Throws: Where one of them could not be ended; the others are.
@@ -134,7 +134,9 @@ extension Gate {
                 }
             }
         }
-        let passing = found.filter { $0.socket == nil }.compactMap(\.entry)
+        // A socket of this host can be aborted, but for datagrams that tells nobody else.
+        let passing = found.filter { $0.socket == nil || $0.session.transport == .udp }
+            .compactMap(\.entry)
         let number = state.withLock { state in
             state.evictions += 1
             return state.evictions
@@ -157,11 +159,15 @@ extension Gate {
     }
 
     /// Provokes those again that have said nothing, and takes the table away in the end.
+    ///
+    /// Who sent datagrams is told once: the kernel sends one host six ICMP errors and then one in a
+    /// second (`icmp_ratelimit`).
     private func finishLater(_ eviction: Eviction) {
         let finish: @Sendable () -> Void = { [self] in
             for pause in [CInt(200), 800] {
                 _ = try? wait(for: [], atMost: pause)
                 let silent = eviction.flows.filter { flow in
+                    guard flow.transport == Transport.tcp.rawValue else { return false }
                     let element = try? connection.element(
                         Layout.key(of: flow),
                         in: eviction.set(of: flow)

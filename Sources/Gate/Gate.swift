@@ -42,6 +42,8 @@ public final class Gate: Sendable {
         var grantSets: Set<GrantSet> = []
         var managed: [ManagedPort] = []
         var breakGlass: [CIDR] = []
+        /// The kinds of earlier sessions that the rules look for.
+        var earlierKinds: Set<Layout.SessionKind> = []
         /// Whether what is in the table may be another's, so that none of it may stay.
         var isDistrusted = false
         /// Whether sessions earlier than the gate may be among the elements.
@@ -50,12 +52,18 @@ public final class Gate: Sendable {
         var madeWithoutPlan = false
         /// The ports whose sessions this gate has judged until now; none while it is taken away.
         var judged: [ManagedPort] = []
-        /// The earlier sessions that it has let in.
+        /// The earlier sessions that it has let in; made again where others take them away.
         var earlier: Set<Key> = []
         /// What was last seen of the earlier sessions.
         var whereabouts = Whereabouts()
         /// How many tables for the ends of sessions were made.
         var evictions = 0
+
+        /// Takes note of what is in the kernel now.
+        mutating func note(_ arming: Arming) {
+            grantSets = arming.grantSets
+            earlierKinds = Layout.kinds(of: arming.earlier)
+        }
     }
 
     /// Opens a connection to the kernel and finds out whether it knows owned, persistent tables.
@@ -159,7 +167,7 @@ public final class Gate: Sendable {
                 isNew = isNew || arming.isNew
                 state.withLock {
                     $0.isDistrusted = false
-                    $0.grantSets = arming.grantSets
+                    $0.note(arming)
                     $0.managed = managed
                     $0.breakGlass = breakGlass
                     $0.mayHoldEarlier = true
@@ -173,15 +181,19 @@ public final class Gate: Sendable {
                 do throws(NetlinkError) {
                     // Those that were made between the listing and the commit.
                     var late = Transaction()
-                    let sets = arming.grantSets
                     let kept = try keepSessions(
                         new: (before, arming.managing.after),
                         of: managed,
                         holding,
-                        over: sets,
+                        over: arming.grantSets,
                         in: &late
                     )
                     try connection.commit(late)
+                    if !Layout.kinds(of: kept).isSubset(of: withState(\.earlierKinds)) {
+                        // With rules that look for them.
+                        let again = try commitArming(managed, breakGlass, holding, now)
+                        state.withLock { $0.note(again) }
+                    }
                     state.withLock {
                         // What was made without a plan is not known to be earlier until there is one.
                         if case .whatIsThere = holding, isNew, !$0.judged.isEmpty { return }

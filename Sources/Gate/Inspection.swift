@@ -73,6 +73,7 @@ extension Gate {
         let fixed = Layout.rules(
             ports,
             breakGlass: families,
+            earlier: state.earlierKinds,
             dropped: Counter(),
             telling: tellsRefusals
         )

@@ -27,27 +27,23 @@ enum Layout {
     /// Lets in what belongs to a running session, of managed ports whose sessions outlive their
     /// grant, and has the rest judged.
     static let keep = Chain("keep", in: table)
-    /// Lets in what a live grant covers, with one rule for each set of grants.
+    /// Lets in what a live grant covers, with one rule for each set of grants, or what has a right
+    /// without one; refuses the rest, unless it is not this machine's to refuse.
     static let judge = Chain("judge", in: table)
     /// The same for each packet, of managed ports whose sessions end with their grant.
     static let cut = Chain("cut", in: table)
-    /// The rest of both: what has a right without a grant, and what is not this machine's to refuse.
-    static let others = Chain("others", in: table)
 
     /// Ports that are managed on hosts behind this machine: finds the host.
     static let far = Chain("far", in: table)
-    /// As ``keep``, ``judge``, ``cut`` and ``others``, for hosts behind this machine.
+    /// As ``keep``, ``judge`` and ``cut``, for hosts behind this machine.
     static let farKeep = Chain("far_keep", in: table)
     static let farJudge = Chain("far_judge", in: table)
     static let farCut = Chain("far_cut", in: table)
-    static let farOthers = Chain("far_others", in: table)
 
     /// Remembers who is let in to ports whose sessions are cut, whenever a flow begins.
     static let admit = Chain("admit", in: table)
     /// Lets in what answers a flow that began here, and returns with the rest.
     static let answers = Chain("answers", in: table)
-    /// Lets in what has a right without a grant, and returns with the rest.
-    static let entitled = Chain("entitled", in: table)
     /// Returns with what is not this machine's, but for forged beginnings of flows.
     static let passing = Chain("passing", in: table)
     /// Refuses without a word what did not run.
@@ -62,9 +58,8 @@ enum Layout {
 
     /// Chains in the order they can be added: each before what leads to it.
     static let chains = [
-        ended, refuse, passing, entitled, answers, admit, others, judge, keep, cut, farOthers,
-        farJudge, farKeep,
-        farCut, far, here, strict, prerouting, input,
+        ended, refuse, passing, answers, admit, judge, keep, cut, farJudge, farKeep, farCut, far,
+        here, strict, prerouting, input,
     ]
 
     /// The sources that are always let in.
@@ -84,6 +79,30 @@ enum Layout {
             family == .ipv4 ? "earlier4" : "earlier6",
             in: table,
             key: sessionKey(family)
+        )
+    }
+
+    /// The sessions of one family and protocol.
+    struct SessionKind: Hashable, Comparable {
+        let family: AddressFamily
+        let transport: Transport
+
+        static func < (one: SessionKind, other: SessionKind) -> Bool {
+            (one.family, one.transport.rawValue) < (other.family, other.transport.rawValue)
+        }
+    }
+
+    /// The kinds of sessions of some keys of ``earlier(_:)``.
+    static func kinds(of keys: some Sequence<Key>) -> Set<SessionKind> {
+        Set(
+            keys.compactMap { key in
+                guard let flow = flow(of: key), let transport = Transport(rawValue: flow.transport)
+                else { return nil }
+                return SessionKind(
+                    family: flow.source.count == 4 ? .ipv4 : .ipv6,
+                    transport: transport
+                )
+            }
         )
     }
 
@@ -127,35 +146,35 @@ enum Layout {
     /// - Parameters:
     ///   - ports: What is managed.
     ///   - families: The families that have sources which are always let in.
+    ///   - earlier: What there may be of sessions that were there before the gate.
     ///   - dropped: What the dropping rules have counted so far.
     ///   - telling: Whether attempts that are refused are told of.
     /// - Returns: The rules, in the order of their evaluation.
     static func rules(
         _ ports: Ports,
         breakGlass families: Set<AddressFamily>,
+        earlier: Set<SessionKind>,
         dropped: Counter,
         telling: Bool
     ) -> [Rule] {
         let forged = forged(ports)
         let managed = [Expression].protocolPort(verdictMap: ports.managed.set)
-        let judging =
-            judging(ports, keep, judge, cut, otherwise: others)
-            + judging(ports, farKeep, farJudge, farCut, otherwise: farOthers)
-        let refused: [Expression] = [.verdict(.goto(refuse.name))]
-        let rights: [Expression] = [.verdict(.jump(entitled.name))]
+        let entitled = entitled(families, earlier)
+        let passed = (
+            matches: [Match.goesToAnotherHost], then: [Expression.verdict(.goto(passing.name))]
+        )
         return [Rule(in: prerouting, [], then: managed)]
             + forged.map { Rule(in: prerouting, $0, then: [.counter(), .verdict(.drop)]) }
-            + judging + admitting + answering + entitling(families)
+            + judging(ports, keep, judge, cut, without: entitled + [passed])
+            + judging(ports, farKeep, farJudge, farCut, without: entitled)
+            + admitting + answering(ports)
             // Their ports are managed, and so they have not met the rules of `prerouting`.
             + forged.map { Rule(in: passing, $0, then: [.counter(), .verdict(.drop)]) }
-            + [
-                Rule(in: others, [], then: rights),
-                Rule(in: others, [.goesToAnotherHost], then: [.verdict(.goto(passing.name))]),
-                Rule(in: others, [], then: refused),
-                Rule(in: farOthers, [], then: rights),
-                Rule(in: farOthers, [], then: refused),
-            ] + finding(ports) + delivered(managed) + refusals(dropped, telling)
+            + finding(ports) + delivered(managed) + refusals(dropped, telling)
     }
+
+    /// What a rule matches, and what follows.
+    private typealias Clause = (matches: [Match], then: [Expression])
 
     /// Datagrams that begin a flow from a managed port, by a way that does not lead to their source.
     ///
@@ -174,64 +193,89 @@ enum Layout {
     }
 
     /// The chains of the two session modes, and the one of the grants.
+    ///
+    /// What is refused has met all of their rules: they stand here twice rather than in a chain of
+    /// their own, which would cost each packet some 20 ns.
     private static func judging(
         _ ports: Ports,
         _ keep: Chain,
         _ judge: Chain,
         _ cut: Chain,
-        otherwise others: Chain
+        without grant: [Clause]
     ) -> [Rule] {
         let judged: [Expression] = [.verdict(.goto(judge.name))]
-        let otherwise: [Expression] = [.verdict(.goto(others.name))]
-        // A SYN is judged whatever conntrack says: it counts one to an established connection as long
-        // as it holds an entry of the same four numbers, and each handshake needs a live grant.
-        // That is so for one that answers another, too, which may be forged. Of SCTP it is an INIT.
-        var opens = [[Match.tcpFlags(.syn, of: [.syn, .ack])]]
-        if ports.hasAssociations {
-            opens.append([.transportProtocol(Transport.sctp.rawValue), .isInit])
-        }
-        return opens.map { Rule(in: keep, $0, then: judged) } + [
-            // Never "related": a conntrack helper's expectation must not open a managed port. All
-            // else is judged, also what conntrack does not track: judging only its "original"
-            // direction would let untracked and invalid packets walk in.
-            Rule(in: keep, [.connection(.established)], then: letIn),
-            Rule(in: keep, [], then: judged),
-            Rule(in: judge, [], then: otherwise),
-        ] + opens.map { Rule(in: cut, $0, then: otherwise) } + [
-            Rule(in: cut, [.isReply], then: [.verdict(.jump(answers.name))]),
-            Rule(in: cut, [], then: otherwise),
-        ]
+        let keeping =
+            beginnings(ports).map { Rule(in: keep, $0, then: judged) } + [
+                // Never "related": a conntrack helper's expectation must not open a managed port. All
+                // else is judged, also what conntrack does not track: judging only its "original"
+                // direction would let untracked and invalid packets walk in.
+                Rule(in: keep, [.connection(.established)], then: letIn),
+                Rule(in: keep, [], then: judged),
+            ]
+        let refused: [Expression] = [.verdict(.goto(refuse.name))]
+        return keeping
+            + grant.map { Rule(in: judge, $0.matches, then: $0.then) }
+            + [
+                Rule(in: judge, [], then: refused),
+                Rule(in: cut, [.isReply], then: [.verdict(.jump(answers.name))]),
+            ]
+            + grant.map { Rule(in: cut, $0.matches, then: $0.then) }
+            + [ending(in: cut), Rule(in: cut, [], then: refused)]
+    }
+
+    /// What begins a session, and is judged whatever conntrack says.
+    ///
+    /// It counts a SYN to an established connection as long as it holds an entry of the same four
+    /// numbers, and each handshake needs a live grant. That is so for one that answers another, too,
+    /// which may be forged. Of SCTP it is an INIT.
+    private static func beginnings(_ ports: Ports) -> [[Match]] {
+        [[.tcpFlags(.syn, of: [.syn, .ack])]]
+            + (ports.hasAssociations
+                ? [[.transportProtocol(Transport.sctp.rawValue), .isInit]] : [])
+    }
+
+    /// Sessions that ran are refused in another way than those that would begin.
+    private static func ending(in chain: Chain) -> Rule {
+        Rule(in: chain, [.connection(.established)], then: [.verdict(.goto(ended.name))])
     }
 
     /// What is let in without a grant.
-    private static func entitling(_ families: Set<AddressFamily>) -> [Rule] {
+    ///
+    /// Only what can be there is looked for: whether a datagram belongs to an earlier session costs
+    /// as much as all else that is asked of one that is refused.
+    private static func entitled(
+        _ families: Set<AddressFamily>,
+        _ earlier: Set<SessionKind>
+    ) -> [Clause] {
         let always = AddressFamily.allCases.filter(families.contains).map { family in
-            Rule(in: entitled, [.source(family.match, in: breakGlass(family))], then: letIn)
+            [Match.source(family.match, in: breakGlass(family))]
         }
-        let ran = AddressFamily.allCases.flatMap { family in
+        let ran = earlier.sorted().map { kind in
             // Of TCP what runs, and nothing that opens a session anew.
-            let runs = Match.tcpFlags(.ack, of: [.syn, .ack])
-            let isEarlier = Match.session(family.match, in: earlier(family))
-            let datagrams = Transport.allCases.filter(\.isDatagrams).map {
-                Match.transportProtocol($0.rawValue)
-            }
-            return ([runs] + datagrams).map { Rule(in: entitled, [$0, isEarlier], then: letIn) }
+            let runs =
+                kind.transport == .tcp
+                ? Match.tcpFlags(.ack, of: [.syn, .ack])
+                : .transportProtocol(kind.transport.rawValue)
+            return [runs, Match.session(kind.family.match, in: self.earlier(kind.family))]
         }
-        return [Rule(in: entitled, [.inputIsLoopback], then: letIn)] + always + ran
+        return ([[.inputIsLoopback]] + always + ran).map { ($0, letIn) }
     }
 
     /// Which host behind this machine a packet goes to: the longest prefix that fits has it.
     private static func finding(_ ports: Ports) -> [Rule] {
-        ports.hosts.map { hosts in
-            Rule(
-                in: far,
-                [],
-                then: .destinationPrefixProtocolPort(
-                    hosts.family.match,
-                    prefixLength: hosts.prefixLength,
-                    verdictMap: hosts.content.set
-                )
+        ports.hosts.flatMap { hosts in
+            let found = [Expression].destinationPrefixProtocolPort(
+                hosts.family.match,
+                prefixLength: hosts.prefixLength,
+                verdictMap: hosts.content.set
             )
+            return hosts.alike.map { network, chain in
+                let lies = Match.destination(
+                    network.address.bytes,
+                    prefixLength: network.prefixLength
+                )
+                return Rule(in: far, [lies], then: [.verdict(.goto(chain.name))])
+            } + [Rule(in: far, [], then: found)]
         } + [
             Rule(in: far, [], then: .protocolPort(verdictMap: ports.own.set)),
             // What goes on to others has not met the rules of `prerouting` either.
@@ -255,6 +299,7 @@ enum Layout {
             Rule(in: input, [.connection(.established)], then: letIn),
             Rule(in: input, [.goesToAnotherHost], then: judged),
             Rule(in: strict, [], then: [.verdict(.jump(here.name))]),
+            ending(in: strict),
             Rule(in: strict, [], then: [.verdict(.goto(refuse.name))]),
             Rule(in: here, [], then: managed),
             Rule(in: here, [], then: letIn),
@@ -282,20 +327,19 @@ enum Layout {
     /// conntrack forgets the flow of a client that is silent for long enough (or ends one half of it),
     /// and takes the next packet of the service for the beginning of another: what the client then
     /// sends would pass as an answer, with no grant. Who was let in as a client needs one.
-    private static var answering: [Rule] {
-        AddressFamily.allCases.map { family in
-            let isClient = Match.sourcePrefixProtocolPort(
-                family.match,
-                prefixLength: clientPrefixLength(family),
-                in: clients(family)
-            )
-            return Rule(in: answers, [isClient], then: [.verdict(.return)])
-        } + [Rule(in: answers, [.connection(.established)], then: letIn)]
+    private static func answering(_ ports: Ports) -> [Rule] {
+        beginnings(ports).map { Rule(in: answers, $0, then: [.verdict(.return)]) }
+            + AddressFamily.allCases.map { family in
+                let isClient = Match.sourcePrefixProtocolPort(
+                    family.match,
+                    prefixLength: clientPrefixLength(family),
+                    in: clients(family)
+                )
+                return Rule(in: answers, [isClient], then: [.verdict(.return)])
+            } + [Rule(in: answers, [.connection(.established)], then: letIn)]
     }
 
     /// What nothing lets in.
-    ///
-    /// Of sessions that keep their grant only SYNs come here while conntrack knows them.
     private static func refusals(_ dropped: Counter, _ telling: Bool) -> [Rule] {
         let drop: [Expression] = [.counter(), .verdict(.drop)]
         let datagrams = Transport.allCases.filter(\.isDatagrams).map { transport in
@@ -306,9 +350,7 @@ enum Layout {
             )
         }
         let tcp = Match.transportProtocol(Transport.tcp.rawValue)
-        return [
-            Rule(in: refuse, [.connection(.established)], then: [.verdict(.goto(ended.name))])
-        ] + refusing(in: refuse, [], dropped: dropped, telling: telling) + [
+        return refusing(in: refuse, [], dropped: dropped, telling: telling) + [
             Rule(in: ended, [.tcpFlags(.syn, of: [.syn, .ack])], then: drop),
             // How a client whose session was refused tells the service, which goes on sending.
             Rule(in: ended, [.tcpFlags(.rst, of: .rst)], then: letIn),

@@ -17,6 +17,9 @@ extension Layout {
             let prefixLength: Int
             /// The verdict map from host, protocol and port to the chain of the session mode.
             let content: Content
+            /// Networks that have one chain for all ports that are managed on hosts anywhere, where
+            /// there are so few of them that comparing takes less time than the map, of 70 ns.
+            let alike: [(network: CIDR, chain: Chain)]
         }
 
         /// From protocol and port to the chain of the port's session mode, or to that which finds
@@ -45,7 +48,7 @@ extension Layout {
             let ranges = Transport.allCases.flatMap { Self.ranges(ports, of: $0) }
             managed = Self.map("managed", ranges.map { ($0, $0.isFar ? far : $0.mode?.chain) })
             own = Self.map("own", ranges.filter(\.isFar).map { ($0, $0.mode?.chain) })
-            hosts = Self.hosts(ports)
+            hosts = Self.hosts(ports, ranges.filter(\.isFar).portCount)
             hasAssociations = ranges.contains { $0.transport == .sctp }
             let datagrams = ranges.filter { $0.transport == .udp }
             let isListed = datagrams.isListed
@@ -65,6 +68,8 @@ extension Layout {
         /// A packet finds its port among them at once, but in 160 ns more where there are ranges:
         /// the kernel then takes a set of another kind (pipapo).
         fileprivate static let mostListed = 1024
+        /// How many networks are compared with one by one.
+        fileprivate static let mostCompared = 4
     }
 }
 
@@ -144,7 +149,8 @@ extension Layout.Ports {
         )
     }
 
-    private static func hosts(_ ports: [ManagedPort]) -> [Hosts] {
+    /// What is managed on hosts behind this machine, of so many ports in all.
+    private static func hosts(_ ports: [ManagedPort], _ count: Int) -> [Hosts] {
         var found: [CIDR: [(range: Range, chain: Chain)]] = [:]
         for port in ports {
             for transport in port.range.portProtocol.transports {
@@ -161,6 +167,11 @@ extension Layout.Ports {
                 }
             }
         }
+        let alike = found.compactMapValues { ports -> Chain? in
+            let chains = Set(ports.map(\.chain))
+            return ports.map(\.range).portCount == count && chains.count == 1 ? chains.first : nil
+        }
+        let areFew = alike.count <= mostCompared
         let groups = Dictionary(grouping: found.keys.sorted()) {
             GroupKey(family: $0.family, prefixLength: $0.prefixLength)
         }
@@ -187,7 +198,8 @@ extension Layout.Ports {
             return Hosts(
                 family: group.family,
                 prefixLength: group.prefixLength,
-                content: Content(set: set, elements: elements)
+                content: Content(set: set, elements: elements),
+                alike: areFew ? hosts.compactMap { host in alike[host].map { (host, $0) } } : []
             )
         }
     }
@@ -279,9 +291,9 @@ extension Layout {
 
 extension [Layout.Ports.Range] {
     /// Whether they are few enough to be listed one by one.
-    fileprivate var isListed: Bool {
-        reduce(0) { $0 + Int($1.upper - $1.lower) + 1 } <= Layout.Ports.mostListed
-    }
+    fileprivate var isListed: Bool { portCount <= Layout.Ports.mostListed }
+
+    fileprivate var portCount: Int { reduce(0) { $0 + Int($1.upper - $1.lower) + 1 } }
 }
 
 extension Key {

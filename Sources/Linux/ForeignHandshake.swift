@@ -64,6 +64,53 @@ public struct ForeignHandshake: ~Copyable {
     }
 }
 
+/// An empty datagram in the name of another host.
+///
+/// Where it is rejected on its way out, that host hears of it as if it had sent it.
+public enum ForeignDatagram {
+    /// Sends a datagram, which a rule of this host may reject.
+    ///
+    /// - Parameters:
+    ///   - source: In whose name: 4 or 16 bytes.
+    ///   - sourcePort: Their port; 0 for any, where somebody else puts it into the packet.
+    ///   - target: To whom: as many bytes.
+    ///   - targetPort: Their port.
+    ///   - mark: What the packet is known by here (`SO_MARK`).
+    /// - Throws: ``SystemError``, such as `EPERM` without CAP_NET_ADMIN, `EACCES` for a low port.
+    public static func send(
+        from source: [UInt8],
+        _ sourcePort: UInt16,
+        to target: [UInt8],
+        _ targetPort: UInt16,
+        mark: UInt32
+    ) throws(SystemError) {
+        let isIPv4 = source.count == 4
+        let type = CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+        let number = try systemCall("socket") {
+            Glibc.socket(isIPv4 ? AF_INET : AF_INET6, type, 0)
+        }
+        let socket = Descriptor(owning: number)
+        try socket.set(CInt(isIPv4 ? IPPROTO_IP : IPPROTO_IPV6), isIPv4 ? 19 : 75, to: 1)
+        try socket.set(SOL_SOCKET, SO_MARK, to: CInt(bitPattern: mark))
+        let address = SocketAddress(source, sourcePort)
+        do throws(SystemError) {
+            try systemCall("bind") { unsafe address.withPointer { unsafe bind(number, $0, $1) } }
+        } catch  where error.errno == .addressInUse {
+            // A socket of this host, which hears of such errors only where it asks for them.
+            return
+        }
+        let destination = SocketAddress(target, targetPort)
+        do throws(SystemError) {
+            try systemCall("sendto") {
+                unsafe destination.withPointer { unsafe sendto(number, nil, 0, 0, $0, $1) }
+            }
+        } catch  where error.errno == .notPermitted {
+            // Rejected.
+        }
+        withExtendedLifetime(socket) {}
+    }
+}
+
 extension Descriptor {
     fileprivate func set(_ level: CInt, _ option: CInt, to value: CInt) throws(SystemError) {
         var value = value

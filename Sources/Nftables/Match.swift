@@ -36,15 +36,30 @@ public struct Match: Hashable, Sendable {
     /// The address has 4 or 16 bytes, in network order, of which those past the prefix are ignored.
     /// The prefix length is 0 to 32 or 128; 0 matches the whole family.
     public static func source(_ address: [UInt8], prefixLength: Int) -> Match {
+        prefix(address, prefixLength) { loadSource($0, prefixLength: prefixLength) }
+    }
+
+    /// The destination address lies in a prefix: `ip daddr 10.0.0.0/8`, as ``source(_:prefixLength:)``.
+    public static func destination(_ address: [UInt8], prefixLength: Int) -> Match {
+        prefix(address, prefixLength) {
+            loadDestination($0, prefixLength: prefixLength, into: .first)
+        }
+    }
+
+    private static func prefix(
+        _ address: [UInt8],
+        _ length: Int,
+        load: (AddressFamily) -> [Expression]
+    ) -> Match {
         let family: AddressFamily = address.count == 4 ? .ipv4 : .ipv6
-        let mask = mask(prefixLength, bytes: address.count)
-        var expressions = Match.family(family).expressions
-        guard prefixLength > 0 else { return Match(expressions) }
-        expressions += loadSource(family, prefixLength: prefixLength)
-        expressions.append(
-            .compare(.first, .equal, value: zip(address, mask).map { $0 & $1 })
+        let mask = mask(length, bytes: address.count)
+        let isFamily = Match.family(family).expressions
+        guard length > 0 else { return Match(isFamily) }
+        return Match(
+            isFamily + load(family) + [
+                .compare(.first, .equal, value: zip(address, mask).map { $0 & $1 })
+            ]
         )
-        return Match(expressions)
     }
 
     /// The source address is in a set of addresses: `ip saddr @allowed`.

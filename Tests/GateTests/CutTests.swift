@@ -75,7 +75,7 @@ struct CutTests {
     }
 
     /// Between the end of a grant and that of its sessions others may change the table.
-    @Test(arguments: ends, ["flush ruleset", "insert rule inet sallyport others accept"])
+    @Test(arguments: ends, ["flush ruleset", "insert rule inet sallyport refuse accept"])
     func aTableThatOthersChangedLetsNoSessionOutliveItsGrant(
         end: (address: String, client: String, other: String),
         damage: String

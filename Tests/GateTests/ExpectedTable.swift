@@ -94,7 +94,6 @@ let expectedTable = """
     \t}
 
     \tchain refuse {
-    \t\tct state established goto ended
     \t\ttcp flags syn / syn,ack limit rate 50/second burst 100 packets log group 21328
     \t\tmeta l4proto != tcp limit rate 50/second burst 100 packets log group 21328
     \t\tcounter drop
@@ -105,18 +104,9 @@ let expectedTable = """
     \t\tct status ! confirmed udplite sport @managed_udp fib saddr . iif oif missing counter drop
     \t}
 
-    \tchain entitled {
-    \t\tiif "lo" accept
-    \t\tip saddr @breakglass4 accept
-    \t\ttcp flags ack / syn,ack ip saddr . tcp sport . ip daddr . tcp dport . meta l4proto @earlier4 accept
-    \t\tip saddr . udp sport . ip daddr . udp dport . meta l4proto @earlier4 accept
-    \t\tip saddr . udplite sport . ip daddr . udplite dport . meta l4proto @earlier4 accept
-    \t\ttcp flags ack / syn,ack ip6 saddr . tcp sport . ip6 daddr . tcp dport . meta l4proto @earlier6 accept
-    \t\tip6 saddr . udp sport . ip6 daddr . udp dport . meta l4proto @earlier6 accept
-    \t\tip6 saddr . udplite sport . ip6 daddr . udplite dport . meta l4proto @earlier6 accept
-    \t}
-
     \tchain answers {
+    \t\ttcp flags syn / syn,ack return
+    \t\tmeta l4proto sctp @th,96,8 0x1 return
     \t\tip saddr . meta l4proto . th dport @clients4 return
     \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @clients6 return
     \t\tct state established accept
@@ -128,17 +118,14 @@ let expectedTable = """
     \t\taccept
     \t}
 
-    \tchain others {
-    \t\tjump entitled
-    \t\tfib daddr type unicast goto passing
-    \t\tgoto refuse
-    \t}
-
     \tchain judge {
     \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 accept
     \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 accept
     \t\tip saddr . meta l4proto . th dport @grants4_32 accept
-    \t\tgoto others
+    \t\tiif "lo" accept
+    \t\tip saddr @breakglass4 accept
+    \t\tfib daddr type unicast goto passing
+    \t\tgoto refuse
     \t}
 
     \tchain keep {
@@ -152,19 +139,18 @@ let expectedTable = """
     \t\tip6 saddr & ffff:ffff:ffff:ffff:: . meta l4proto . th dport @grants6_64 goto admit
     \t\tip saddr & 255.255.255.0 . meta l4proto . th dport @grants4_24 goto admit
     \t\tip saddr . meta l4proto . th dport @grants4_32 goto admit
-    \t\ttcp flags syn / syn,ack goto others
-    \t\tmeta l4proto sctp @th,96,8 0x1 goto others
     \t\tct direction reply jump answers
-    \t\tgoto others
-    \t}
-
-    \tchain far_others {
-    \t\tjump entitled
+    \t\tiif "lo" accept
+    \t\tip saddr @breakglass4 accept
+    \t\tfib daddr type unicast goto passing
+    \t\tct state established goto ended
     \t\tgoto refuse
     \t}
 
     \tchain far_judge {
-    \t\tgoto far_others
+    \t\tiif "lo" accept
+    \t\tip saddr @breakglass4 accept
+    \t\tgoto refuse
     \t}
 
     \tchain far_keep {
@@ -175,10 +161,11 @@ let expectedTable = """
     \t}
 
     \tchain far_cut {
-    \t\ttcp flags syn / syn,ack goto far_others
-    \t\tmeta l4proto sctp @th,96,8 0x1 goto far_others
     \t\tct direction reply jump answers
-    \t\tgoto far_others
+    \t\tiif "lo" accept
+    \t\tip saddr @breakglass4 accept
+    \t\tct state established goto ended
+    \t\tgoto refuse
     \t}
 
     \tchain far {
@@ -194,6 +181,7 @@ let expectedTable = """
 
     \tchain strict {
     \t\tjump here
+    \t\tct state established goto ended
     \t\tgoto refuse
     \t}
 

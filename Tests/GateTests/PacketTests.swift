@@ -241,13 +241,44 @@ struct PacketTests {
             let holding = Holding.exactly(Plan())
             try Gate().arm(managed: Hosts.managed, breakGlass: [], holding: holding) {
                 // By now the sessions are listed.
-                session = try? hosts.session(to: service, on: 22)
+                if session == nil { session = try? hosts.session(to: service, on: 22) }
                 return bootTime()
             }
         }
         let made = try #require(session)
         #expect(made.client.says("hello", to: made.host))
         #expect(try !hosts.connects(to: 22))
+    }
+
+    @Test func whatRanWhileTheTableWasGoneGetsNoRightByThat() throws {
+        let hosts = try Hosts()
+        let service = try hosts.listener(on: 22)
+        let earlier = try hosts.session(to: service, on: 22)
+        try hosts.host.run {
+            let gate = try Gate(owning: false)
+            let arm = {
+                try gate.arm(
+                    managed: Hosts.managed,
+                    breakGlass: [],
+                    holding: .exactly(Plan()),
+                    now: bootTime
+                )
+            }
+            _ = try arm()
+            #expect(earlier.client.says("hello", to: earlier.host))
+            _ = try hosts.nft("flush ruleset")
+            let between = try hosts.session(to: service, on: 22)
+            gate.distrust()
+            _ = try arm()
+            #expect(earlier.client.says("still here", to: earlier.host))
+            #expect(!between.client.says("hello", to: between.host, withinMilliseconds: 100))
+            #expect(try gate.inspect().fault == nil)
+            // Nobody did anything amiss where the gate was taken away on purpose.
+            try gate.disarm()
+            let meanwhile = try hosts.session(to: service, on: 22)
+            _ = try arm()
+            #expect(meanwhile.client.says("hello", to: meanwhile.host))
+        }
     }
 
     @Test(arguments: [

@@ -340,10 +340,53 @@ struct SessionTests {
         let over = found.filter { plan.grants(lettingIn: $0.session).isEmpty }
         #expect(over.map(\.session.client.address.description) == ["\(prefix)7"])
         try hosts.host.run { try gate.end(over) }
+        // Told without having said a word.
+        #expect(clients[0].isReset(withinMilliseconds: 1500))
         try clients[0].send("too late")
         #expect(clients[0].isReset(withinMilliseconds: Endpoint.patience))
         #expect(!service.hears("too late", withinMilliseconds: 50))
         #expect(clients[1].says("I stay", to: service))
+    }
+
+    /// A service whose port is below 1024 takes another way: the agent may not bind to that.
+    @Test(
+        arguments: [
+            (server: "10.0.0.2", client: "198.51.100.7"),
+            (server: "fd00::2", client: "2001:db8::7"),
+        ],
+        [53, 5000] as [UInt16]
+    )
+    func tellsBothEndsOfDatagramsThatPassThrough(
+        _ ends: (server: String, client: String),
+        port: UInt16
+    ) throws {
+        let hosts = try Hosts()
+        let service = try hosts.innerHost().run {
+            let socket = try Endpoint.datagrams(ends.server, port)
+            _ = try socket.connect(to: ends.client, port: 6000, withinMilliseconds: 0)
+            return socket
+        }
+        let client = try hosts.client.run {
+            let socket = try Endpoint.datagrams(ends.client, 6000)
+            _ = try socket.connect(to: ends.server, port: port, withinMilliseconds: 0)
+            return socket
+        }
+        let gate = try hosts.armedGate(
+            Hosts.ports("\(port)/udp", sessions: .cut, at: ["10.0.0.0/24", "fd00::/64"])
+        )
+        var plan = Plan()
+        try gate.perform(
+            [.open(Grant(1, "\(port)/udp", at: ends.server, from: ends.client))],
+            in: &plan
+        )
+        #expect(client.says("hello", to: service))
+        #expect(service.says("hello yourself", to: client))
+        let found = try hosts.host.run { try gate.sessions() }
+        #expect(found.count == 1)
+        try gate.perform([.close(.init(request: 1, ordinal: 1))], in: &plan)
+        try hosts.host.run { try gate.end(found) }
+        #expect(client.isReset(withinMilliseconds: 1500))
+        #expect(service.isReset(withinMilliseconds: 1500))
     }
 
     @Test func tellsItsOwnConnectionsFromSessions() throws {

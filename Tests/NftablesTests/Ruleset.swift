@@ -92,6 +92,11 @@ enum Ruleset {
             [.source([0x20, 1, 0xd, 0xb8] + [UInt8](repeating: 0, count: 12), prefixLength: 32)],
             then: [.verdict(.jump("cut"))]
         ),
+        Rule(
+            in: keep,
+            [.destination([10, 1, 0, 0], prefixLength: 16)],
+            then: [.verdict(.goto("cut"))]
+        ),
         Rule(in: keep, [.source([0, 0, 0, 0], prefixLength: 0)], then: [.verdict(.return)]),
         Rule(
             in: keep,
