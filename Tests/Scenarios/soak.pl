@@ -93,7 +93,7 @@ sub harm {
     my $grant = one_of(map { @{$_->{grants}} } grep { $_->{state} eq 'active' } unfinished());
     my ($address, $length, $number, $protocol) = $grant ? ("$grant->{source} $grant->{port}") =~ m{(\S+)/(\d+) (\d+)/(\w+)} : ();
     return one_of('flush ruleset', 'delete table inet sallyport', 'flush chain inet sallyport judge', 'flush chain inet sallyport prerouting',
-        'insert rule inet sallyport others accept', 'insert rule inet sallyport judge drop',
+        'insert rule inet sallyport refuse accept', 'insert rule inet sallyport judge drop',
         'flush set inet sallyport grants4_32', 'add element inet sallyport grants4_32 { 10.65.1.1 . tcp . 8080 timeout 1h }',
         $grant ? ("delete element inet sallyport grants@{[$address =~ /:/ ? 6 : 4]}_$length { $address . $protocol . $number }") x 3 : ());
 }
