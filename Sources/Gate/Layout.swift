@@ -231,7 +231,7 @@ enum Layout {
     private static func beginnings(_ ports: Ports) -> [[Match]] {
         [[.tcpFlags(.syn, of: [.syn, .ack])]]
             + (ports.hasAssociations
-                ? [[.transportProtocol(Transport.sctp.rawValue), .isInit]] : [])
+                ? [[.transportProtocol(Transport.sctp.rawValue), .isInit(.equal)]] : [])
     }
 
     /// Sessions that ran are refused in another way than those that would begin.
@@ -251,12 +251,14 @@ enum Layout {
             [Match.source(family.match, in: breakGlass(family))]
         }
         let ran = earlier.sorted().map { kind in
-            // Of TCP what runs, and nothing that opens a session anew.
-            let runs =
-                kind.transport == .tcp
-                ? Match.tcpFlags(.ack, of: [.syn, .ack])
-                : .transportProtocol(kind.transport.rawValue)
-            return [runs, Match.session(kind.family.match, in: self.earlier(kind.family))]
+            // What runs, and of TCP and SCTP nothing that opens a session anew.
+            let runs: [Match] =
+                switch kind.transport {
+                case .tcp: [.tcpFlags(.ack, of: [.syn, .ack])]
+                case .sctp: [.transportProtocol(Transport.sctp.rawValue), .isInit(.notEqual)]
+                case .udp, .udpLite: [.transportProtocol(kind.transport.rawValue)]
+                }
+            return runs + [Match.session(kind.family.match, in: self.earlier(kind.family))]
         }
         return ([[.inputIsLoopback]] + always + ran).map { ($0, letIn) }
     }
@@ -433,14 +435,16 @@ extension AddressFamily {
 }
 
 extension Match {
-    /// An SCTP packet that begins an association: its first chunk is INIT, which stands alone (RFC
-    /// 9260, 3.1 and 6.10).
+    /// An SCTP packet that begins an association, or that does not: the first chunk of one that does
+    /// is INIT, which stands alone (RFC 9260, 3.1 and 6.10).
     ///
     /// To be used behind a match of the protocol.
-    fileprivate static let isInit = Match([
-        .payload(.transport, offset: 12, length: 1, into: .first),
-        .compare(.first, .equal, value: [1]),
-    ])
+    fileprivate static func isInit(_ comparison: Expression.Comparison) -> Match {
+        Match([
+            .payload(.transport, offset: 12, length: 1, into: .first),
+            .compare(.first, comparison, value: [1]),
+        ])
+    }
 
     /// A packet's session is in a set: `ip saddr . th sport . ip daddr . th dport . meta l4proto @set`.
     ///

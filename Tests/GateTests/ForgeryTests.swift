@@ -104,6 +104,12 @@ struct ForgeryTests {
         withExtendedLifetime((gate, listener)) {}
     }
 
+    /// RFC 9260, 3.1 and 3.3.2: ports, tag, checksum; INIT, its length, tag, window, streams, TSN.
+    private func initiation(_ ports: [UInt8]) -> String {
+        let chunk: [UInt8] = [1, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0x70, 0, 0, 1, 0, 1, 0, 0, 0, 1]
+        return String(decoding: ports + [UInt8](repeating: 0, count: 8) + chunk, as: UTF8.self)
+    }
+
     /// The same of SCTP, as it is on the wire.
     @Test(arguments: SessionMode.allCases)
     func anAssociationInAnswerToAForgedOneIsJudged(mode: SessionMode) throws {
@@ -115,11 +121,6 @@ struct ForgeryTests {
         try hosts.host.run {
             try filterReversePaths(0)
             try shell("sysctl", "-wq", "net.netfilter.nf_conntrack_checksum=0").get()
-        }
-        // RFC 9260, 3.1 and 3.3.2: ports, tag, checksum; INIT, its length, tag, window, streams, TSN.
-        func initiation(_ ports: [UInt8]) -> String {
-            let chunk: [UInt8] = [1, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0x70, 0, 0, 1, 0, 1, 0, 0, 0, 1]
-            return String(decoding: ports + [UInt8](repeating: 0, count: 8) + chunk, as: UTF8.self)
         }
         let (managed, other): ([UInt8], [UInt8]) = ([0x13, 0x55], [0x1b, 0x58])
         let service = try inner.run { try Endpoint(number: 132, isRaw: true) }
@@ -143,6 +144,36 @@ struct ForgeryTests {
         var plan = Plan()
         try gate.perform([.open(Grant(1, "4949/any", at: "10.0.0.2", from: lure))], in: &plan)
         #expect(try isHeard())
+    }
+
+    /// As of TCP, what is older than the gate may go on and not begin anew.
+    @Test(arguments: SessionMode.allCases)
+    func doesNotLetAnEarlierAssociationBeOpenedAnew(mode: SessionMode) throws {
+        let hosts = try Hosts()
+        try hosts.host.run {
+            // Has conntrack look at what comes in.
+            let chain = "chain in { type filter hook input priority 0; ct state new; };"
+            try shell("nft", "-f", "-", input: "table ip other { \(chain) }\n").get()
+            try shell("sysctl", "-wq", "net.netfilter.nf_conntrack_checksum=0").get()
+        }
+        let ends = try [hosts.host, hosts.client].map {
+            try $0.run { try Endpoint(number: 132, isRaw: true) }
+        }
+        func isHeard(_ packet: String) throws -> Bool {
+            try ends[1].send(packet, to: "198.51.100.1", port: 0)
+            var waiting = pollfd(fd: ends[0].descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&waiting, 1, 150) == 1 else { return false }
+            var buffer = [UInt8](repeating: 0, count: 100)
+            return recv(ends[0].descriptor, &buffer, buffer.count, 0) > 0
+        }
+        let (client, managed): ([UInt8], [UInt8]) = ([0x1b, 0x58], [0x13, 0x55])
+        try #require(try isHeard(initiation(client + managed)))
+        let gate = try hosts.armedGate(Hosts.ports("4949/any", sessions: mode))
+        #expect(try hosts.host.run { try gate.sessions().map(\.session.isEarlier) } == [true])
+        #expect(try !isHeard(initiation(client + managed)))
+        // COOKIE ECHO: it goes on.
+        let cookie = client + managed + [0, 0, 0, 1, 0, 0, 0, 0, 10, 0, 0, 4]
+        #expect(try isHeard(String(decoding: cookie, as: UTF8.self)))
     }
 
     @Test func anAnswerToAForgedDatagramOfTheHostIsJudged() throws {
