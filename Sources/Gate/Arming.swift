@@ -121,7 +121,7 @@ extension Gate {
         }
         if adopted == nil { add(earlier: arming.earlier, to: &arming.transaction) }
         if adopted != nil, case .exactly(let plan) = holding {
-            letGo(of: &arming.earlier, besides: plan, in: &arming.transaction)
+            letGo(of: &arming.earlier, to: managed, besides: plan, in: &arming.transaction)
         }
         arming.earlier.formUnion(
             try keepSessions(

@@ -75,11 +75,11 @@ extension Gate {
     /// Only where the table was made from nothing without a plan: then all that ran became earlier.
     func letGo(
         of earlier: inout Set<Key>,
+        to managed: [ManagedPort],
         besides plan: Plan,
         in transaction: inout Transaction
     ) {
         guard withState(\.madeWithoutPlan) else { return }
-        let managed = withState(\.managed)
         let over = earlier.filter { key in
             Layout.flow(of: key).flatMap { Session(arriving: $0, isFar: managed.isFar($0)) }
                 .map { !plan.grants(lettingIn: $0).isEmpty || outlivesItsGrant($0, key) } ?? false

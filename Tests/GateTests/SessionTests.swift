@@ -316,6 +316,58 @@ struct SessionTests {
         #expect(session.client.says("still here", to: session.server))
     }
 
+    /// Where nobody told the gate before which ports are of hosts.
+    @Test func aSessionOfOneOfManyGrantsEndsWithItThoughItIsOlderThanTheTable() throws {
+        let scene = try Scene(Way.forwarded[2])
+        let session = try scene.session()
+        let grant = try Grant(1, "22/tcp", at: "10.0.0.2", from: "198.51.100.7")
+        var plan = Plan()
+        _ = plan.apply(
+            try [.open(grant)]
+                + (2...1_100).map { number in
+                    .open(
+                        try Grant(
+                            number,
+                            "22/tcp",
+                            at: "10.0.0.2",
+                            from: "203.0.\(number / 250).\(number % 250)"
+                        )
+                    )
+                }
+        )
+        try scene.hosts.host.run {
+            let gate = try Gate()
+            try gate.arm(
+                managed: Hosts.ports("22/tcp", sessions: .cut, at: ["10.0.0.0/24"]),
+                breakGlass: [],
+                holding: .exactly(plan),
+                now: bootTime
+            )
+            #expect(session.client.says("still here", to: session.server))
+            try gate.perform([.close(grant.id)], in: &plan)
+            try #require(
+                !session.client.says("late", to: session.server, withinMilliseconds: 100)
+            )
+        }
+    }
+
+    /// Reloads find the table gone, and what the plan says cannot be put in meanwhile.
+    @Test func severalReloadsMakeNoSessionEarlierThatOutlivedItsGrant() throws {
+        let scene = try Scene(Way.local[0])
+        let earlier = try scene.session()
+        let managed = Hosts.ports("22/tcp", sessions: .cut)
+        let gate = try scene.hosts.armedGate(managed, owning: false)
+        _ = try scene.hosts.nft("flush", "ruleset")
+        let between = try scene.session()
+        try scene.hosts.host.run {
+            for holding in [Holding.whatIsThere, .whatIsThere, .exactly(Plan())] {
+                try gate.arm(managed: managed, breakGlass: [], holding: holding, now: bootTime)
+            }
+        }
+        #expect(!between.client.says("late", to: between.server, withinMilliseconds: 100))
+        #expect(earlier.client.says("still here", to: earlier.server))
+    }
+
     @Test(arguments: ["198.51.100.1", "2001:db8::1"])
     func endsDatagramsOfOneClient(address: String) throws {
         let hosts = try Hosts()
