@@ -133,7 +133,8 @@ struct Eviction {
     ///
     /// - Returns: Why some could not be reached.
     func provoke(_ flows: [Flow]) -> [String] {
-        flows.compactMap { flow in
+        // Nobody knows the link of link-local ones: they hear of it when they say something.
+        flows.filter { !$0.source.isLinkLocal && !$0.destination.isLinkLocal }.compactMap { flow in
             let port = lowPort(of: flow)
             let mark = Self.mark | UInt32(port)
             do throws(SystemError) {
@@ -168,6 +169,11 @@ struct Eviction {
         let port = flow.transport == Transport.tcp.rawValue ? flow.destinationPort : flow.sourcePort
         return port < 1024 ? port : 0
     }
+}
+
+extension [UInt8] {
+    /// Whether an address is IPv6's of one link (RFC 4291, 2.5.6).
+    fileprivate var isLinkLocal: Bool { count == 16 && self[0] == 0xfe && self[1] & 0xc0 == 0x80 }
 }
 
 extension UInt32 {

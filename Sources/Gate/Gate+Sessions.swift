@@ -100,14 +100,19 @@ extension Gate {
     ///
     /// A socket of this host is aborted, and the kernel resets the other end. What passes through is
     /// refused for some seconds with a reset, or an ICMP error, for whoever says a word; of TCP both
-    /// ends are made to say one, of UDP they are told unasked. Whoever is not among `found` is not touched: each session is found
-    /// again by its socket's or its entry's own number.
+    /// ends are made to say one, of UDP they are told unasked. Whoever is not among `found` is not
+    /// touched: each session is found again by its socket's or its entry's own number.
     ///
     /// - Throws: Where one of them could not be ended; the others are.
     public func end(_ found: [FoundSession]) throws(GateError) {
         var failures: [String] = []
-        func attempt(_ body: () throws(NetlinkError) -> Void) {
-            do throws(NetlinkError) { try body() } catch { failures.append("\(error)") }
+        @discardableResult
+        func attempt(_ body: () throws(NetlinkError) -> Void) -> Bool {
+            do throws(NetlinkError) { try body() } catch {
+                failures.append("\(error)")
+                return false
+            }
+            return true
         }
         for socket in found.compactMap(\.socket) {
             do throws(NetlinkError) {
@@ -142,13 +147,14 @@ extension Gate {
             return state.evictions
         }
         let eviction = Eviction(of: passing, number: number, isOwned: isOwned)
-        if !passing.isEmpty {
-            attempt { () throws(NetlinkError) in try connection.commit(eviction.beginning) }
-        }
+        let isRefused =
+            !passing.isEmpty
+            && attempt { () throws(NetlinkError) in try connection.commit(eviction.beginning) }
         for entry in found.compactMap(\.entry) {
             attempt { () throws(NetlinkError) in try conntrack.forget(entry) }
         }
-        if !passing.isEmpty {
+        // What is said in the name of others would else come to them.
+        if isRefused {
             failures += eviction.provoke(eviction.flows)
             finishLater(eviction)
         }

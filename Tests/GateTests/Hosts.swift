@@ -467,7 +467,9 @@ final class Endpoint: Sendable {
             var address = sockaddr_in6()
             address.sin6_family = sa_family_t(AF_INET6)
             address.sin6_port = port.bigEndian
-            inet_pton(AF_INET6, text, &address.sin6_addr)
+            let parts = text.split(separator: "%").map(String.init)
+            inet_pton(AF_INET6, parts[0], &address.sin6_addr)
+            if parts.count > 1 { address.sin6_scope_id = if_nametoindex(parts[1]) }
             return withUnsafePointer(to: &address) {
                 $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                     body($0, socklen_t(MemoryLayout<sockaddr_in6>.size))

@@ -441,6 +441,43 @@ struct SessionTests {
         #expect(service.isReset(withinMilliseconds: 1500))
     }
 
+    /// Nobody knows the link of a link-local client.
+    @Test func endsDatagramsOnALinkThoughItCannotTell() throws {
+        let hosts = try Hosts()
+        for (place, address) in [(hosts.host, "fe80::1"), (hosts.client, "fe80::7")] {
+            try place.run {
+                try shell("ip", "address", "add", "\(address)/64", "dev", "eth0", "nodad").get()
+            }
+        }
+        let gate = try hosts.armedGate(Hosts.ports("5000/udp", sessions: .cut))
+        var plan = Plan()
+        try gate.perform([.open(Grant(1, "5000/udp", from: "fe80::7"))], in: &plan)
+        let service = try hosts.host.run { try Endpoint.datagrams("fe80::1%eth0", 5000) }
+        let client = try hosts.client.run { try Endpoint.datagrams("fe80::7%eth0", 6000) }
+        try hosts.client.run { try client.send("hello", to: "fe80::1%eth0", port: 5000) }
+        #expect(service.hears("hello", withinMilliseconds: Endpoint.patience))
+        let found = try hosts.host.run { try gate.sessions() }
+        #expect(found.count == 1)
+        try gate.perform([.close(.init(request: 1, ordinal: 1))], in: &plan)
+        try hosts.host.run { try gate.end(found) }
+    }
+
+    @Test func saysNothingInTheNameOfOthersWhereItWouldNotBeRefused() throws {
+        let hosts = try Hosts()
+        let gate = try hosts.armedGate(Hosts.ports("5000/udp", sessions: .cut))
+        var plan = Plan()
+        try gate.perform([.open(Grant(1, "5000/udp", from: "198.51.100.7"))], in: &plan)
+        let service = try hosts.host.run { try Endpoint.datagrams("198.51.100.1", 5000) }
+        let client = try hosts.client.run { try Endpoint.datagrams("198.51.100.7", 6000) }
+        try client.send("hello", to: "198.51.100.1", port: 5000)
+        #expect(service.hears("hello", withinMilliseconds: Endpoint.patience))
+        let found = try hosts.host.run { try gate.sessions() }
+        _ = try hosts.nft("add table inet sallyport-ended-1")
+        #expect(throws: GateError.self) { try hosts.host.run { try gate.end(found) } }
+        // An empty datagram.
+        #expect(!service.hears("", withinMilliseconds: 100))
+    }
+
     @Test func tellsItsOwnConnectionsFromSessions() throws {
         let hosts = try Hosts()
         let gate = try hosts.armedGate(Hosts.ports("22/tcp", sessions: .cut))
