@@ -171,10 +171,11 @@ public final class Gate: Sendable {
                     $0.managed = managed
                     $0.breakGlass = breakGlass
                     $0.mayHoldEarlier = true
-                    if case .whatIsThere = holding, arming.isNew {
-                        $0.madeWithoutPlan = true
-                    } else if case .exactly = holding {
+                    if case .exactly = holding {
                         $0.madeWithoutPlan = false
+                    } else if arming.isNew || $0.judged.isEmpty && arming.grantSets.isEmpty {
+                        // By this agent, or by one that died before it had a plan.
+                        $0.madeWithoutPlan = true
                     }
                 }
                 armed.withLock(\.self)?(managed)

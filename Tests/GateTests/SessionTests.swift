@@ -351,6 +351,28 @@ struct SessionTests {
         }
     }
 
+    /// The agent that found no table dies before it can put in what is open.
+    @Test func anAgentThatDiesAtItsStartMakesNoSessionEarlierThatAGrantLetsIn() throws {
+        let scene = try Scene(Way.local[0])
+        let earlier = try scene.hosts.session(to: scene.listener, on: 22, from: "198.51.100.8")
+        let session = try scene.session()
+        let managed = Hosts.ports("22/tcp", sessions: .cut)
+        let grant = try Grant(1, "22/tcp", from: "198.51.100.7")
+        var plan = Plan()
+        _ = plan.apply([.open(grant)])
+        try scene.hosts.host.run {
+            for holdings in [[Holding.whatIsThere], [.whatIsThere, .exactly(plan)]] {
+                let gate = try Gate(owning: false)
+                for holding in holdings {
+                    try gate.arm(managed: managed, breakGlass: [], holding: holding, now: bootTime)
+                }
+                if holdings.count > 1 { try gate.perform([.close(grant.id)], in: &plan) }
+            }
+        }
+        #expect(!session.client.says("late", to: session.server, withinMilliseconds: 100))
+        #expect(earlier.client.says("still here", to: earlier.host))
+    }
+
     /// Reloads find the table gone, and what the plan says cannot be put in meanwhile.
     @Test func severalReloadsMakeNoSessionEarlierThatOutlivedItsGrant() throws {
         let scene = try Scene(Way.local[0])
