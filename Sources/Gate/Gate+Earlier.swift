@@ -38,12 +38,6 @@ extension Gate {
         return kept
     }
 
-    /// Whether a session is to end, that no grant lets in: this gate has judged its port until now,
-    /// does not know it as an earlier one, and only has not ended it yet or was taken away by others.
-    private func outlivesItsGrant(_ session: Session, _ key: Key) -> Bool {
-        withState { $0.judged.cut(session) && !$0.earlier.contains(key) }
-    }
-
     /// Queues sessions, by their numbers, as earlier ones.
     func add(earlier keys: some Sequence<Key>, to transaction: inout Transaction) {
         for family in AddressFamily.allCases {
@@ -70,9 +64,11 @@ extension Gate {
     }
 
     /// Queues that those of the earlier sessions are none that a grant of the plan lets in, and none
-    /// whose grant has ended.
+    /// whose grant has ended: this gate has judged their ports until now, and only has not ended them
+    /// yet or was taken away by others.
     ///
     /// Only where the table was made from nothing without a plan: then all that ran became earlier.
+    /// What this gate knew as such before stays so.
     func letGo(
         of earlier: inout Set<Key>,
         to managed: [ManagedPort],
@@ -80,9 +76,10 @@ extension Gate {
         in transaction: inout Transaction
     ) {
         guard withState(\.madeWithoutPlan) else { return }
-        let over = earlier.filter { key in
+        let (judged, known) = withState { ($0.judged, $0.earlier) }
+        let over = earlier.subtracting(known).filter { key in
             Layout.flow(of: key).flatMap { Session(arriving: $0, isFar: managed.isFar($0)) }
-                .map { !plan.grants(lettingIn: $0).isEmpty || outlivesItsGrant($0, key) } ?? false
+                .map { !plan.grants(lettingIn: $0).isEmpty || judged.cut($0) } ?? false
         }
         for family in AddressFamily.allCases {
             transaction.delete(

@@ -197,7 +197,7 @@ public final class Gate: Sendable {
                     }
                     state.withLock {
                         // What was made without a plan is not known to be earlier until there is one.
-                        if $0.madeWithoutPlan, !$0.judged.isEmpty { return }
+                        if $0.madeWithoutPlan { return }
                         $0.judged = managed
                         $0.earlier = arming.earlier.union(kept)
                     }

@@ -373,6 +373,25 @@ struct SessionTests {
         #expect(earlier.client.says("still here", to: earlier.host))
     }
 
+    /// What is known to be earlier stays so, though a grant lets it in, too.
+    @Test func anEarlierSessionOutlivesAGrantThoughTheTableWasGoneMeanwhile() throws {
+        let scene = try Scene(Way.local[0])
+        let session = try scene.session()
+        let managed = Hosts.ports("22/tcp", sessions: .cut)
+        let gate = try scene.hosts.armedGate(managed, owning: false)
+        let grant = try Grant(1, "22/tcp", from: "198.51.100.7")
+        var plan = Plan()
+        try gate.perform([.open(grant)], in: &plan)
+        _ = try scene.hosts.nft("delete table inet sallyport")
+        try scene.hosts.host.run {
+            for holding in [Holding.whatIsThere, .exactly(plan)] {
+                try gate.arm(managed: managed, breakGlass: [], holding: holding, now: bootTime)
+            }
+        }
+        try gate.perform([.close(grant.id)], in: &plan)
+        #expect(session.client.says("still here", to: session.server))
+    }
+
     /// Reloads find the table gone, and what the plan says cannot be put in meanwhile.
     @Test func severalReloadsMakeNoSessionEarlierThatOutlivedItsGrant() throws {
         let scene = try Scene(Way.local[0])
