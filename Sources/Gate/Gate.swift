@@ -151,14 +151,15 @@ public final class Gate: Sendable {
     ) throws(GateError) -> Bool {
         prepared.withLock { $0 = nil }
         do throws(NetlinkError) {
+            var before: [Layout.Managing] = []
             // Closed at once, where what has to be open takes longer to be put in.
             if case .exactly(let plan) = holding, plan.count > Self.fewGrants,
                 try !connection.tables().contains(where: Layout.isTable)
             {
                 _ = try commitArming(managed, breakGlass, .whatIsThere, now)
+                before.append(Layout.Ports(withState(\.judged)).managing)
                 state.withLock { $0.madeWithoutPlan = true }
             }
-            var before: [Layout.Managing] = []
             var isNew = false
             var triesLeft = 20
             while true {

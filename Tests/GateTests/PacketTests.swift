@@ -233,12 +233,21 @@ struct PacketTests {
         #expect(try !hosts.connects(to: 8080))
     }
 
-    @Test func armingCutsNoSessionThatIsMadeMeanwhile() throws {
+    /// More than 1,000 grants are put in when all is closed already.
+    @Test(arguments: [0, 1_001])
+    func armingCutsNoSessionThatIsMadeMeanwhile(grants: Int) throws {
         let hosts = try Hosts()
         let service = try hosts.listener(on: 22)
+        var plan = Plan()
+        _ = plan.apply(
+            try (0..<grants).map { number in
+                let source = "203.0.\(number / 250).\(number % 250)"
+                return .open(try Grant(Int64(number + 1), "22/tcp", from: source))
+            }
+        )
         var session: (client: Endpoint, host: Endpoint)?
         try hosts.host.run {
-            let holding = Holding.exactly(Plan())
+            let holding = Holding.exactly(plan)
             try Gate().arm(managed: Hosts.managed, breakGlass: [], holding: holding) {
                 // By now the sessions are listed.
                 if session == nil { session = try? hosts.session(to: service, on: 22) }
