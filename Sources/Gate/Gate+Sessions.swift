@@ -54,9 +54,11 @@ extension Gate {
                 earlier.formUnion(try earlierKeys(family).compactMap(Layout.flow(of:)))
             }
         }
-        let own = try addresses.list()
+        let served = try served()
+        // Routes lead here to addresses, too, that no device has: such a one is known by its sockets.
+        let own = try addresses.list().union(served.lazy.map(\.incoming.destination))
         return SessionTable(
-            sockets: try served(),
+            sockets: served,
             entries: entries,
             listening: Set(try sockets.listeners(of: [.tcp]).map(\.port)),
             own: own,

@@ -316,6 +316,24 @@ struct SessionTests {
         #expect(session.client.says("still here", to: session.server))
     }
 
+    /// As a load balancer hands them on: by a route to this host alone.
+    @Test(arguments: SessionMode.allCases)
+    func armingCutsNoSessionToAnAddressThatNoDeviceHas(mode: SessionMode) throws {
+        let hosts = try Hosts()
+        try hosts.host.run {
+            try shell("ip", "route", "add", "local", "192.0.2.9", "dev", "lo").get()
+        }
+        try hosts.client.run {
+            try shell("ip", "route", "add", "192.0.2.9", "via", "198.51.100.1").get()
+        }
+        let service = try hosts.listener(on: 22, at: "0.0.0.0")
+        let session = try hosts.session(to: service, on: 22, at: "192.0.2.9")
+        let gate = try hosts.armedGate(Hosts.ports("22/tcp", sessions: mode))
+        #expect(session.client.says("still here", to: session.host))
+        #expect(try hosts.host.run { try gate.sessions().map(\.session.isEarlier) } == [true])
+        #expect(try !hosts.connects(to: 22, at: "192.0.2.9"))
+    }
+
     /// Where nobody told the gate before which ports are of hosts.
     @Test func aSessionOfOneOfManyGrantsEndsWithItThoughItIsOlderThanTheTable() throws {
         let scene = try Scene(Way.forwarded[2])
