@@ -59,6 +59,8 @@ lint: test-packages ## check the form of sources, scripts and the unit
 	for script in Tests/Scenarios/*.pl Tests/Scenarios/*/*.pm packaging/manual.pl; do \
 	    perl -ITests/Scenarios -c $$script 2>&1 | grep -v 'syntax OK' && exit 1 || true; done
 	packaging/check-unit.sh systemd/sallyportd.service
+	for path in $$(grep -oE '`[A-Z][A-Za-z]+/[A-Za-z+./]+`' docs/architecture.md | tr -d '`'); do \
+	    [[ -e Sources/$$path ]] || { echo "docs/architecture.md: there is no Sources/$$path" >&2; exit 1; }; done
 
 format: ## bring the Swift sources into form
 	$(SWIFT) format --in-place --recursive Sources Tests Fuzz Package.swift

@@ -51,6 +51,19 @@ struct RefusedBookTests {
         #expect(book.count == 5)
     }
 
+    /// As policies write it: they have no word for SCTP alone.
+    @Test func tellsOfWhatIsNeitherTCPNorUDP() throws {
+        var book = RefusedBook()
+        book.note(try attempt("198.51.100.7"), at: at(1))
+        book.note(try attempt("198.51.100.7", .sctp), at: at(1))
+        book.note(try attempt("198.51.100.7", .udpLite), at: at(1))
+        #expect(
+            Set(book.attempts().map(text)) == [
+                "198.51.100.7/32 22/tcp 192.0.2.1 1-1 1", "198.51.100.7/32 22/any 192.0.2.1 1-1 2",
+            ]
+        )
+    }
+
     @Test func aFloodOfSourcesStaysInBounds() throws {
         var book = RefusedBook()
         for number in 0..<60_000 {

@@ -81,7 +81,7 @@ public struct RefusedBook: Sendable {
 
     /// Takes note of an attempt.
     public mutating func note(_ attempt: RefusedAttempt, at now: Moment) {
-        let portProtocol: PortProtocol = attempt.transport == .tcp ? .tcp : .udp
+        let portProtocol = attempt.transport.portProtocol
         guard let port = PortRange(attempt.port, attempt.port, portProtocol) else { return }
         count += 1
         let place = Place(

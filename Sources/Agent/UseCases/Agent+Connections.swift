@@ -53,7 +53,7 @@ extension Committer {
         guard isTold else { return }
         let ends = "from port \(connection.sourcePort) to \(connection.destination)"
         let missing = left > 0 ? "\(left) events of connections before were not recorded" : nil
-        let port = connection.transport == .tcp ? "tcp" : "udp"
+        let port = connection.transport.portProtocol.rawValue
         notices.append(
             Notice(
                 kind,
