@@ -48,7 +48,10 @@ public final class ConnectionMonitor: Sendable {
                     let isFar = managed.isFar(flow)
                     if !isFar, own == nil { own = try? gate.addresses.list() }
                     // What passes through to other hosts is not the gate's.
-                    guard isFar || own?.contains(flow.destination) != false else { break }
+                    guard
+                        isFar || own?.contains(flow.destination) != false
+                            || (try? gate.addresses.isDelivered(flow.destination)) != false
+                    else { break }
                     news.append(.began(seen, isFar: isFar))
                 case .changed(let entry):
                     let isOver = entry.tcpState == .timeWait || entry.tcpState == .close

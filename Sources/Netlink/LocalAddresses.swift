@@ -15,4 +15,11 @@ public final class LocalAddresses: Sendable {
         }
         return found
     }
+
+    /// Whether packets to an address of 4 or 16 bytes are delivered here, also where no device has it.
+    public func isDelivered(_ address: [UInt8]) throws(NetlinkError) -> Bool {
+        try socket.withLock { (socket) throws(NetlinkError) in
+            try socket.route(to: address) == .here
+        }
+    }
 }

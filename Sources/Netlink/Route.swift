@@ -18,27 +18,13 @@ public enum Route: Hashable, Sendable {
     ) throws(NetlinkError) -> [[UInt8]: Route] {
         var socket = try NetlinkSocket.open(.route)
         var found: [[UInt8]: Route] = [:]
-        for address in addresses {
-            var request = rtmsg()
-            request.rtm_family = UInt8(address.count == 4 ? AF_INET : AF_INET6)
-            request.rtm_dst_len = UInt8(address.count * 8)
-            var content = MessageContent(request)
-            content.add(RTA_DST.rawValue, address)
-            do throws(NetlinkError) {
-                try socket.ask(UInt16(RTM_GETROUTE), flags: NLM_F_ACK, content, "ask for a route") {
-                    (datagram, body) throws(NetlinkError) in
-                    found[address] = try Route(in: datagram, at: body)
-                }
-            } catch .refused(_, _, let errno, _) where Self.unreachable.contains(errno.rawValue) {
-                found[address] = .nowhere
-            }
-        }
+        for address in addresses { found[address] = try socket.route(to: address) }
         return found
     }
 
     /// What the kernel answers with where routes lead nowhere: none, and the kinds `unreachable`,
     /// `blackhole` and `prohibit` (fib_props, net/ipv4/fib_semantics.c).
-    private static let unreachable = [ENETUNREACH, EHOSTUNREACH, EINVAL, EACCES]
+    fileprivate static let unreachable = [ENETUNREACH, EHOSTUNREACH, EINVAL, EACCES]
 
     /// Reads a message about a route (`struct rtmsg`, then `RTA_*`).
     package init(in datagram: RawSpan, at body: Range<Int>) throws(NetlinkError) {
@@ -48,6 +34,27 @@ public enum Route: Hashable, Sendable {
         case (UInt8(RTN_UNICAST), let interface?): self = .through(interface)
         default: self = .nowhere
         }
+    }
+}
+
+extension NetlinkSocket {
+    /// Asks for the route to an address; nil where the kernel tells of none.
+    mutating func route(to address: [UInt8]) throws(NetlinkError) -> Route? {
+        var request = rtmsg()
+        request.rtm_family = UInt8(address.count == 4 ? AF_INET : AF_INET6)
+        request.rtm_dst_len = UInt8(address.count * 8)
+        var content = MessageContent(request)
+        content.add(RTA_DST.rawValue, address)
+        var found: Route?
+        do throws(NetlinkError) {
+            try ask(UInt16(RTM_GETROUTE), flags: NLM_F_ACK, content, "ask for a route") {
+                (datagram, body) throws(NetlinkError) in
+                found = try Route(in: datagram, at: body)
+            }
+        } catch .refused(_, _, let errno, _) where Route.unreachable.contains(errno.rawValue) {
+            return .nowhere
+        }
+        return found
     }
 }
 

@@ -104,6 +104,26 @@ struct ConnectionTests {
         #expect(try #require(forgotten.first).1.packets >= 2)
     }
 
+    /// As a load balancer hands them on: by a route to this host alone.
+    @Test func tellsOfAddressesThatNoDeviceHas() throws {
+        let hosts = try Hosts()
+        try hosts.host.run {
+            try shell("ip", "route", "add", "local", "192.0.2.9", "dev", "lo").get()
+        }
+        try hosts.client.run {
+            try shell("ip", "route", "add", "192.0.2.9", "via", "198.51.100.1").get()
+        }
+        let gate = try hosts.armedGate(Hosts.ports("22/tcp"))
+        let monitor = try hosts.host.run { try ConnectionMonitor(of: gate) }
+        var plan = Plan()
+        try gate.perform([.open(Grant(1, "22/tcp", from: "198.51.100.7"))], in: &plan)
+        let service = try hosts.listener(on: 22, at: "0.0.0.0")
+        let session = try hosts.session(to: service, on: 22, at: "192.0.2.9")
+        let told = began(heard(monitor) { !began($0).isEmpty })
+        #expect(told.map(\.destination.description) == ["192.0.2.9"])
+        withExtendedLifetime(session) {}
+    }
+
     /// What passes through to a host that no policy names was let in by nobody's grant.
     @Test func tellsOfNoHostBehindThisOneThatIsNotManaged() throws {
         let hosts = try Hosts()
