@@ -165,8 +165,8 @@ enum Layout {
         )
         return [Rule(in: prerouting, [], then: managed)]
             + forged.map { Rule(in: prerouting, $0, then: [.counter(), .verdict(.drop)]) }
-            + judging(ports, keep, judge, cut, without: entitled + [passed])
-            + judging(ports, farKeep, farJudge, farCut, without: entitled)
+            + judging(ports, keep, judge, cut, without: entitled + [passed], telling)
+            + judging(ports, farKeep, farJudge, farCut, without: entitled, telling)
             + admitting + answering(ports)
             // Their ports are managed, and so they have not met the rules of `prerouting`.
             + forged.map { Rule(in: passing, $0, then: [.counter(), .verdict(.drop)]) }
@@ -195,13 +195,15 @@ enum Layout {
     /// The chains of the two session modes, and the one of the grants.
     ///
     /// What is refused has met all of their rules: they stand here twice rather than in a chain of
-    /// their own, which would cost each packet some 20 ns.
+    /// their own, which would cost each packet some 20 ns. So does what follows where sessions are
+    /// kept.
     private static func judging(
         _ ports: Ports,
         _ keep: Chain,
         _ judge: Chain,
         _ cut: Chain,
-        without grant: [Clause]
+        without grant: [Clause],
+        _ telling: Bool
     ) -> [Rule] {
         let judged: [Expression] = [.verdict(.goto(judge.name))]
         let keeping =
@@ -215,9 +217,8 @@ enum Layout {
         let refused: [Expression] = [.verdict(.goto(refuse.name))]
         return keeping
             + grant.map { Rule(in: judge, $0.matches, then: $0.then) }
-            + [
-                Rule(in: judge, [], then: refused),
-                Rule(in: cut, [.isReply], then: [.verdict(.jump(answers.name))]),
+            + refusing(in: judge, [], dropped: Counter(), telling: telling) + [
+                Rule(in: cut, [.isReply], then: [.verdict(.jump(answers.name))])
             ]
             + grant.map { Rule(in: cut, $0.matches, then: $0.then) }
             + [ending(in: cut), Rule(in: cut, [], then: refused)]

@@ -6,7 +6,8 @@ import Synchronization
 /// Hears of what the gate refuses.
 ///
 /// The kernel tells of new attempts alone, at most ``mostPerSecond`` of TCP in a second and as many
-/// of other protocols; it drops all of them either way.
+/// of other protocols: so many to ports whose sessions are kept, to such ports of hosts behind this
+/// machine, and to the rest. It drops all of them either way.
 public final class RefusalMonitor: Sendable {
     /// The group of nfnetlink_log that the gate's rules log to, in the gate's network namespace.
     ///

@@ -125,7 +125,9 @@ let expectedTable = """
     \t\tiif "lo" accept
     \t\tip saddr @breakglass4 accept
     \t\tfib daddr type unicast goto passing
-    \t\tgoto refuse
+    \t\ttcp flags syn / syn,ack limit rate 50/second burst 100 packets log group 21328
+    \t\tmeta l4proto != tcp limit rate 50/second burst 100 packets log group 21328
+    \t\tcounter drop
     \t}
 
     \tchain keep {
@@ -150,7 +152,9 @@ let expectedTable = """
     \tchain far_judge {
     \t\tiif "lo" accept
     \t\tip saddr @breakglass4 accept
-    \t\tgoto refuse
+    \t\ttcp flags syn / syn,ack limit rate 50/second burst 100 packets log group 21328
+    \t\tmeta l4proto != tcp limit rate 50/second burst 100 packets log group 21328
+    \t\tcounter drop
     \t}
 
     \tchain far_keep {

@@ -136,7 +136,11 @@ sub all_is_answered {
             my $span = $grants->{$id};
             my ($request) = split /\./, $id;
             my $is_live = $known->{unfinished}{$request};
-            if (!$is_live) { $span->{$_}[1] = min($span->{$_}[1], $now) for qw(may must) }
+            if (!$is_live) {
+                # Where nobody was told of the end, it may have been at any moment.
+                $span->{must}[1] = $span->{must}[0] if $span->{must}[1] > $now;
+                $span->{may}[1] = min($span->{may}[1], $now);
+            }
             delete $grants->{$id} if $span->{may}[1] < $now - 60;
         }
         delete $spans{$element} if !%$grants;
