@@ -210,7 +210,8 @@ import Testing
         host.clocks.pass(.seconds(660))
         await agent.grantsEnded()
         #expect(await agent.liveGrants == 0)
-        #expect(host.store.commits == commits + 1)
+        // One, and on a busy machine one of what was noted meanwhile; never one for each request.
+        #expect((1...2).contains(host.store.commits - commits))
         #expect(try host.stored(77) == Array(repeating: "expired/expired", count: 32))
         #expect(host.nextEnd == nil)
     }
