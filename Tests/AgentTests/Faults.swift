@@ -23,7 +23,7 @@ final class StoreFaults: Sendable {
         var secureFault: LedgerError.Code?
         var isHeld = false
         var held: [CheckedContinuation<Void, Never>] = []
-        var commits = 0
+        var commits: [[Event]] = []
     }
     private let state = Mutex(State())
 
@@ -52,7 +52,10 @@ final class StoreFaults: Sendable {
     var held: Int { state.withLock(\.held.count) }
 
     /// How many commits were made.
-    var commits: Int { state.withLock(\.commits) }
+    var commits: Int { committed.count }
+
+    /// What was committed, in their order.
+    var committed: [[Event]] { state.withLock(\.commits) }
 
     fileprivate func beforeCommit() async throws(LedgerError) {
         await withCheckedContinuation { commit in
@@ -69,7 +72,7 @@ final class StoreFaults: Sendable {
         }
     }
 
-    fileprivate func afterCommit() { state.withLock { $0.commits += 1 } }
+    fileprivate func afterCommit(_ events: [Event]) { state.withLock { $0.commits.append(events) } }
 
     fileprivate func afterSecuring() throws(LedgerError) {
         if let code = state.withLock(\.secureFault) ?? chance.withLock({ $0() }).secureFault {
@@ -91,7 +94,7 @@ struct FaultyStore: EventStore {
     ) async throws(LedgerError) {
         try await faults.beforeCommit()
         try await ledger.commit(events, at: time, meanwhile: meanwhile, afterwards: afterwards)
-        faults.afterCommit()
+        faults.afterCommit(events)
     }
 
     func secure(_ events: [Event]) async throws(LedgerError) {

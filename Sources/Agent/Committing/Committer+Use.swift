@@ -72,6 +72,8 @@ extension Committer {
         var readings: [LastReading] = []
         for event in events {
             switch event {
+            // It was read before its end, and the kernel has taken it away.
+            case .ended(_, .expired, _, _, _): break
             case .ended(let id, _, _, _, _), .extended(let id, _, _, _, _), .takenBack(let id, _),
                 .shortened(let id, _):
                 for key in plan[id].map(UseBook.keys) ?? [] {
