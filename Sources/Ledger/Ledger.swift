@@ -27,6 +27,7 @@ public final class Ledger: Sendable {
     private let directory: StateDirectory
     private let reserve: Reserve
     private let files: Mutex<OpenFiles>
+    private let writer: Worker
     let books: Mutex<Books>
     /// Nil as long as nobody asked.
     let known = Mutex(KnownNames?.none)
@@ -105,6 +106,7 @@ public final class Ledger: Sendable {
                 try reserve.synchronize()
             }
             files = Mutex(try OpenFiles(directory))
+            writer = try Worker()
             self.pool = pool
             var readOnly = Schema.configuration
             readOnly.readonly = true
@@ -259,6 +261,7 @@ public final class Ledger: Sendable {
             block.add(AuditRow(row))
             return true
         }
+        block.settle()
         return block
     }
 
@@ -283,7 +286,7 @@ public final class Ledger: Sendable {
     /// write; one without events will do.
     public var isBehind: Bool { books.withLock { !$0.owed.isEmpty } }
 
-    /// Writes on a thread of the ledger's own.
+    /// Writes on the ledger's own thread.
     ///
     /// Not GRDB's `async` functions: when the task is cancelled they interrupt the transaction, and
     /// may throw for one that is on the disk.
@@ -294,13 +297,15 @@ public final class Ledger: Sendable {
         isLong: Bool = false
     ) async throws(LedgerError) {
         let result: Result<Void, any Error> = await withCheckedContinuation { continuation in
-            pool.asyncWriteWithoutTransaction { db in
-                let result = Result { try body(db) }
+            writer.enqueue { [self] in
+                let result = Result { try pool.writeWithoutTransaction(body) }
                 let isDone = if case .success = result { true } else { false }
                 // What takes longer than waking whoever waits would only be waited for.
                 if isDone, isLong { afterwards() }
                 continuation.resume(returning: result)
                 if isDone, !isLong { afterwards() }
+                // Nobody waits for it; and only here is there no other copy of its 8 KiB.
+                books.withLock { $0.block.settle() }
             }
             meanwhile()
         }
