@@ -17,10 +17,7 @@ struct AuditBlock: Sendable {
     let number: Int64
     private(set) var oldest = Timestamp(milliseconds: .max)
     private(set) var newest = Timestamp(milliseconds: .min)
-    /// The filter, of the events that are settled.
     private(set) var bits = [UInt8](repeating: 0, count: Int(bitCount / 8))
-    /// Those that are not.
-    private var added: [AuditRow] = []
 
     /// A block that does not have its events yet.
     init(number: Int64) { self.number = number }
@@ -36,21 +33,14 @@ struct AuditBlock: Sendable {
     /// Whether this event is the last of its block.
     static func isLast(_ sequence: Int64) -> Bool { sequence % size == 0 }
 
-    /// Takes an event, which costs next to nothing until it is settled.
-    mutating func add(_ row: AuditRow) { added.append(row) }
-
-    /// Puts into the filter what was added.
-    mutating func settle() {
-        for row in added {
-            (oldest, newest) = (min(oldest, row.at), max(newest, row.at))
-            for hash in AuditWord.hashes(of: AuditWord.words(of: row)) {
-                for index in 0..<Self.bitsPerWord {
-                    let bit = Self.place(index, of: hash)
-                    bits[Int(bit / 8)] |= 1 << UInt8(bit % 8)
-                }
+    mutating func add(_ row: AuditRow) {
+        (oldest, newest) = (min(oldest, row.at), max(newest, row.at))
+        for hash in AuditWord.hashes(of: AuditWord.words(of: row)) {
+            for index in 0..<Self.bitsPerWord {
+                let bit = Self.place(index, of: hash)
+                bits[Int(bit / 8)] |= 1 << UInt8(bit % 8)
             }
         }
-        added.removeAll(keepingCapacity: true)
     }
 
     /// Whether a block with these bits may hold an event with all of these words and pairs.

@@ -170,7 +170,6 @@ struct EventWriter {
         if block.number != number { block = AuditBlock(number: number) }
         block.add(row)
         guard AuditBlock.isLast(row.sequence) else { return }
-        block.settle()
         try db.run(
             "INSERT OR REPLACE INTO audit_blocks VALUES (?, ?, ?, ?)",
             [.integer(number), Field(block.oldest), Field(block.newest), .bytes(block.bits)]

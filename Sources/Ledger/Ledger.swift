@@ -261,7 +261,6 @@ public final class Ledger: Sendable {
             block.add(AuditRow(row))
             return true
         }
-        block.settle()
         return block
     }
 
@@ -304,8 +303,6 @@ public final class Ledger: Sendable {
                 if isDone, isLong { afterwards() }
                 continuation.resume(returning: result)
                 if isDone, !isLong { afterwards() }
-                // Nobody waits for it; and only here is there no other copy of its 8 KiB.
-                books.withLock { $0.block.settle() }
             }
             meanwhile()
         }

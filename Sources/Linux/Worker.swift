@@ -1,4 +1,4 @@
-internal import Glibc
+internal import Dispatch
 internal import Synchronization
 
 /// A thread of its own that does what it is handed, one after the other.
@@ -9,6 +9,8 @@ public final class Worker: Sendable {
     private let line: Line
 
     /// Starts the thread.
+    ///
+    /// - Throws: ``SystemError``, `EAGAIN` where the process may have no more threads.
     public init() throws(SystemError) {
         let line = Line()
         try OwnThread.start { line.serve() }
@@ -17,7 +19,7 @@ public final class Worker: Sendable {
 
     deinit { line.add(nil) }
 
-    /// Hands over what is to be done.
+    /// Hands over what is to be done, and does not wait for it; may be called by any thread.
     public func enqueue(_ job: @escaping @Sendable () -> Void) { line.add(job) }
 }
 
@@ -25,7 +27,7 @@ public final class Worker: Sendable {
 private final class Line: Sendable {
     private let jobs = Mutex<[(@Sendable () -> Void)?]>([])
     /// Signalled for each of them.
-    private let arrivals = Semaphore()
+    private let arrivals = DispatchSemaphore(value: 0)
 
     /// Adds a job; nil ends the thread behind those before.
     func add(_ job: (@Sendable () -> Void)?) {
@@ -40,25 +42,5 @@ private final class Line: Sendable {
             guard let job = jobs.withLock({ $0.removeFirst() }) else { return }
             job()
         }
-    }
-}
-
-/// What threads wait for, as often as it was signalled (sem_overview(7)).
-@safe
-private final class Semaphore: @unchecked Sendable {
-    private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
-
-    init() { unsafe sem_init(semaphore, 0, 0) }
-
-    deinit {
-        unsafe sem_destroy(semaphore)
-        unsafe semaphore.deallocate()
-    }
-
-    func signal() { unsafe sem_post(semaphore) }
-
-    func wait() {
-        // Fails where a signal interrupts it only, and then it is waited on.
-        _ = try? systemCall("sem_wait") { unsafe sem_wait(semaphore) }
     }
 }

@@ -158,7 +158,6 @@ import TestSupport
             row.request = "\(number)"
             block.add(row)
         }
-        block.settle()
         func mayHold(_ words: (AuditWord.Place, String)...) -> Bool {
             let hashes = AuditWord.hashes(of: words.map { AuditWord($0.0, $0.1) })
             return AuditBlock.mayHold(hashes, block.bits)
